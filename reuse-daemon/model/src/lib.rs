@@ -1,1 +1,8 @@
-//! Model.
+//! The pure model of reuse-daemon: what the kernel told us goes in, what an operator is shown comes out.
+//!
+//! Nothing here does I/O, reads a clock or knows aya, tokio or prometheus; time comes with each event
+//! as a [`Moment`]. Data flows one way: [`event`] -> [`inventory`], [`group`], [`refusal`] -> [`report`].
+
+pub mod endpoint;
+pub mod event;
+pub mod socket;

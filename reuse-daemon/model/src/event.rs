@@ -1,0 +1,146 @@
+//! Typed events: what the kernel programs said, decoded, with everything the model needs and nothing else.
+
+use std::fmt;
+
+use crate::{
+    endpoint::Endpoint,
+    socket::{Cookie, Inode, SocketFacts},
+};
+
+/// Nanoseconds since boot, suspended time included (`CLOCK_BOOTTIME`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Moment(pub u64);
+
+/// A task's `comm`: at most 15 bytes, any value but NUL; never trusted as text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Comm(pub [u8; 16]);
+
+impl Comm {
+    /// The bytes before the first NUL.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Comm({})", self.as_bytes().escape_ascii())
+    }
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// `bind()`
+    Bind,
+    /// `listen()`
+    Listen,
+}
+
+/// The task that made a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Process id (`tgid`) in the initial pid namespace
+    pub pid: u32,
+    /// Thread id in the initial pid namespace
+    pub tid: u32,
+    /// Thread name
+    pub comm: Comm,
+    /// Effective uid in the initial user namespace
+    pub uid: u32,
+    /// Id of the cgroup v2 group the task is in
+    pub cgroup: u64,
+}
+
+/// One `bind` or `listen` call that returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Which call
+    pub phase: Phase,
+    /// 0, or the positive errno
+    pub errno: i32,
+    /// When it returned
+    pub at: Moment,
+    /// Who called
+    pub caller: Caller,
+    /// The socket after the call; `None` where the descriptor is none (`EBADF`, `ENOTSOCK`)
+    /// or the family is neither IPv4 nor IPv6
+    pub socket: Option<SocketFacts>,
+    /// `bind`: the address asked for, in its own family, `None` where it is unreadable, too short or of another
+    /// family; `listen`: `None`
+    pub requested: Option<Endpoint>,
+}
+
+/// One event of the kernel's stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A call returned.
+    Call(Box<Call>),
+    /// The last descriptor of a bound socket was closed.
+    Close {
+        /// The socket
+        inode: Inode,
+        /// Its cookie, 0 where nothing asked for it
+        cookie: Cookie,
+        /// When
+        at: Moment,
+    },
+    /// The last thread of a process ended.
+    Exit {
+        /// The process
+        pid: u32,
+        /// When
+        at: Moment,
+    },
+}
+
+/// One descriptor of one process that refers to a socket, as a snapshot found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// The socket
+    pub socket: SocketFacts,
+    /// The process (`tgid`, initial pid namespace)
+    pub pid: u32,
+    /// Its `comm`
+    pub comm: Comm,
+    /// Its effective uid
+    pub uid: u32,
+    /// The descriptor
+    pub fd: u32,
+}
+
+/// Every holding on the host between two moments.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When reading began
+    pub began: Moment,
+    /// When reading ended
+    pub ended: Moment,
+    /// What was found, in the kernel's order
+    pub holdings: Vec<Holding>,
+}
+
+/// What the kernel counted for one socket of a SO_REUSEPORT group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberCount {
+    /// The socket the kernel selected (for MPTCP its subflow)
+    pub cookie: Cookie,
+    /// Its inode number when first selected (an MPTCP subflow has its parent's)
+    pub inode: Inode,
+    /// Selections since the daemon started
+    pub selections: u64,
+    /// What the socket itself says now, `None` when it is gone
+    pub live: Option<MemberGauges>,
+}
+
+/// What a member's socket says of itself at the moment of reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberGauges {
+    /// Packets dropped at this socket since it was made
+    pub drops: u64,
+    /// As [`SocketFacts::queue`]
+    pub queue: u64,
+    /// As [`SocketFacts::queue_limit`]
+    pub queue_limit: u64,
+}

@@ -1,0 +1,103 @@
+//! What the kernel knows of one socket, decoded.
+
+use std::sync::Arc;
+
+use crate::endpoint::{Endpoint, Family, Protocol};
+
+/// Inode number of a network namespace (`/proc/PID/ns/net`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NetNs(pub u32);
+
+/// Inode number of a socket, its identity while a process has it open. 0: no process has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Inode(pub u64);
+
+/// The kernel's never-reused number of a socket (`sock_common.skc_cookie`); 0 until something asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Cookie(pub u64);
+
+/// State of a socket in the words of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// `TCP_CLOSE` with a port: bound, neither listening nor connected; UDP: not connected
+    Bound,
+    /// `TCP_LISTEN`
+    Listen,
+    /// `SYN_SENT`, `SYN_RECV`, `ESTABLISHED`, `CLOSE_WAIT`; connected UDP
+    Connected,
+    /// A full socket in `FIN_WAIT1/2`, `CLOSING`, `LAST_ACK`
+    Closing,
+    /// `TIME_WAIT` and the mini-socket of an orphaned `FIN_WAIT2`
+    TimeWait,
+}
+
+impl State {
+    /// The label value and JSON word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bound => "bound",
+            Self::Listen => "listen",
+            Self::Connected => "connected",
+            Self::Closing => "closing",
+            Self::TimeWait => "time_wait",
+        }
+    }
+}
+
+/// Socket options as `getsockopt` reads them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Flags {
+    /// `SO_REUSEADDR`
+    pub reuseaddr: bool,
+    /// `SO_REUSEPORT`
+    pub reuseport: bool,
+    /// `IPV6_V6ONLY`
+    pub v6only: bool,
+    /// `IP_FREEBIND`
+    pub freebind: bool,
+    /// `IP_TRANSPARENT`
+    pub transparent: bool,
+    /// `IP_BIND_ADDRESS_NO_PORT`
+    pub bind_address_no_port: bool,
+}
+
+/// The device a socket is bound to (`SO_BINDTODEVICE`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Device {
+    /// Interface index in the socket's namespace; never 0
+    pub index: u32,
+    /// Name as the kernel had it when the socket was seen; `if<index>` where it could not be read
+    pub name: Arc<str>,
+}
+
+/// One socket as the kernel shows it at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketFacts {
+    /// Identity while a process has it open
+    pub inode: Inode,
+    /// Identity for ever, 0 where nothing asked for it yet
+    pub cookie: Cookie,
+    /// Network namespace
+    pub netns: NetNs,
+    /// Address family
+    pub family: Family,
+    /// Protocol
+    pub protocol: Protocol,
+    /// Local address and port; port 0: not bound to a port
+    pub local: Endpoint,
+    /// State
+    pub state: State,
+    /// Options
+    pub flags: Flags,
+    /// Bound device, if any
+    pub device: Option<Device>,
+    /// `sock.sk_uid`: fsuid of the creator, or what `fchown` made of it
+    pub uid: u32,
+    /// `listen`: connections waiting to be accepted; UDP: bytes in the receive queue
+    pub queue: u64,
+    /// `listen`: most connections that may wait; UDP: size of the receive buffer in bytes
+    pub queue_limit: u64,
+    /// Packets dropped at this socket (`sk_drops`)
+    pub drops: u64,
+}
