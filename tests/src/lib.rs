@@ -1,1 +1,22 @@
-//! End-to-end tests.
+//! Harness of the end-to-end tests: starts the real daemon on the running kernel, makes real sockets in namespaces and
+//! under users of its own, and reads back what the daemon says about them.
+//!
+//! Every test needs root and the daemon's path in `REUSE_DAEMON_BIN`; run them with `--test-threads=1`, because they
+//! compare totals of the whole host.
+
+pub mod attempts;
+pub mod bpf;
+pub mod daemon;
+pub mod deadline;
+pub mod events;
+pub mod generator;
+pub mod groups;
+pub mod http;
+pub mod metrics;
+pub mod namespace;
+pub mod process;
+pub mod prometheus;
+pub mod scratch;
+pub mod skip;
+pub mod sockets;
+pub mod user;

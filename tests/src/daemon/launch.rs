@@ -1,0 +1,152 @@
+//! Starting the daemon with the flags of a test.
+
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Daemon, output::Lines};
+use crate::{
+    deadline, http, skip,
+    sockets::{Transport, free_port},
+};
+
+/// How long a daemon may take to be ready; its own target is a quarter of a second.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long a daemon that cannot start may take to say so.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(20);
+
+/// A daemon about to be started: `run` with JSON events on a free loopback port, and what a test adds.
+#[derive(Debug)]
+pub struct Launch {
+    binary: PathBuf,
+    web: SocketAddr,
+    events: &'static str,
+    arguments: Vec<OsString>,
+    user: Option<u32>,
+}
+
+impl Launch {
+    /// `None` after the calling test was skipped aloud, because there is no daemon to test.
+    ///
+    /// # Errors
+    /// As [`skip::daemon_binary`], or when no port is free.
+    pub fn prepare() -> Result<Option<Self>> {
+        let Some(binary) = skip::daemon_binary()? else { return Ok(None) };
+        let port = free_port(Transport::Tcp, Ipv4Addr::LOCALHOST.into())?;
+        let web = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Ok(Some(Self { binary, web, events: "json", arguments: Vec::new(), user: None }))
+    }
+
+    /// Adds flags of `run`.
+    #[must_use]
+    pub fn flags<A: Into<OsString>>(mut self, flags: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(flags.into_iter().map(Into::into));
+        self
+    }
+
+    /// `--events` with another value than `json`.
+    #[must_use]
+    pub fn events(mut self, format: &'static str) -> Self {
+        self.events = format;
+        self
+    }
+
+    /// Serves on this address instead of a free one.
+    #[must_use]
+    pub fn web(mut self, address: SocketAddr) -> Self {
+        self.web = address;
+        self
+    }
+
+    /// Runs the daemon under another user id.
+    #[must_use]
+    pub fn user(mut self, uid: u32) -> Self {
+        self.user = Some(uid);
+        self
+    }
+
+    /// Runs this binary instead: a copy where another user can reach it.
+    #[must_use]
+    pub fn binary(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.binary);
+        self
+    }
+
+    /// The binary that will run.
+    #[must_use]
+    pub fn binary_path(&self) -> &Path {
+        &self.binary
+    }
+
+    /// Starts the daemon and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it ends first or is not ready in time; the message carries what it wrote.
+    pub fn start(self) -> Result<Daemon> {
+        let started = Instant::now();
+        let mut child =
+            self.command().spawn().with_context(|| format!("starting {}", self.binary.display()))?;
+        let stdout = Lines::collect(child.stdout.take().context("stdout is piped")?);
+        let stderr = Lines::collect(child.stderr.take().context("stderr is piped")?);
+        let mut daemon = Daemon { child, web: self.web, stdout, stderr, start_to_ready: Duration::ZERO };
+        let ready = deadline::until("the daemon is ready", START_LIMIT, || {
+            if let Some(status) = daemon.child.try_wait()? {
+                bail!("the daemon ended before it was ready: {status}");
+            }
+            Ok(http::get(daemon.web, "/-/ready").ok().filter(|answer| answer.status == 200))
+        });
+        if let Err(error) = ready {
+            return Err(error.context(format!("standard error:\n{}", daemon.stderr())));
+        }
+        daemon.start_to_ready = started.elapsed();
+        Ok(daemon)
+    }
+
+    /// Runs a daemon that is expected not to start, to its end.
+    ///
+    /// # Errors
+    /// When it keeps running.
+    pub fn run_to_end(self) -> Result<Output> {
+        let mut child =
+            self.command().spawn().with_context(|| format!("starting {}", self.binary.display()))?;
+        let mut stdout = Lines::collect(child.stdout.take().context("stdout is piped")?);
+        let mut stderr = Lines::collect(child.stderr.take().context("stderr is piped")?);
+        let ended = deadline::until("the daemon ends", REFUSAL_LIMIT, || Ok(child.try_wait()?));
+        if ended.is_err() {
+            child.kill()?;
+            child.wait()?;
+        }
+        stdout.finish();
+        stderr.finish();
+        let status = ended.with_context(|| format!("standard error:\n{}", stderr.text()))?;
+        Ok(Output { status, stdout: stdout.text().into_bytes(), stderr: stderr.text().into_bytes() })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(["run", "--events", self.events, "--web.listen-address"])
+            .arg(self.web.to_string())
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // Settings of whoever runs the tests are not the test's.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("REUSE_") {
+                command.env_remove(name);
+            }
+        }
+        if let Some(uid) = self.user {
+            use std::os::unix::process::CommandExt;
+            command.uid(uid).gid(uid);
+        }
+        command
+    }
+}

@@ -1,0 +1,238 @@
+//! A running daemon under test: asked over HTTP, read on its standard output, stopped by signal, and killed with the
+//! test if the test fails.
+
+mod launch;
+mod output;
+
+use std::{
+    net::SocketAddr,
+    process::{Child, ExitStatus},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+pub use self::launch::Launch;
+use self::output::Lines;
+use crate::{
+    attempts::Tally,
+    deadline::{self, PROMPT},
+    http,
+    metrics::Metrics,
+};
+
+/// How long a clean stop may take.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// A daemon that was ready when this was made.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    web: SocketAddr,
+    stdout: Lines,
+    stderr: Lines,
+    /// From starting the process to `/-/ready` answering 200.
+    pub start_to_ready: Duration,
+}
+
+/// What a stopped daemon left.
+#[derive(Debug)]
+pub struct Stopped {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All it wrote to standard output, line by line.
+    pub stdout: Vec<Vec<u8>>,
+    /// All it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Daemon {
+    /// Starts a daemon with these flags beside the usual ones, or gives `None` after skipping the test aloud.
+    ///
+    /// # Errors
+    /// As [`Launch::prepare`] and [`Launch::start`].
+    pub fn start(flags: &[&str]) -> Result<Option<Self>> {
+        let Some(launch) = Launch::prepare()? else { return Ok(None) };
+        launch.flags(flags).start().map(Some)
+    }
+
+    /// Process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it serves HTTP.
+    #[must_use]
+    pub fn web(&self) -> SocketAddr {
+        self.web
+    }
+
+    /// A scrape of `/metrics`, now.
+    ///
+    /// # Errors
+    /// When it does not answer 200 with a valid scrape.
+    pub fn metrics(&self) -> Result<Metrics> {
+        let answer = http::get(self.web, "/metrics")?;
+        if answer.status != 200 {
+            bail!("/metrics: {} {}", answer.status, answer.body);
+        }
+        Metrics::parse(&answer.body).context("/metrics")
+    }
+
+    /// Scrapes until a scrape gives what the test waits for.
+    ///
+    /// # Errors
+    /// When it does not within [`PROMPT`].
+    pub fn metrics_until<T>(&self, what: &str, mut accept: impl FnMut(&Metrics) -> Option<T>) -> Result<T> {
+        deadline::until(what, PROMPT, || Ok(accept(&self.metrics()?)))
+    }
+
+    /// The JSON object under `/api/v1/<name>`.
+    ///
+    /// # Errors
+    /// When it does not answer 200 with JSON of schema 1.
+    pub fn api(&self, name: &str) -> Result<Value> {
+        let answer = http::get(self.web, &format!("/api/v1/{name}"))?;
+        if answer.status != 200 {
+            bail!("/api/v1/{name}: {} {}", answer.status, answer.body);
+        }
+        let value: Value = serde_json::from_str(&answer.body).with_context(|| format!("/api/v1/{name}"))?;
+        if value["schema"] != 1 {
+            bail!("/api/v1/{name}: schema is {}", value["schema"]);
+        }
+        Ok(value)
+    }
+
+    /// The sockets of `/api/v1/sockets`.
+    ///
+    /// # Errors
+    /// As [`Daemon::api`].
+    pub fn sockets(&self) -> Result<Vec<Value>> {
+        array(self.api("sockets")?, "sockets")
+    }
+
+    /// The groups of `/api/v1/groups`.
+    ///
+    /// # Errors
+    /// As [`Daemon::api`].
+    pub fn groups(&self) -> Result<Vec<Value>> {
+        array(self.api("groups")?, "groups")
+    }
+
+    /// The events written so far.
+    ///
+    /// # Errors
+    /// When a line on standard output is not a JSON object of schema 1.
+    pub fn events(&self) -> Result<Vec<Value>> {
+        parse_events(&self.stdout.since(0))
+    }
+
+    /// The first event that `accept` picks, waiting for it.
+    ///
+    /// # Errors
+    /// When none comes within [`PROMPT`]; the message carries the events that came instead.
+    pub fn wait_event(&self, what: &str, accept: impl Fn(&Value) -> bool) -> Result<Value> {
+        let mut seen = Vec::new();
+        let found = deadline::until(what, PROMPT, || {
+            let fresh = parse_events(&self.stdout.since(seen.len()))?;
+            seen.extend(fresh);
+            Ok(seen.iter().find(|event| accept(event)).cloned())
+        });
+        found.with_context(|| {
+            let last: Vec<String> = seen.iter().rev().take(5).map(Value::to_string).collect();
+            format!("{} events seen, the last ones:\n{}", seen.len(), last.join("\n"))
+        })
+    }
+
+    /// The lines on standard output so far.
+    #[must_use]
+    pub fn stdout_lines(&self) -> Vec<Vec<u8>> {
+        self.stdout.since(0)
+    }
+
+    /// Standard error so far.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// Bind calls on the host by result, as counted so far.
+    ///
+    /// # Errors
+    /// As [`Daemon::metrics`].
+    pub fn bind_attempts(&self) -> Result<Tally> {
+        Ok(Tally::of_scrape(&self.metrics()?, "reuse_bind_attempts_total"))
+    }
+
+    /// Sends a signal and waits for the end.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn stop(mut self, signal: Signal) -> Result<Stopped> {
+        kill(self.nix_pid(), signal).with_context(|| format!("sending {signal}"))?;
+        let status =
+            deadline::until("the daemon ends after the signal", STOP_LIMIT, || Ok(self.child.try_wait()?))
+                .with_context(|| format!("standard error:\n{}", self.stderr()))?;
+        self.stdout.finish();
+        self.stderr.finish();
+        Ok(Stopped { status, stdout: self.stdout.since(0), stderr: self.stderr.text() })
+    }
+
+    /// Stops by SIGTERM and checks that it ended with status 0.
+    ///
+    /// # Errors
+    /// When it did not.
+    pub fn stop_cleanly(self) -> Result<Stopped> {
+        let stopped = self.stop(Signal::SIGTERM)?;
+        if stopped.status.code() != Some(0) {
+            bail!("ended with {} after SIGTERM; standard error:\n{}", stopped.status, stopped.stderr);
+        }
+        Ok(stopped)
+    }
+
+    fn nix_pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Already waited for after a clean stop: then both calls do nothing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("standard error of the daemon:\n{}", self.stderr());
+        }
+    }
+}
+
+/// Parses standard output as events.
+///
+/// # Errors
+/// When a line is not a JSON object of schema 1.
+pub fn parse_events(lines: &[Vec<u8>]) -> Result<Vec<Value>> {
+    lines
+        .iter()
+        .map(|line| {
+            let event: Value = serde_json::from_slice(line)
+                .with_context(|| format!("standard output: {}", String::from_utf8_lossy(line)))?;
+            if event["schema"] != 1 {
+                bail!("standard output: schema is {}: {event}", event["schema"]);
+            }
+            Ok(event)
+        })
+        .collect()
+}
+
+fn array(mut value: Value, key: &str) -> Result<Vec<Value>> {
+    match value[key].take() {
+        Value::Array(items) => Ok(items),
+        other => bail!("{key} is no array: {other}"),
+    }
+}
