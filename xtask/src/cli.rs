@@ -1,0 +1,114 @@
+//! The command line as clap structs.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Developer commands of reuse-daemon.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Install whatever building and testing needs and this machine lacks.
+    Setup(SetupArgs),
+    /// Build the eBPF object and the static daemon.
+    Build(BuildArgs),
+    /// Build the daemon and run it as root.
+    Run(RunArgs),
+    /// Run every test: unit, end to end on this kernel, and in virtual machines.
+    Test(TestArgs),
+    /// Boot other kernels under emulation and try the daemon on each.
+    Vm(VmArgs),
+    /// Formatting, lints of both sides, documentation.
+    Lint(LintArgs),
+}
+
+/// How set-up behaves; part of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SetupArgs {
+    /// Install without asking.
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
+    /// Install nothing: list what is missing with the commands that would bring it, and exit with 1.
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) no_install: bool,
+    /// Which compiler builds the eBPF object; by default the first that is at hand or can be had.
+    #[arg(long, value_enum, value_name = "ORIGIN")]
+    pub(crate) ebpf_toolchain: Option<Origin>,
+}
+
+/// Where the compiler of the eBPF object comes from, in order of preference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Origin {
+    /// The toolchain rustup has active, with its rust-src component.
+    Active,
+    /// The pinned release, installed through rustup beside the active one.
+    Pinned,
+    /// The distribution's compiler and its core source.
+    Distribution,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    #[command(flatten)]
+    pub(crate) setup: SetupArgs,
+    /// Optimise; the binary is left in target/release instead of target/debug.
+    #[arg(long)]
+    pub(crate) release: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) setup: SetupArgs,
+    /// Flags of `reuse-daemon run`, or another subcommand with its arguments.
+    #[arg(last = true, value_name = "FLAGS")]
+    pub(crate) daemon: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    #[command(flatten)]
+    pub(crate) setup: SetupArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VmArgs {
+    #[command(flatten)]
+    pub(crate) setup: SetupArgs,
+    /// Kernel series to boot, such as 6.12; all by default.
+    #[arg(value_name = "KERNEL")]
+    pub(crate) kernels: Vec<String>,
+    /// List the known kernel series and which are cached.
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LintArgs {
+    #[command(flatten)]
+    pub(crate) setup: SetupArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn daemon_flags_pass_after_two_dashes() {
+        let cli = Cli::parse_from(["cargo xtask", "run", "--yes", "--", "--events", "json"]);
+        let Command::Run(run) = cli.command else { panic!("not run") };
+        assert!(run.setup.yes);
+        assert_eq!(run.daemon, ["--events", "json"]);
+    }
+}

@@ -1,0 +1,93 @@
+//! Set-up: works out what is missing, says so, and brings it.
+//!
+//! The order is fixed: the distribution's packages, then the eBPF toolchain unit (compiler, core source, linker).
+//! A unit that cannot be had gives way to the next one. When nothing is missing, no command is run that could reach
+//! the network.
+
+mod apt;
+mod compilers;
+mod consent;
+mod linker;
+mod packages;
+mod step;
+mod unit;
+
+pub(crate) use self::{
+    apt::Apt,
+    linker::Toolchain,
+    packages::{Purpose, unpacked_programs},
+    step::Step,
+};
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::{
+    cli::{Origin, SetupArgs},
+    setup::unit::{Candidate, Fix},
+    vm,
+    workspace::Workspace,
+};
+
+/// `cargo xtask setup`: everything that any other command would ask for.
+///
+/// # Errors
+/// As for [`prepare`].
+pub(crate) fn everything(workspace: &Workspace, args: &SetupArgs) -> Result<ExitCode> {
+    let toolchain = prepare(workspace, args, &[Purpose::Build, Purpose::Test, Purpose::Vm])?;
+    eprintln!("xtask: ready; {toolchain}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Brings what the purposes need and returns the toolchain for the eBPF object.
+///
+/// # Errors
+/// If something required is missing and may not or cannot be installed.
+pub(crate) fn prepare(workspace: &Workspace, args: &SetupArgs, purposes: &[Purpose]) -> Result<Toolchain> {
+    let mut apt = Apt::new();
+    let mut steps = packages::missing(workspace, purposes, &apt);
+    if purposes.contains(&Purpose::Vm) {
+        steps.extend(vm::missing_kernels(workspace, &apt));
+    }
+    let machine = compilers::probe()?;
+    let candidates = unit::candidates(&machine, args.ebpf_toolchain);
+    if args.no_install {
+        if let Some(first) = candidates.first() {
+            steps.extend(unit_steps(workspace, first));
+        }
+        return match (steps.is_empty(), candidates.first()) {
+            (true, Some(first)) => linker::ready(workspace, &first.toolchain),
+            (true, None) => bail!("{}", unit::NONE_LEFT),
+            (false, _) => {
+                step::show(&steps);
+                bail!("{} missing, and --no-install was given", step::count(&steps));
+            }
+        };
+    }
+    for candidate in &candidates {
+        steps.extend(unit_steps(workspace, candidate));
+        consent::obtain(args, &steps)?;
+        step::take(&mut steps, &mut apt)?;
+        match linker::ready(workspace, &candidate.toolchain) {
+            Ok(toolchain) => {
+                if candidate.origin == Origin::Distribution {
+                    compilers::warn_if_shadowed();
+                }
+                return Ok(toolchain);
+            }
+            Err(error) => eprintln!("xtask: {candidate} cannot be had: {error:#}"),
+        }
+    }
+    bail!("{}", unit::NONE_LEFT)
+}
+
+/// What the candidate still lacks. A step that fails is not the end: the next candidate is tried.
+fn unit_steps(workspace: &Workspace, candidate: &Candidate) -> Vec<Step> {
+    let mut steps: Vec<Step> = candidate.fixes.iter().map(Fix::step).collect();
+    let cached = candidate.compiler.as_ref().is_some_and(|compiler| linker::is_built(workspace, compiler));
+    if !cached {
+        steps.push(linker::step(workspace, &candidate.toolchain));
+    }
+    steps
+}

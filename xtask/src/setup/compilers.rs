@@ -1,0 +1,145 @@
+//! Looks at the compilers of this machine: what rustup and the distribution have, and where their LLVM lies.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    process,
+    setup::unit::{Compiler, Machine, PINS},
+};
+
+const DISTRIBUTION_SYSROOT: &str = "/usr";
+
+/// Asks rustup and the distribution's rustc.
+///
+/// # Errors
+/// If rustup is not installed or has no active toolchain.
+pub(crate) fn probe() -> Result<Machine> {
+    if process::find("rustup").is_none() {
+        bail!("rustup is needed: see https://rustup.rs, then install its stable toolchain");
+    }
+    // rustup sets the variable for everything it starts, this program included.
+    let active = match env::var("RUSTUP_TOOLCHAIN") {
+        Ok(name) => name,
+        Err(_) => process::output(Command::new("rustup").args(["show", "active-toolchain"]))?
+            .split_whitespace()
+            .next()
+            .map(str::to_owned)
+            .context("rustup has no active toolchain: `rustup default stable` installs one")?,
+    };
+    let linked = inspect(PINS.distribution_toolchain).ok();
+    Ok(Machine {
+        active: inspect(&active).ok(),
+        pinned: inspect(PINS.rustc).ok(),
+        distribution_linked: linked.is_some(),
+        distribution: linked.or_else(distribution),
+        has_apt: process::find("apt-get").is_some(),
+    })
+}
+
+/// The compiler behind a toolchain name.
+///
+/// # Errors
+/// If rustup does not have it or it does not run.
+pub(crate) fn inspect(toolchain: &str) -> Result<Compiler> {
+    let version = process::output(in_toolchain(toolchain, "rustc").arg("-vV"))?;
+    describe(toolchain, &version, &sysroot(toolchain)?)
+}
+
+/// The folder a toolchain is installed in.
+///
+/// # Errors
+/// As for [`inspect`].
+pub(crate) fn sysroot(toolchain: &str) -> Result<PathBuf> {
+    let printed = process::output(in_toolchain(toolchain, "rustc").args(["--print", "sysroot"]))?;
+    Ok(PathBuf::from(printed.trim_end()))
+}
+
+/// A command that runs a program of the toolchain, and never installs the toolchain on the way.
+pub(crate) fn in_toolchain(toolchain: &str, program: &str) -> Command {
+    let mut command = Command::new("rustup");
+    command.args(["run", toolchain, program]).env("RUSTUP_AUTO_INSTALL", "0");
+    command
+}
+
+/// The distribution's compiler, before rustup has a name for it.
+fn distribution() -> Option<Compiler> {
+    let sysroot = Path::new(DISTRIBUTION_SYSROOT);
+    let version = process::output(Command::new(sysroot.join("bin/rustc")).arg("-vV")).ok()?;
+    // Without the cargo that belongs to it the linked toolchain would be half a toolchain.
+    sysroot
+        .join("bin/cargo")
+        .is_file()
+        .then(|| describe(PINS.distribution_toolchain, &version, sysroot).ok())?
+}
+
+fn describe(toolchain: &str, version: &str, sysroot: &Path) -> Result<Compiler> {
+    let field = |name: &str| {
+        let prefix = format!("{name}: ");
+        version.lines().find_map(|line| line.strip_prefix(&prefix)).map(str::to_owned)
+    };
+    Ok(Compiler {
+        toolchain: toolchain.to_owned(),
+        release: field("release").context("`rustc -vV` names no release")?,
+        llvm: field("LLVM version").context("`rustc -vV` names no LLVM version")?,
+        has_core_source: sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file(),
+    })
+}
+
+/// Warns if the distribution's cargo now comes first in the user's `PATH`.
+pub(crate) fn warn_if_shadowed() {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
+    let Some(rustup_bin) = cargo_home.or(home).map(|home| home.join("bin")) else { return };
+    let first = process::find_in(&as_typed(&path, &rustup_bin), "cargo");
+    if first.is_some_and(|cargo| cargo.starts_with(DISTRIBUTION_SYSROOT)) {
+        eprintln!(
+            "xtask: {DISTRIBUTION_SYSROOT}/bin/cargo is now first in your PATH; to keep rustup's, put this into your \
+             shell's profile: export PATH={}:$PATH",
+            rustup_bin.display()
+        );
+    }
+}
+
+/// The `PATH` of the shell: rustup's proxies put their own folder in front of what they were given.
+fn as_typed(path: &OsStr, rustup_bin: &Path) -> OsString {
+    let mut folders: Vec<PathBuf> = env::split_paths(path).collect();
+    if folders.first().is_some_and(|first| first == rustup_bin) {
+        folders.remove(0);
+    }
+    env::join_paths(folders).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VERSION: &str = "rustc 1.95.0 (59807616e 2026-04-14)\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\n\
+                           release: 1.95.0\nLLVM version: 22.1.2\n";
+
+    #[test]
+    fn a_compiler_is_read_from_its_verbose_version() {
+        let compiler = describe("stable", VERSION, Path::new("/nonexistent")).unwrap();
+        assert_eq!((compiler.release.as_str(), compiler.llvm.as_str()), ("1.95.0", "22.1.2"));
+        assert!(compiler.fits() && !compiler.has_core_source);
+    }
+
+    #[test]
+    fn a_version_without_llvm_is_an_error() {
+        assert!(describe("odd", "release: 1.0.0\n", Path::new("/")).is_err());
+    }
+
+    #[test]
+    fn only_the_folder_added_by_the_proxy_is_taken_off() {
+        let bin = Path::new("/home/u/.cargo/bin");
+        assert_eq!(as_typed(OsStr::new("/home/u/.cargo/bin:/usr/bin"), bin), "/usr/bin");
+        assert_eq!(as_typed(OsStr::new("/usr/bin:/home/u/.cargo/bin"), bin), "/usr/bin:/home/u/.cargo/bin");
+    }
+}

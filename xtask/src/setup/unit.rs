@@ -1,0 +1,260 @@
+//! The eBPF toolchain unit: rustc, its LLVM and bpf-linker, which read and write one bitcode format and are pinned
+//! together here. Which compiler to take is decided by a pure function of what the machine has.
+
+use std::{fmt, process::Command};
+
+use crate::{
+    cli::Origin,
+    setup::{Step, apt},
+};
+
+/// The pinned parts.
+pub(crate) struct Pins {
+    /// The release rustup installs when the active toolchain does not fit.
+    pub(crate) rustc: &'static str,
+    /// Bitcode of another major version cannot be read ("Invalid record").
+    pub(crate) llvm_major: u32,
+    /// From crates.io.
+    pub(crate) bpf_linker: &'static str,
+    /// bpf-linker's feature that selects bindings for `llvm_major`.
+    pub(crate) llvm_feature: &'static str,
+    /// Debian's compiler, cargo and core source. The plain `rustc` of a stable release is years older.
+    pub(crate) distribution_packages: &'static [&'static str],
+    /// The name under which rustup knows the distribution's compiler.
+    pub(crate) distribution_toolchain: &'static str,
+}
+
+/// One unit: change its parts together.
+pub(crate) const PINS: Pins = Pins {
+    rustc: "1.95.0",
+    llvm_major: 22,
+    bpf_linker: "0.13.0",
+    llvm_feature: "llvm-22",
+    distribution_packages: &["rustc-web", "cargo-web", "rust-web-src"],
+    distribution_toolchain: "reuse-ebpf",
+};
+
+/// Why set-up gave up.
+pub(crate) const NONE_LEFT: &str = "no compiler for the eBPF object can be had: rustup must be able to fetch the \
+     rust-src component, or the package manager rustc-web, cargo-web and rust-web-src; see the messages above";
+
+/// A compiler on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Compiler {
+    /// As rustup knows it.
+    pub(crate) toolchain: String,
+    /// Such as `1.95.0`.
+    pub(crate) release: String,
+    /// Such as `22.1.2`.
+    pub(crate) llvm: String,
+    /// Whether the source of `core` that belongs to it is there.
+    pub(crate) has_core_source: bool,
+}
+
+impl Compiler {
+    /// Whether the pinned linker reads what it writes.
+    pub(crate) fn fits(&self) -> bool {
+        let major = self.llvm.split('.').next().and_then(|major| major.parse().ok());
+        major == Some(PINS.llvm_major)
+    }
+}
+
+/// What the choice depends on.
+#[derive(Debug, Default)]
+pub(crate) struct Machine {
+    /// The toolchain rustup uses now.
+    pub(crate) active: Option<Compiler>,
+    /// The pinned release, if rustup has it.
+    pub(crate) pinned: Option<Compiler>,
+    /// The distribution's compiler, linked or not.
+    pub(crate) distribution: Option<Compiler>,
+    /// Whether rustup knows the distribution's compiler by its name.
+    pub(crate) distribution_linked: bool,
+    /// Whether packages can be installed with apt.
+    pub(crate) has_apt: bool,
+}
+
+/// One missing part of a candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fix {
+    /// rustup's rust-src component for the toolchain.
+    AddSource(String),
+    /// The pinned release with its source.
+    InstallPinned,
+    /// The distribution's packages.
+    InstallDistribution,
+    /// The name for rustup.
+    LinkDistribution,
+}
+
+/// A compiler to try, with what it lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    /// Where it comes from.
+    pub(crate) origin: Origin,
+    /// Its name for rustup, once all is fixed.
+    pub(crate) toolchain: String,
+    /// What is known of it already.
+    pub(crate) compiler: Option<Compiler>,
+    /// In order.
+    pub(crate) fixes: Vec<Fix>,
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.origin {
+            Origin::Active => write!(f, "the active toolchain {} with its core source", self.toolchain),
+            Origin::Pinned => write!(f, "rustup's toolchain {} with its core source", self.toolchain),
+            Origin::Distribution => f.write_str("the distribution's compiler with its core source"),
+        }
+    }
+}
+
+/// The compilers worth trying, best first: those that are complete or need no download, then by origin.
+pub(crate) fn candidates(machine: &Machine, only: Option<Origin>) -> Vec<Candidate> {
+    let mut all: Vec<Candidate> = [active(machine), Some(pinned(machine)), distribution(machine)]
+        .into_iter()
+        .flatten()
+        .filter(|candidate| only.is_none_or(|origin| candidate.origin == origin))
+        .collect();
+    // A stable sort keeps the preference among equals; so a unit that had to give way once is not tried again.
+    all.sort_by_key(|candidate| candidate.fixes.iter().any(|fix| *fix != Fix::LinkDistribution));
+    all
+}
+
+fn active(machine: &Machine) -> Option<Candidate> {
+    let compiler = machine.active.as_ref().filter(|compiler| compiler.fits())?;
+    let source = (!compiler.has_core_source).then(|| Fix::AddSource(compiler.toolchain.clone()));
+    Some(Candidate {
+        origin: Origin::Active,
+        toolchain: compiler.toolchain.clone(),
+        compiler: Some(compiler.clone()),
+        fixes: source.into_iter().collect(),
+    })
+}
+
+fn pinned(machine: &Machine) -> Candidate {
+    let complete = machine.pinned.as_ref().is_some_and(|compiler| compiler.has_core_source);
+    Candidate {
+        origin: Origin::Pinned,
+        toolchain: PINS.rustc.to_owned(),
+        compiler: machine.pinned.clone(),
+        fixes: if complete { Vec::new() } else { vec![Fix::InstallPinned] },
+    }
+}
+
+fn distribution(machine: &Machine) -> Option<Candidate> {
+    let compiler = machine.distribution.as_ref();
+    let complete = compiler.is_some_and(|compiler| compiler.fits() && compiler.has_core_source);
+    if !complete && !machine.has_apt {
+        return None;
+    }
+    let install = (!complete).then_some(Fix::InstallDistribution);
+    let link = (!machine.distribution_linked).then_some(Fix::LinkDistribution);
+    Some(Candidate {
+        origin: Origin::Distribution,
+        toolchain: PINS.distribution_toolchain.to_owned(),
+        compiler: compiler.cloned(),
+        fixes: install.into_iter().chain(link).collect(),
+    })
+}
+
+impl Fix {
+    /// The step that brings the part.
+    pub(crate) fn step(&self) -> Step {
+        let mut rustup = Command::new("rustup");
+        match self {
+            Self::AddSource(toolchain) => {
+                rustup.args(["component", "add", "rust-src", "--toolchain", toolchain]);
+                let why = "the eBPF object is built with a core of its own, from source";
+                Step::command(format!("rust-src of {toolchain}"), why.into(), rustup)
+            }
+            Self::InstallPinned => {
+                rustup.args(["toolchain", "install", PINS.rustc, "--profile", "minimal"]);
+                rustup.args(["--component", "rust-src"]);
+                let why = "a compiler of the eBPF object whose LLVM and core source match";
+                Step::command(format!("Rust {}", PINS.rustc), why.into(), rustup)
+            }
+            Self::InstallDistribution => {
+                let why =
+                    "a compiler of the eBPF object and its core source; your own cargo and rustc stay first";
+                apt::install_step(PINS.distribution_packages.to_vec(), why.into())
+            }
+            Self::LinkDistribution => {
+                rustup.args(["toolchain", "link", PINS.distribution_toolchain, "/usr"]);
+                let why = "a name for the distribution's compiler";
+                Step::command(format!("toolchain {}", PINS.distribution_toolchain), why.into(), rustup)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compiler(toolchain: &str, llvm: &str, has_core_source: bool) -> Option<Compiler> {
+        let release = "1.95.0".to_owned();
+        Some(Compiler { toolchain: toolchain.to_owned(), release, llvm: llvm.to_owned(), has_core_source })
+    }
+
+    fn origins(machine: &Machine) -> Vec<Origin> {
+        candidates(machine, None).iter().map(|candidate| candidate.origin).collect()
+    }
+
+    #[test]
+    fn a_bare_machine_tries_rustup_before_the_distribution() {
+        let machine =
+            Machine { active: compiler("stable", "22.1.2", false), has_apt: true, ..Machine::default() };
+        assert_eq!(origins(&machine), [Origin::Active, Origin::Pinned, Origin::Distribution]);
+        let all = candidates(&machine, None);
+        assert_eq!(all[0].fixes, [Fix::AddSource("stable".into())]);
+        assert_eq!(all[1].fixes, [Fix::InstallPinned]);
+        assert_eq!(all[2].fixes, [Fix::InstallDistribution, Fix::LinkDistribution]);
+    }
+
+    #[test]
+    fn an_active_compiler_of_another_llvm_is_not_a_candidate() {
+        let machine =
+            Machine { active: compiler("nightly", "23.1.0", true), has_apt: false, ..Machine::default() };
+        assert_eq!(origins(&machine), [Origin::Pinned]);
+    }
+
+    #[test]
+    fn what_is_at_hand_comes_before_what_must_be_fetched() {
+        let machine = Machine {
+            active: compiler("stable", "22.1.2", false),
+            distribution: compiler("reuse-ebpf", "22.1.8", true),
+            has_apt: true,
+            ..Machine::default()
+        };
+        let all = candidates(&machine, None);
+        assert_eq!(all[0].origin, Origin::Distribution);
+        assert_eq!(all[0].fixes, [Fix::LinkDistribution]);
+        assert_eq!(all[1].origin, Origin::Active);
+    }
+
+    #[test]
+    fn a_complete_active_compiler_needs_nothing() {
+        let machine = Machine {
+            active: compiler("stable", "22.1.2", true),
+            distribution: compiler("reuse-ebpf", "22.1.8", true),
+            distribution_linked: true,
+            ..Machine::default()
+        };
+        let all = candidates(&machine, None);
+        assert_eq!((all[0].origin, all[0].fixes.len()), (Origin::Active, 0));
+    }
+
+    #[test]
+    fn an_old_distribution_compiler_is_upgraded_not_used() {
+        let machine = Machine {
+            distribution: compiler("reuse-ebpf", "19.1.7", true),
+            distribution_linked: true,
+            has_apt: true,
+            ..Machine::default()
+        };
+        let all = candidates(&machine, Some(Origin::Distribution));
+        assert_eq!(all[0].fixes, [Fix::InstallDistribution]);
+    }
+}
