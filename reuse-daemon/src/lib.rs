@@ -1,1 +1,7 @@
 //! Daemon.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod export;
+pub mod query;

@@ -1,0 +1,3 @@
+//! The ways out: what the daemon found, as metrics, over HTTP and as records on stdout.
+
+pub mod web;
