@@ -1,0 +1,101 @@
+//! Values of the maps that count in the kernel and are read at scrape.
+
+/// What is counted for one socket of a SO_REUSEPORT group. Key of the map: the socket's cookie.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Connections queued to, or unicast datagrams delivered to or refused by a full buffer of, this socket
+    pub selected: u64,
+    /// Inode number when first selected; an MPTCP subflow has its parent's
+    pub inode: u64,
+    /// `struct sock *`, only to look at the socket again; it is checked by cookie before it is believed
+    pub sock: u64,
+    /// 1 if the newest datagram that could be looked at was a multicast or broadcast copy
+    pub copy: u32,
+    /// Always 0
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<Selection>() == 32);
+
+/// One row of the iterator over the selection map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SelectionRow {
+    /// The socket
+    pub cookie: u64,
+    /// As [`Selection::selected`]
+    pub selected: u64,
+    /// As [`Selection::inode`]
+    pub inode: u64,
+    /// `sk_drops`, both halves added where the kernel splits it
+    pub drops: u32,
+    /// `sk_ack_backlog`
+    pub accept_queue: u32,
+    /// `sk_max_ack_backlog`
+    pub accept_queue_limit: u32,
+    /// `sk_rmem_alloc`, bytes
+    pub receive_queue: u32,
+    /// `sk_rcvbuf`, bytes
+    pub receive_queue_limit: u32,
+    /// 1 if the socket is still the one that was counted
+    pub live: u8,
+    /// `skc_state`, valid if `live`
+    pub state: u8,
+    /// Always 0
+    pub reserved: [u8; 2],
+}
+const _: () = assert!(size_of::<SelectionRow>() == 48);
+
+/// Key of the map of hashes seen by the program on the daemon's own groups.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ProbeKey {
+    /// `IPPROTO_TCP` or `IPPROTO_UDP`
+    pub protocol: u8,
+    /// 4 or 6
+    pub version: u8,
+    /// Source port of the probe, host byte order
+    pub port: u16,
+}
+const _: () = assert!(size_of::<ProbeKey>() == 4);
+
+/// Slots of the `LOST` map: where something that should have been told was not.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// No room in the ring for a bind or listen
+    RingCall = 0,
+    /// No room in the ring for a close
+    RingClose = 1,
+    /// No room in the ring for a process exit
+    RingExit = 2,
+    /// No room in the selection map for another socket
+    SelectionMap = 3,
+    /// No room in the map of probe hashes
+    ProbeMap = 4,
+}
+
+impl Lost {
+    /// Every slot, in order.
+    pub const ALL: [Self; 5] =
+        [Self::RingCall, Self::RingClose, Self::RingExit, Self::SelectionMap, Self::ProbeMap];
+
+    /// Value of the label `stage`.
+    #[must_use]
+    pub const fn stage(self) -> &'static str {
+        match self {
+            Self::RingCall => "ring_call",
+            Self::RingClose => "ring_close",
+            Self::RingExit => "ring_exit",
+            Self::SelectionMap => "selection_map",
+            Self::ProbeMap => "probe_map",
+        }
+    }
+}
+
+// SAFETY: `repr(C)`, integers only, no padding (size asserted above), any bit pattern is a value.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Selection {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for ProbeKey {}

@@ -1,0 +1,116 @@
+//! `bind` and `listen` at their return: one program each, no entry program, since the arguments are still in the saved
+//! registers.
+
+use aya_ebpf::{
+    EbpfContext,
+    helpers::generated::{
+        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task_btf,
+        bpf_ktime_get_boot_ns, bpf_task_pt_regs,
+    },
+    macros::tracepoint,
+    programs::TracePointContext,
+};
+use aya_log_ebpf::debug;
+use reuse_ebpf::{
+    count::Lost,
+    record::{CallRecord, COMM, Kind, SOCKADDR},
+};
+
+use super::{
+    arch::{EXIT_RESULT, FIRST, SECOND, THIRD},
+    emit::{reserve, submit},
+    field::{copy_user, load, offset, read},
+    maps::OWN,
+    socket::{IPPROTO_MPTCP, copy_raw, of_descriptor},
+};
+
+/// `syscalls:sys_exit_bind`
+#[tracepoint]
+pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
+    tell(&ctx, Kind::Bind);
+    0
+}
+
+/// `syscalls:sys_exit_listen`
+#[tracepoint]
+pub(crate) fn sys_exit_listen(ctx: TracePointContext) -> u32 {
+    tell(&ctx, Kind::Listen);
+    0
+}
+
+#[inline(always)]
+fn tell(ctx: &TracePointContext, kind: Kind) {
+    // SAFETY: helpers without arguments.
+    let (pid_tgid, task) = unsafe { (bpf_get_current_pid_tgid(), bpf_get_current_task_btf()) };
+    if is_own((pid_tgid >> 32) as u32) {
+        return;
+    }
+    // SAFETY: the tracepoint's record is longer than this offset; the saved registers of the current task are whole.
+    let (result, fd, second, length) = unsafe {
+        let registers = bpf_task_pt_regs(task) as *const u64;
+        let result = ctx.as_ptr().cast::<u8>().add(EXIT_RESULT).cast::<i64>().read();
+        (
+            result,
+            registers.add(FIRST).read() as i32,
+            registers.add(SECOND).read(),
+            registers.add(THIRD).read() as i32,
+        )
+    };
+    let Some(mut entry) = reserve::<CallRecord>(Lost::RingCall) else {
+        debug!(ctx, "no room in the ring for a call of process {}", pid_tgid >> 32);
+        return;
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: `record` is the reserved space of one record; all its fields are written below, `socket` only with
+    // `has_socket`, `requested` only as far as `requested_len` says.
+    unsafe {
+        (*record).kind = kind as u32;
+        (*record).result = result as i32;
+        (*record).boottime_ns = bpf_ktime_get_boot_ns();
+        (*record).pid_tgid = pid_tgid;
+        (*record).cgroup = bpf_get_current_cgroup_id();
+        bpf_get_current_comm((&raw mut (*record).comm).cast(), COMM as u32);
+        let cred: *const u8 = load(task.cast::<u8>(), offset!(task_cred));
+        (*record).uid = load(cred, offset!(cred_euid));
+        (*record).fd = fd;
+        // `bind(fd, address, length)`, `listen(fd, backlog)`
+        (*record).length = if matches!(kind, Kind::Bind) { length } else { second as i32 };
+        (*record).queue_limit = 0;
+        (*record).requested_len = 0;
+        (*record).has_socket = 0;
+        (*record).reserved = 0;
+        let mut shows_request = false;
+        if let Some(socket) = of_descriptor(task.cast(), fd, result != 0) {
+            copy_raw(&raw mut (*record).socket, socket);
+            (*record).has_socket = 1;
+            // The port lock says whether the port was asked for; an MPTCP socket's lock is its subflow's.
+            shows_request = result == 0 && (*record).socket.protocol != IPPROTO_MPTCP;
+            if matches!(kind, Kind::Listen) && result == 0 {
+                (*record).queue_limit = read(socket.sk + offset!(sk_max_ack_backlog) as u64);
+            }
+        }
+        if matches!(kind, Kind::Bind) && !shows_request {
+            (*record).requested_len = copy_requested(&raw mut (*record).requested, second, length);
+        }
+    }
+    submit(entry);
+}
+
+/// Copies the address argument. It is user memory that another thread may have changed since; nothing is decided on it.
+///
+/// # Safety
+/// `to` must be valid for writes.
+#[inline(always)]
+unsafe fn copy_requested(to: *mut [u8; SOCKADDR], address: u64, length: i32) -> u32 {
+    if length <= 0 {
+        return 0;
+    }
+    let wanted = if length as usize > SOCKADDR { SOCKADDR as u32 } else { length as u32 };
+    // SAFETY: `wanted` is at most SOCKADDR.
+    if unsafe { copy_user(to.cast(), wanted, address) } { wanted } else { 0 }
+}
+
+#[inline(always)]
+fn is_own(pid: u32) -> bool {
+    OWN.get(0).is_some_and(|own| *own == pid)
+}

@@ -1,0 +1,48 @@
+//! Reserve and submit, with a counter beside every failure and a wake-up only for a reader that sleeps.
+
+use aya_ebpf::{
+    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    maps::ring_buf::RingBufEntry,
+};
+use reuse_ebpf::count::Lost;
+
+use super::maps::{LOST, RING, SLEEPING};
+
+/// Room for one record, or `None` and one more in the loss counter.
+#[inline(always)]
+pub(crate) fn reserve<T: 'static>(lost: Lost) -> Option<RingBufEntry<T>> {
+    let entry = RING.reserve::<T>(0);
+    if entry.is_none() {
+        count_lost(lost);
+    }
+    entry
+}
+
+/// Submits a record. The reader sets the flag, drains once more and only then waits on a level-triggered poll, so a
+/// record submitted without a wake-up is never left lying.
+#[inline(always)]
+pub(crate) fn submit<T: 'static>(entry: RingBufEntry<T>) {
+    entry.submit(u64::from(wake_flag()));
+}
+
+#[inline(always)]
+fn wake_flag() -> u32 {
+    let Some(sleeping) = SLEEPING.get_ptr_mut(0) else { return BPF_RB_NO_WAKEUP };
+    // SAFETY: the pointer is to the array's only element; a torn or lost update costs at most one extra wake-up.
+    unsafe {
+        if sleeping.read_volatile() == 0 {
+            return BPF_RB_NO_WAKEUP;
+        }
+        sleeping.write_volatile(0);
+    }
+    BPF_RB_FORCE_WAKEUP
+}
+
+/// Counts something that could not be told.
+#[inline(always)]
+pub(crate) fn count_lost(lost: Lost) {
+    if let Some(counter) = LOST.get_ptr_mut(lost as u32) {
+        // SAFETY: per-CPU element; a nested program on the same CPU is kept out by the kernel's recursion guard.
+        unsafe { *counter += 1 };
+    }
+}

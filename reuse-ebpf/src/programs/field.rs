@@ -1,0 +1,91 @@
+//! Typed readers over the offsets the daemon took from BTF.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+use reuse_ebpf::offsets::Offsets;
+
+/// Overridden by the daemon before the programs are loaded, frozen afterwards: constants to the verifier.
+#[unsafe(no_mangle)]
+pub(crate) static OFFSETS: Offsets = Offsets::UNSET;
+
+/// One offset, in bytes (or bits) from the start of its structure.
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::programs::field::constant(&$crate::programs::field::OFFSETS.$field)
+    };
+}
+pub(crate) use offset;
+
+/// Reads a global as it is at run time.
+#[inline(always)]
+pub(crate) fn constant(global: &'static u32) -> usize {
+    // SAFETY: a reference is valid to read; volatile because the loader replaces its bytes after compilation.
+    unsafe { core::ptr::read_volatile(global) as usize }
+}
+
+/// Reads `T` at a kernel address through the faulting-safe helper; zeroes where the address cannot be read.
+#[inline(always)]
+pub(crate) fn read<T: Copy>(address: u64) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes all `size_of::<T>()` bytes, with zeroes on a fault; callers use integers and arrays only.
+    unsafe {
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
+        value.assume_init()
+    }
+}
+
+/// Copies `size` bytes from a kernel address to `to`.
+///
+/// # Safety
+/// `to` must be valid for `size` bytes.
+#[inline(always)]
+pub(crate) unsafe fn copy(to: *mut u8, size: usize, address: u64) {
+    // SAFETY: promised by the caller.
+    unsafe { bpf_probe_read_kernel(to.cast(), size as u32, address as *const _) };
+}
+
+/// Copies `size` bytes from the calling process; whether it could be read.
+///
+/// # Safety
+/// `to` must be valid for `size` bytes.
+#[inline(always)]
+pub(crate) unsafe fn copy_user(to: *mut u8, size: u32, address: u64) -> bool {
+    // SAFETY: promised by the caller.
+    unsafe { bpf_probe_read_user(to.cast(), size, address as *const _) == 0 }
+}
+
+/// Reads a member of a structure that the verifier knows by its BTF type: a plain load, no helper.
+///
+/// # Safety
+/// `base` must be a pointer the verifier accepts for such loads, and the member at `offset` a `T`.
+#[inline(always)]
+pub(crate) unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
+    // SAFETY: promised by the caller and enforced by the verifier.
+    unsafe { base.add(offset).cast::<T>().read() }
+}
+
+/// Like [`load`], for a bit-field of `width` bits that does not cross a byte.
+///
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+pub(crate) unsafe fn load_bits(base: *const u8, bit: usize, width: u32) -> u8 {
+    // SAFETY: promised by the caller.
+    let byte: u8 = unsafe { load(base, bit >> 3) };
+    byte >> (bit & 7) & ((1 << width) - 1)
+}
+
+/// A bit-field of `width` bits that does not cross a byte, through the helper.
+#[inline(always)]
+pub(crate) fn read_bits(base: u64, bit: usize, width: u32) -> u8 {
+    read::<u8>(base + (bit >> 3) as u64) >> (bit & 7) & ((1 << width) - 1)
+}
+
+/// The number behind a typed pointer: the verifier forbids reading arbitrary members through some typed pointers (a
+/// cgroup program's socket, say) but lets the helper copy the pointer itself from the stack.
+#[inline(always)]
+pub(crate) fn address_of<T>(pointer: *const T) -> u64 {
+    let slot = [pointer as u64];
+    read::<u64>(core::hint::black_box(&slot).as_ptr() as u64)
+}

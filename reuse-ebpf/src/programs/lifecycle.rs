@@ -1,0 +1,67 @@
+//! The end of sockets and of processes.
+
+use aya_ebpf::{
+    helpers::generated::bpf_ktime_get_boot_ns,
+    macros::{btf_tracepoint, cgroup_sock},
+    programs::{BtfTracePointContext, SockContext},
+};
+use reuse_ebpf::{
+    count::Lost,
+    record::{CloseRecord, ExitRecord, Kind},
+};
+
+use super::{
+    emit::{reserve, submit},
+    field::{address_of, load, offset, read},
+    socket::{holds_port, inode_number},
+};
+
+/// `cgroup/sock_release` on the root of cgroup v2: the last descriptor of an IPv4 or IPv6 socket is gone
+/// (net/ipv4/af_inet.c, `inet_release`), in any namespace; other families pay nothing.
+#[cgroup_sock(sock_release)]
+pub(crate) fn sock_release(ctx: SockContext) -> i32 {
+    const ALLOW: i32 = 1;
+    // SAFETY: members of the program's context, always readable.
+    let (protocol, state) = unsafe { ((*ctx.sock).protocol as u16, (*ctx.sock).state as u8) };
+    let sk = address_of(ctx.sock);
+    if !holds_port(sk, protocol, state) {
+        return ALLOW;
+    }
+    let Some(mut entry) = reserve::<CloseRecord>(Lost::RingClose) else { return ALLOW };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the reserved space of one record, all of it written.
+    unsafe {
+        (*record).kind = Kind::Close as u32;
+        (*record).reserved = 0;
+        (*record).boottime_ns = bpf_ktime_get_boot_ns();
+        (*record).inode = inode_number(read(sk + offset!(sk_socket) as u64));
+        (*record).cookie = read(sk + offset!(sk_cookie) as u64);
+    }
+    submit(entry);
+    ALLOW
+}
+
+/// `tp_btf/sched_process_exit(struct task_struct *p, ..)`: told once the last thread of the process is going
+/// (kernel/exit.c: `signal->live` is decremented before the tracepoint, descriptors are closed after it).
+#[btf_tracepoint(function = "sched_process_exit")]
+pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    let task: *const u8 = ctx.arg(0);
+    // SAFETY: `task` is the tracepoint's typed argument; the members are its BTF members.
+    let (live, pid) = unsafe {
+        let signal: *const u8 = load(task, offset!(task_signal));
+        (load::<i32>(signal, offset!(signal_live)), load::<u32>(task, offset!(task_tgid)))
+    };
+    if live != 0 {
+        return 0;
+    }
+    let Some(mut entry) = reserve::<ExitRecord>(Lost::RingExit) else { return 0 };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the reserved space of one record, all of it written.
+    unsafe {
+        (*record).kind = Kind::Exit as u32;
+        (*record).pid = pid;
+        (*record).boottime_ns = bpf_ktime_get_boot_ns();
+    }
+    submit(entry);
+    0
+}

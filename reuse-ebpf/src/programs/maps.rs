@@ -1,0 +1,31 @@
+//! Every map. Names are what the daemon looks them up by.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use reuse_ebpf::count::{Lost, ProbeKey, Selection};
+
+/// Records of calls, closes and exits. 8 MiB hold 30,000 calls: what two cores can send while the reader naps.
+#[map]
+pub(crate) static RING: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// One word: the reader sleeps and wants to be woken.
+#[map]
+pub(crate) static SLEEPING: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Losses by [`Lost`].
+#[map]
+pub(crate) static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Lost::ALL.len() as u32, 0);
+
+/// One word: the daemon's process id in the initial pid namespace, whose calls are not told.
+#[map]
+pub(crate) static OWN: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Selections by socket cookie. Not LRU: evicting a live counter would make it go back; a full map is counted instead.
+#[map]
+pub(crate) static SELECTIONS: HashMap<u64, Selection> = HashMap::with_max_entries(1 << 16, 0);
+
+/// Hashes that the program on the daemon's own groups saw, by probe.
+#[map]
+pub(crate) static PROBES: LruHashMap<ProbeKey, u32> = LruHashMap::with_max_entries(4096, 0);

@@ -1,0 +1,13 @@
+//! Programs by concern, and what they share: [`maps`], [`emit`], [`field`], [`socket`], [`arch`].
+
+mod arch;
+mod call;
+mod emit;
+mod field;
+mod lifecycle;
+mod maps;
+mod own_group;
+mod sample;
+mod selection;
+mod snapshot;
+mod socket;

@@ -1,0 +1,58 @@
+//! `iter/bpf_map_elem` over the selection map: counters and, in the same pass, what each socket says of itself now.
+
+use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
+use reuse_ebpf::count::{Selection, SelectionRow};
+
+use super::{
+    field::{offset, read},
+    socket::drops,
+};
+
+/// `struct bpf_iter__bpf_map_elem` (kernel/bpf/map_iter.c); each member is one register wide.
+#[repr(C)]
+pub(crate) struct MapElement {
+    meta: *const *mut seq_file,
+    map: u64,
+    key: *const u64,
+    value: *const Selection,
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/bpf_map_elem")]
+pub(crate) fn sample(ctx: *const MapElement) -> i32 {
+    // SAFETY: the context of this iterator; key and value are null on its last call.
+    let (seq, key, value) = unsafe { ((*ctx).meta, (*ctx).key, (*ctx).value) };
+    if key.is_null() || value.is_null() {
+        return 0;
+    }
+    // SAFETY: checked above; the verifier bounds them by the map's key and value size.
+    let (cookie, selection) = unsafe { (key.read(), value.read()) };
+    let sk = selection.sock;
+    let mut row = SelectionRow { cookie, selected: selection.selected, inode: selection.inode, ..ZERO };
+    if read::<u64>(sk + offset!(sk_cookie) as u64) == cookie {
+        row.live = 1;
+        row.state = read(sk + offset!(sk_state) as u64);
+        row.drops = drops(sk);
+        row.accept_queue = read(sk + offset!(sk_ack_backlog) as u64);
+        row.accept_queue_limit = read(sk + offset!(sk_max_ack_backlog) as u64);
+        row.receive_queue = read(sk + offset!(sk_rmem_alloc) as u64);
+        row.receive_queue_limit = read(sk + offset!(sk_rcvbuf) as u64);
+    }
+    // SAFETY: the iterator's file and one whole row; on overflow the kernel calls again with an empty buffer.
+    unsafe { bpf_seq_write(*seq, (&raw const row).cast_mut().cast(), size_of::<SelectionRow>() as u32) };
+    0
+}
+
+const ZERO: SelectionRow = SelectionRow {
+    cookie: 0,
+    selected: 0,
+    inode: 0,
+    drops: 0,
+    accept_queue: 0,
+    accept_queue_limit: 0,
+    receive_queue: 0,
+    receive_queue_limit: 0,
+    live: 0,
+    state: 0,
+    reserved: [0; 2],
+};

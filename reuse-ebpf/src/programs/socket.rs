@@ -1,0 +1,163 @@
+//! From a descriptor to its socket, and a socket copied for the daemon.
+
+use aya_ebpf::cty::c_void;
+use reuse_ebpf::record::{DEVICE, RawSocket, SOCK_COMMON};
+
+use super::field::{copy, load, offset, read, read_bits};
+
+const S_IFMT: u16 = 0xf000;
+const S_IFSOCK: u16 = 0xc000;
+
+pub(crate) const AF_INET: u16 = 2;
+pub(crate) const AF_INET6: u16 = 10;
+pub(crate) const IPPROTO_TCP: u16 = 6;
+pub(crate) const IPPROTO_UDP: u16 = 17;
+pub(crate) const IPPROTO_MPTCP: u16 = 262;
+pub(crate) const TCP_CLOSE: u8 = 7;
+pub(crate) const TCP_LISTEN: u8 = 10;
+/// include/net/sock.h: a port was asked for explicitly.
+pub(crate) const SOCK_BINDPORT_LOCK: u8 = 8;
+
+/// A `struct socket` and its `struct sock`, as numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct Socket {
+    pub(crate) socket: u64,
+    pub(crate) sk: u64,
+}
+
+/// The socket behind a descriptor of the current task; `checked` also makes sure that it is one, for calls that may
+/// have failed because it is not.
+#[inline(always)]
+pub(crate) fn of_descriptor(task: *const c_void, fd: i32, checked: bool) -> Option<Socket> {
+    let task = task.cast::<u8>();
+    // SAFETY: `task` is the current task, typed for the verifier; files and descriptor table are its BTF members.
+    let (limit, array) = unsafe {
+        let files: *const u8 = load(task, offset!(task_files));
+        let table: *const u8 = load(files, offset!(files_fdt));
+        let limit: u32 = load(table, offset!(fdt_max));
+        let array: u64 = load(table, offset!(fdt_fd));
+        (limit, array)
+    };
+    let fd = fd as u32;
+    if fd >= limit {
+        return None;
+    }
+    let file: u64 = read(array + (u64::from(fd) << 3));
+    if file == 0 {
+        return None;
+    }
+    if checked {
+        let inode: u64 = read(file + offset!(file_inode) as u64);
+        let mode: u16 = read(inode + offset!(inode_mode) as u64);
+        if mode & S_IFMT != S_IFSOCK {
+            return None;
+        }
+    }
+    of_file(file)
+}
+
+/// The socket behind a file that is known to be one.
+#[inline(always)]
+fn of_file(file: u64) -> Option<Socket> {
+    let socket: u64 = read(file + offset!(file_private) as u64);
+    of_socket(socket)
+}
+
+/// The pair, where the socket still has its `struct sock`.
+#[inline(always)]
+pub(crate) fn of_socket(socket: u64) -> Option<Socket> {
+    let sk: u64 = read(socket + offset!(socket_sk) as u64);
+    (sk != 0).then_some(Socket { socket, sk })
+}
+
+/// Inode number of a `struct socket`: its inode stands in the same allocation (include/net/sock.h, `SOCK_INODE`).
+#[inline(always)]
+pub(crate) fn inode_number(socket: u64) -> u64 {
+    read(socket + (offset!(alloc_inode) - offset!(alloc_socket) + offset!(inode_ino)) as u64)
+}
+
+/// Copies what the daemon decodes.
+///
+/// # Safety
+/// `to` must be valid for writes; every field is written.
+#[inline(always)]
+pub(crate) unsafe fn copy_raw(to: *mut RawSocket, Socket { socket, sk }: Socket) {
+    // SAFETY: `to` is valid as promised; `common` has SOCK_COMMON bytes and lies within it.
+    unsafe {
+        copy((&raw mut (*to).common).cast(), SOCK_COMMON, sk);
+        let common = (&raw const (*to).common).cast::<u8>();
+        let net: u64 = common.add(offset!(sk_net) & (SOCK_COMMON - 8)).cast::<u64>().read_unaligned();
+        let device: u32 = common.add(offset!(sk_bound_dev) & (SOCK_COMMON - 4)).cast::<u32>().read_unaligned();
+        (*to).inode = inode_number(socket);
+        (*to).inet_flags = read(sk + offset!(inet_flags) as u64);
+        (*to).netns = read(net + offset!(net_inum) as u64);
+        (*to).uid = read(sk + offset!(sk_uid) as u64);
+        (*to).protocol = read(sk + offset!(sk_protocol) as u64);
+        (*to).userlocks = read_bits(sk, offset!(sk_userlocks), 4);
+        (*to).reserved = [0; 4];
+        (*to).has_device = 0;
+        if device != 0 && copy_device_name(&raw mut (*to).device, net, device) {
+            (*to).has_device = 1;
+        }
+    }
+}
+
+/// Name of the device with that index: `net->dev_index_head[index % 256]` (net/core/dev.c, `dev_index_hash`).
+///
+/// # Safety
+/// `to` must be valid for writes.
+#[inline(always)]
+unsafe fn copy_device_name(to: *mut [u8; DEVICE], net: u64, index: u32) -> bool {
+    const BUCKETS: u32 = 256;
+    const LONGEST_CHAIN: usize = 8;
+    let heads: u64 = read(net + offset!(net_dev_index) as u64);
+    let mut link: u64 = read(heads + u64::from(index & (BUCKETS - 1)) * 8);
+    for _ in 0..LONGEST_CHAIN {
+        if link == 0 {
+            return false;
+        }
+        let device = link - offset!(device_index_link) as u64;
+        if read::<u32>(device + offset!(device_index) as u64) == index {
+            // SAFETY: promised by the caller; an interface name is DEVICE bytes with its NUL.
+            unsafe { copy(to.cast(), DEVICE, device + offset!(device_name) as u64) };
+            return true;
+        }
+        link = read(link);
+    }
+    false
+}
+
+/// Whether a socket holds a port that its owner (not a connect or an accept) took: what the inventory lists and whose
+/// close is told. UDP sockets with a port always do; a TCP child keeps its listener's address lock but never the port
+/// lock (net/core/sock.c, `sk_clone_lock`).
+#[inline(always)]
+pub(crate) fn holds_port(sk: u64, protocol: u16, state: u8) -> bool {
+    match protocol {
+        IPPROTO_UDP => has_port(sk),
+        IPPROTO_TCP | IPPROTO_MPTCP => match state {
+            TCP_LISTEN => true,
+            TCP_CLOSE => has_port(sk),
+            _ => read_bits(sk, offset!(sk_userlocks), 4) & SOCK_BINDPORT_LOCK != 0 && has_port(sk),
+        },
+        _ => false,
+    }
+}
+
+#[inline(always)]
+fn has_port(sk: u64) -> bool {
+    read::<u16>(sk + offset!(sk_num) as u64) != 0
+}
+
+/// Dropped packets of a socket: one counter, or two since 6.18 (net/core/sock.c, `sk_drops_read`).
+#[inline(always)]
+pub(crate) fn drops(sk: u64) -> u32 {
+    if offset!(sk_drop_counters) as u32 != reuse_ebpf::offsets::ABSENT {
+        let counters: u64 = read(sk + offset!(sk_drop_counters) as u64);
+        if counters != 0 {
+            let first: u32 = read(counters + offset!(drop_counters_0) as u64);
+            let second: u32 = read(counters + offset!(drop_counters_1) as u64);
+            return first.wrapping_add(second);
+        }
+    }
+    read(sk + offset!(sk_drops) as u64)
+}
