@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use anyhow::Result;
+use serde_json::{Value, json};
+use socket2::Socket;
 
-use crate::{attempts::Tally, sockets};
+use crate::{attempts::Tally, daemon::Daemon, sockets};
 
 /// Kernel thread id of the calling thread, as events carry it.
 #[must_use]
@@ -47,26 +49,48 @@ pub fn foreign_binds(events: &[Value]) -> Tally {
     tally
 }
 
-/// What an event must say about the socket that asked, besides who asked: one field a pair.
+/// Waits for the event of a bind or listen of `socket` by this process.
+///
+/// # Errors
+/// When none comes.
+pub fn wait_for(daemon: &Daemon, socket: &Socket, kind: &str, phase: &str) -> Result<Value> {
+    let inode = sockets::inode(socket)?;
+    daemon.wait_event(&format!("a {kind} event of phase {phase} for inode {inode}"), |event| {
+        of_inode(event, inode) && event["type"] == kind && event["phase"] == phase
+    })
+}
+
+/// Checks that a JSON object carries these fields with these values, whatever else it carries.
 ///
 /// # Panics
-/// When a field differs; the message carries the whole event.
+/// When a field differs; the message carries the whole object.
 #[track_caller]
-pub fn assert_contender(event: &Value, expected: &Value) {
+pub fn assert_fields(object: &Value, expected: &Value) {
     let fields = expected.as_object().expect("expected is an object");
     for (key, wanted) in fields {
-        let have = &event["contender"][key];
-        assert_eq!(have, wanted, "contender.{key} in {event}");
+        assert_eq!(&object[key], wanted, "{key} in {object}");
     }
 }
 
-/// The fields every event of `socket` must carry, whatever the test is about.
+/// The flags of a socket as getsockopt reads them now, under the names events give them.
 ///
-/// # Panics
-/// When a field differs, or the socket cannot be asked.
-#[track_caller]
-pub fn assert_identity(event: &Value, socket: &socket2::Socket) {
-    let inode = sockets::inode(socket).expect("fstat on an open socket");
-    let expected = serde_json::json!({ "pid": std::process::id(), "inode": inode, "via": "syscall" });
-    assert_contender(event, &expected);
+/// # Errors
+/// The kernel's.
+pub fn flags(socket: &Socket) -> Result<Value> {
+    let ipv4 = sockets::local_address(socket)?.is_ipv4();
+    let (ip, freebind, transparent) = if ipv4 {
+        (libc::IPPROTO_IP, libc::IP_FREEBIND, libc::IP_TRANSPARENT)
+    } else {
+        (libc::IPPROTO_IPV6, libc::IPV6_FREEBIND, libc::IPV6_TRANSPARENT)
+    };
+    let device = socket.device()?.map(|name| String::from_utf8_lossy(&name).into_owned());
+    Ok(json!({
+        "reuseaddr": sockets::is_set(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR)?,
+        "reuseport": sockets::is_set(socket, libc::SOL_SOCKET, libc::SO_REUSEPORT)?,
+        "v6only": !ipv4 && sockets::is_set(socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY)?,
+        "freebind": sockets::is_set(socket, ip, freebind)?,
+        "transparent": sockets::is_set(socket, ip, transparent)?,
+        "bind_address_no_port": sockets::is_set(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT)?,
+        "device": device,
+    }))
 }

@@ -101,6 +101,20 @@ pub fn set(socket: &Socket, level: i32, name: i32, value: i32) -> io::Result<()>
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Whether an option that gives an int is on.
+///
+/// # Errors
+/// The kernel's.
+pub fn is_set(socket: &Socket, level: i32, name: i32) -> io::Result<bool> {
+    let mut value = 0_i32;
+    let mut length = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: the pointers and the length describe `value`, which lives through the call.
+    let outcome = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut length)
+    };
+    if outcome == 0 { Ok(value != 0) } else { Err(io::Error::last_os_error()) }
+}
+
 /// The address a socket is bound to.
 ///
 /// # Errors

@@ -67,6 +67,16 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Base name of its executable, as the daemon names services where there is nothing better.
+    ///
+    /// # Errors
+    /// When `/proc` does not say.
+    pub fn service_name(&self) -> Result<String> {
+        let path =
+            std::fs::read_link(format!("/proc/{}/exe", self.pid())).context("executable of the daemon")?;
+        Ok(path.file_name().context("executable without a name")?.to_string_lossy().into_owned())
+    }
+
     /// Where it serves HTTP.
     #[must_use]
     pub fn web(&self) -> SocketAddr {

@@ -1,0 +1,132 @@
+//! Who asked: users, thread names of every kind of bytes, executables and network namespaces.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    thread,
+};
+
+use anyhow::{Context, Result};
+use reuse_tests::{
+    daemon::{Daemon, Launch},
+    events::{self, assert_fields},
+    namespace::{self, Namespace},
+    process,
+    sockets::{self, Transport},
+    user,
+};
+use serde_json::json;
+use socket2::{SockAddr, Socket};
+
+const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// A thread name that would break a line, a JSON string and a terminal, were it written as it is.
+const HOSTILE: &[u8] = b"a\nb\"c\\d\xffe\x1b[m";
+const HOSTILE_ESCAPED: &str = r#"a\x0ab"c\x5cd\xffe\x1b[m"#;
+
+fn bound() -> Result<Socket> {
+    sockets::bound(Transport::Tcp, SocketAddr::from((LOOPBACK, 0)))
+}
+
+/// Runs `work` on a thread with that name in the kernel.
+fn named<T: Send>(comm: &[u8], work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            process::set_comm(comm)?;
+            work()
+        });
+        inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+#[test]
+fn the_caller_s_uid_and_the_socket_s_are_told_apart() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let made_by_root = sockets::open(Transport::Tcp, LOOPBACK.into())?;
+    user::run_as(user::NOBODY, || {
+        made_by_root.bind(&SockAddr::from(SocketAddr::from((LOOPBACK, 0))))?;
+        Ok(())
+    })?;
+    let event = events::wait_for(&daemon, &made_by_root, "bind", "bind")?;
+    assert_fields(&event["contender"], &json!({ "uid": user::NOBODY, "socket_uid": 0 }));
+
+    let made_by_nobody = user::run_as(user::NOBODY, || sockets::open(Transport::Udp, LOOPBACK.into()))?;
+    made_by_nobody.bind(&SockAddr::from(SocketAddr::from((LOOPBACK, 0))))?;
+    let event = events::wait_for(&daemon, &made_by_nobody, "bind", "bind")?;
+    assert_fields(&event["contender"], &json!({ "uid": 0, "socket_uid": user::NOBODY }));
+    Ok(())
+}
+
+#[test]
+fn a_hostile_thread_name_is_escaped() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let socket = named(HOSTILE, bound)?;
+    let event = events::wait_for(&daemon, &socket, "bind", "bind")?;
+    assert_eq!(event["contender"]["comm"], HOSTILE_ESCAPED, "{event}");
+    Ok(())
+}
+
+#[test]
+fn a_hostile_thread_name_breaks_no_line_of_text() -> Result<()> {
+    let Some(launch) = Launch::prepare()? else { return Ok(()) };
+    let daemon = launch.events("text").start()?;
+    let port = named(HOSTILE, || {
+        let holder = bound()?;
+        let address = sockets::local_address(&holder)?;
+        let contender = sockets::open(Transport::Tcp, LOOPBACK.into())?;
+        contender.bind(&SockAddr::from(address)).err().context("the port is held")?;
+        Ok(address.port())
+    })?;
+    let wanted = format!("127.0.0.1:{port}");
+    reuse_tests::deadline::until("the refusal as text", reuse_tests::deadline::PROMPT, || {
+        let text = String::from_utf8(daemon.stdout_lines().join(&b'\n')).context("text events are UTF-8")?;
+        Ok(text.contains(&wanted).then_some(()))
+    })?;
+    let lines = daemon.stop_cleanly()?.stdout;
+    for line in lines {
+        let line = String::from_utf8(line)?;
+        assert!(!line.chars().any(char::is_control), "control character in {line:?}");
+        // A raw newline in the name would leave this rest at the start of a line.
+        assert!(!line.starts_with("b\"c"), "broken line {line:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_executable_names_the_service() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let socket = named(b"worker 7", bound)?;
+    let event = events::wait_for(&daemon, &socket, "bind", "bind")?;
+    let own = std::env::current_exe()?;
+    let own: String = own.file_name().context("a name")?.to_string_lossy().chars().take(32).collect();
+    assert_fields(&event["contender"], &json!({ "comm": "worker 7", "executable": own, "service": own }));
+    Ok(())
+}
+
+#[test]
+fn a_named_namespace_is_shown_by_name() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let namespace = Namespace::new("contender")?;
+    let holder = namespace.run(bound)?;
+    let event = events::wait_for(&daemon, &holder, "bind", "bind")?;
+    assert_eq!(event["contender"]["netns"], namespace.name(), "{event}");
+
+    let contender = namespace.run(|| {
+        let contender = sockets::open(Transport::Tcp, LOOPBACK.into())?;
+        contender
+            .bind(&SockAddr::from(sockets::local_address(&holder)?))
+            .err()
+            .context("the port is held")?;
+        Ok(contender)
+    })?;
+    let event = events::wait_for(&daemon, &contender, "conflict", "bind")?;
+    assert_eq!(event["contender"]["netns"], namespace.name(), "{event}");
+    Ok(())
+}
+
+#[test]
+fn a_namespace_without_a_name_is_another_than_the_host_s() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let socket = namespace::unnamed(bound)?;
+    let event = events::wait_for(&daemon, &socket, "bind", "bind")?;
+    assert_eq!(event["contender"]["netns"], "other", "{event}");
+    Ok(())
+}
