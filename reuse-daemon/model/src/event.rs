@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::{
     endpoint::Endpoint,
     socket::{Cookie, Inode, SocketFacts},
@@ -30,12 +32,24 @@ impl fmt::Debug for Comm {
 }
 
 /// What was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// `bind()`
     Bind,
     /// `listen()`
     Listen,
+}
+
+impl Phase {
+    /// The label value and JSON word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bind => "bind",
+            Self::Listen => "listen",
+        }
+    }
 }
 
 /// The task that made a call.

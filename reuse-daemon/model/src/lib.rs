@@ -3,6 +3,17 @@
 //! Nothing here does I/O, reads a clock or knows aya, tokio or prometheus; time comes with each event
 //! as a [`Moment`]. Data flows one way: [`event`] -> [`inventory`], [`group`], [`refusal`] -> [`report`].
 
+pub mod distribution;
 pub mod endpoint;
 pub mod event;
+pub mod group;
+pub mod hash;
+pub mod inventory;
+pub mod process;
+pub mod refusal;
+pub mod repeats;
+pub mod report;
 pub mod socket;
+pub mod tally;
+pub mod test_group;
+pub mod text;

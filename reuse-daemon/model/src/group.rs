@@ -1,0 +1,189 @@
+//! SO_REUSEPORT groups: who is in them and what the kernel selected.
+//!
+//! Membership is the kernel's key (`reuseport_add_sock` and its callers, Linux 5.15 to 6.19): network namespace,
+//! transport, family, `IPV6_V6ONLY`, address, port, device and socket uid. A UDP socket is a member once bound, a TCP
+//! socket once it listens.
+
+mod counts;
+mod key;
+mod member;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+pub use key::GroupKey;
+pub use member::{Group, Member, SlotCounts};
+
+use crate::{
+    event::Moment,
+    hash::NumberMap,
+    inventory::{Change, Socket},
+    socket::{Cookie, Device, Inode},
+};
+use counts::{Counted, Left};
+
+/// Nanoseconds for which a group is kept after its last member left.
+pub const RETAINED: u64 = 900_000_000_000;
+
+/// Most groups without a member that are kept; the one empty for longest goes first.
+pub const RETAINED_MAX: usize = 10_000;
+
+/// A socket that joined or left a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupChange {
+    /// Which of the two
+    pub kind: GroupChangeKind,
+    /// The group
+    pub key: GroupKey,
+    /// Device the group is bound to, by name
+    pub device: Option<Arc<str>>,
+    /// Slot of the member
+    pub slot: u32,
+    /// Members after the change
+    pub members: usize,
+    /// The socket as it is, or as it was last
+    pub socket: Arc<Socket>,
+}
+
+/// What happened to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GroupChangeKind {
+    /// A socket became a member
+    Join,
+    /// A member closed, or moved elsewhere
+    Leave,
+}
+
+impl GroupChangeKind {
+    /// The JSON word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Leave => "leave",
+        }
+    }
+}
+
+/// Where a member sits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seat {
+    key: GroupKey,
+    slot: u32,
+}
+
+/// Every group of the host but the daemon's own.
+#[derive(Debug, Default)]
+pub struct Groups {
+    groups: HashMap<GroupKey, Group>,
+    seats: NumberMap<Inode, Seat>,
+    /// Groups without a member, in the order they became so; a group that got one again stays in here until its turn
+    empty: VecDeque<(Moment, GroupKey)>,
+    counted: NumberMap<Cookie, Counted>,
+    /// Number of the last full reading of the kernel's counts
+    reading: u64,
+    left: Left,
+}
+
+impl Groups {
+    /// No group.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Every group, also those whose last member left within [`RETAINED`], in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Group> {
+        self.groups.values()
+    }
+
+    /// The group with this key.
+    #[must_use]
+    pub fn get(&self, key: &GroupKey) -> Option<&Group> {
+        self.groups.get(key)
+    }
+
+    /// The group and slot of a socket that is a member.
+    #[must_use]
+    pub fn seat(&self, inode: Inode) -> Option<(&GroupKey, u32)> {
+        self.seats.get(&inode).map(|seat| (&seat.key, seat.slot))
+    }
+
+    /// How many groups have a member.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.groups.values().filter(|group| group.is_live()).count()
+    }
+
+    /// Follows one change of the inventory and appends who joined and who left to `events`.
+    pub fn apply(&mut self, change: &Change, now: Moment, events: &mut Vec<GroupChange>) {
+        match change {
+            Change::Added(socket) => self.place(socket, now, events),
+            Change::Updated { after, .. } => self.place(after, now, events),
+            Change::Removed(socket) => self.leave(socket, now, events),
+        }
+    }
+
+    /// Forgets groups whose last member left [`RETAINED`] ago, and what was remembered of sockets long gone.
+    pub fn prune(&mut self, now: Moment) {
+        while self.empty.len() > RETAINED_MAX
+            || self.empty.front().is_some_and(|(since, _)| now.0.saturating_sub(since.0) >= RETAINED)
+        {
+            let Some((since, key)) = self.empty.pop_front() else { break };
+            if self.groups.get(&key).is_some_and(|group| group.empty_since() == Some(since)) {
+                self.groups.remove(&key);
+            }
+        }
+        self.left.prune(now);
+    }
+
+    /// Makes a socket a member of the group it belongs to now, if any.
+    fn place(&mut self, socket: &Arc<Socket>, now: Moment, events: &mut Vec<GroupChange>) {
+        let inode = socket.facts.inode;
+        let seat = self.seats.get(&inode).copied();
+        match (seat, GroupKey::of_member(&socket.facts, seat.is_some())) {
+            // The uid is the one it joined with: a later fchown moves no socket.
+            (Some(seat), Some(key)) if seat.key.same_but_uid(&key) => {
+                if let Some(group) = self.groups.get_mut(&seat.key) {
+                    group.renew(seat.slot, socket);
+                }
+            }
+            (_, key) => {
+                self.leave(socket, now, events);
+                if let Some(key) = key.filter(|_| !socket.is_own()) {
+                    self.join(key, socket, events);
+                }
+            }
+        }
+    }
+
+    fn join(&mut self, key: GroupKey, socket: &Arc<Socket>, events: &mut Vec<GroupChange>) {
+        let device = socket.facts.device.as_ref();
+        let group = self.groups.entry(key).or_insert_with(|| Group::new(key, device.map(device_name)));
+        let slot = group.join(socket);
+        events.push(group.change(GroupChangeKind::Join, slot, socket));
+        self.seats.insert(socket.facts.inode, Seat { key, slot });
+    }
+
+    fn leave(&mut self, socket: &Arc<Socket>, now: Moment, events: &mut Vec<GroupChange>) {
+        let inode = socket.facts.inode;
+        let Some(seat) = self.seats.remove(&inode) else { return };
+        self.left.add(inode, seat, now);
+        if let Some(group) = self.groups.get_mut(&seat.key) {
+            group.leave(seat.slot, now);
+            events.push(group.change(GroupChangeKind::Leave, seat.slot, socket));
+            if !group.is_live() {
+                self.empty.push_back((now, seat.key));
+            }
+        }
+        if self.empty.len() > RETAINED_MAX {
+            self.prune(now);
+        }
+    }
+}
+
+fn device_name(device: &Device) -> Arc<str> {
+    Arc::clone(&device.name)
+}

@@ -1,0 +1,100 @@
+//! How the kernel's counts for each socket become the slots' counters.
+
+use std::collections::VecDeque;
+
+use crate::{
+    event::{MemberCount, Moment},
+    hash::NumberMap,
+    socket::Inode,
+};
+
+use super::{Groups, RETAINED, Seat};
+
+/// Most sockets remembered after they left a group.
+const LEFT_MAX: usize = 65_536;
+
+/// What of a socket's count a slot has already.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    selections: u64,
+    /// Where the socket sat last
+    seat: Seat,
+    /// Reading that had it last
+    reading: u64,
+}
+
+impl Groups {
+    /// Takes in everything the kernel's map of counts holds now.
+    ///
+    /// Counts are totals for each socket since the daemon started; what is new since the last reading goes to the slot
+    /// the socket sits in, or sat in last. A socket that is no member yet keeps its total until it is one. What the
+    /// reading lacks the kernel has dropped, and will count from 0 should it come back.
+    pub fn count(&mut self, counts: &[MemberCount]) {
+        self.reading += 1;
+        self.settle(counts);
+        let reading = self.reading;
+        self.counted.retain(|_, counted| counted.reading == reading);
+    }
+
+    /// Takes in the counts of some sockets, such as those that the kernel's map is about to forget.
+    pub fn settle(&mut self, counts: &[MemberCount]) {
+        for count in counts {
+            self.settle_one(count);
+        }
+    }
+
+    fn settle_one(&mut self, count: &MemberCount) {
+        let known = self.counted.get(&count.cookie).copied();
+        let seated = self.seats.get(&count.inode).copied();
+        let Some(seat) = seated.or(known.map(|counted| counted.seat)).or_else(|| self.left.seat(count.inode))
+        else {
+            return;
+        };
+        let before = known.map_or(0, |counted| counted.selections);
+        // A smaller total was counted from 0: the kernel's map had evicted the socket.
+        let new = count.selections.checked_sub(before).unwrap_or(count.selections);
+        let counted = Counted { selections: count.selections, seat, reading: self.reading };
+        self.counted.insert(count.cookie, counted);
+        if let Some(group) = self.groups.get_mut(&seat.key) {
+            group.select(seat.slot, new);
+            if let Some(gauges) = count.live.as_ref().filter(|_| seated.is_some()) {
+                group.gauge(seat.slot, gauges);
+            }
+        }
+    }
+}
+
+/// Where the sockets sat that left their group lately: their last selections are often read after they closed.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    seats: NumberMap<Inode, (Seat, Moment)>,
+    order: VecDeque<(Inode, Moment)>,
+}
+
+impl Left {
+    pub(super) fn add(&mut self, inode: Inode, seat: Seat, at: Moment) {
+        self.seats.insert(inode, (seat, at));
+        self.order.push_back((inode, at));
+        if self.order.len() > LEFT_MAX {
+            self.forget_oldest();
+        }
+    }
+
+    pub(super) fn prune(&mut self, now: Moment) {
+        while self.order.front().is_some_and(|(_, at)| now.0.saturating_sub(at.0) >= RETAINED) {
+            self.forget_oldest();
+        }
+    }
+
+    fn seat(&self, inode: Inode) -> Option<Seat> {
+        self.seats.get(&inode).map(|(seat, _)| *seat)
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((inode, at)) = self.order.pop_front() else { return };
+        // It may have left once more since.
+        if self.seats.get(&inode).is_some_and(|(_, last)| *last == at) {
+            self.seats.remove(&inode);
+        }
+    }
+}

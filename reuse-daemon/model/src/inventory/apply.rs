@@ -1,0 +1,124 @@
+//! How an event changes the inventory.
+
+use std::sync::Arc;
+
+use crate::{
+    event::{Call, Event, Moment, Phase},
+    process::Processes,
+    socket::{Cookie, Inode, SocketFacts, State},
+};
+
+use super::{Change, Inventory, Origin, Owner, Socket, holds_port, is_another, may_be_implicit};
+
+impl Inventory {
+    /// Takes in one event and appends what changed to `changes`.
+    ///
+    /// Events must come in the kernel's order. A refused call changes no address and no state: it only brings the
+    /// options of a known socket up to date.
+    pub fn apply(&mut self, event: &Event, processes: &mut dyn Processes, changes: &mut Vec<Change>) {
+        match event {
+            Event::Call(call) => self.call(call, processes, changes),
+            Event::Close { inode, cookie, at } => self.close(*inode, *cookie, *at, changes),
+            Event::Exit { pid, at } => self.exit(*pid, *at, changes),
+        }
+    }
+
+    fn call(&mut self, call: &Call, processes: &mut dyn Processes, changes: &mut Vec<Change>) {
+        let Some(facts) = &call.socket else { return };
+        if call.errno != 0 {
+            return self.refresh_flags(facts, changes);
+        }
+        self.doubts.settle(facts.inode);
+        if holds_port(facts) {
+            self.hold(call, facts, processes, changes);
+        } else if call.phase == Phase::Bind {
+            // Bound without a port: whatever had this inode number before is gone.
+            self.take(facts.inode, changes);
+        }
+    }
+
+    /// A successful bind or listen left the socket with a port.
+    fn hold(
+        &mut self,
+        call: &Call,
+        facts: &SocketFacts,
+        processes: &mut dyn Processes,
+        changes: &mut Vec<Change>,
+    ) {
+        if self.sockets.get(&facts.inode).is_some_and(|known| is_another(known.facts.cookie, facts.cookie)) {
+            self.take(facts.inode, changes);
+        }
+        let mut facts = facts.clone();
+        if call.phase == Phase::Listen {
+            facts.state = State::Listen;
+        }
+        let caller = Owner {
+            process: processes.process(call.caller.pid, call.caller.comm, call.caller.uid),
+            comm: call.caller.comm,
+            fds: Vec::new(),
+            seen: call.at,
+        };
+        let known = self.sockets.get(&facts.inode);
+        let (since, origin) = match (call.phase, known) {
+            (Phase::Listen, Some(known)) => (known.since, known.origin),
+            // The bind was before the daemon's time, or was missed.
+            (Phase::Listen, None) if !may_be_implicit(&facts, &self.limits.ephemeral_ports) => {
+                (None, Origin::Found)
+            }
+            _ => (Some(call.at), Origin::Seen),
+        };
+        let owners = known.map_or_else(Vec::new, |known| known.owners.clone());
+        let mut socket = Socket { facts, since, seen: call.at, origin, owners };
+        socket.join(caller);
+        self.ownerless.remove(&socket.facts.inode);
+        self.put(Arc::new(socket), changes);
+    }
+
+    /// Brings the options of a known socket up to date after a refused call.
+    fn refresh_flags(&mut self, facts: &SocketFacts, changes: &mut Vec<Change>) {
+        let Some(known) = self.sockets.get(&facts.inode) else { return };
+        // A refused bind to an IPv6 address leaves the socket where it was, so address and state stay as they are.
+        if known.facts.flags == facts.flags || is_another(known.facts.cookie, facts.cookie) {
+            return;
+        }
+        let mut socket = Socket::clone(known);
+        socket.facts.flags = facts.flags;
+        self.put(Arc::new(socket), changes);
+    }
+
+    fn close(&mut self, inode: Inode, cookie: Cookie, at: Moment, changes: &mut Vec<Change>) {
+        // The inode number may have a new socket by now, whose bind came first.
+        if self.sockets.get(&inode).is_some_and(|known| is_another(known.facts.cookie, cookie)) {
+            return;
+        }
+        self.closes.bury(inode, at);
+        self.take(inode, changes);
+    }
+
+    fn exit(&mut self, pid: u32, at: Moment, changes: &mut Vec<Change>) {
+        self.exits.bury(pid, at);
+        for inode in self.by_pid.remove(&pid).unwrap_or_default() {
+            let Some(known) = self.sockets.get(&inode) else { continue };
+            let mut socket = Socket::clone(known);
+            socket.owners.retain(|owner| owner.process.pid != pid);
+            if socket.owners.is_empty() {
+                self.ownerless.insert(inode, at);
+            }
+            self.put(Arc::new(socket), changes);
+        }
+    }
+}
+
+impl Socket {
+    /// Adds an owner, or renews it where it is one already.
+    pub(super) fn join(&mut self, owner: Owner) {
+        match self.owners.iter_mut().find(|known| known.process.pid == owner.process.pid) {
+            Some(known) => {
+                known.process = owner.process;
+                known.comm = owner.comm;
+                known.seen = owner.seen;
+            }
+            None => self.owners.push(owner),
+        }
+    }
+}

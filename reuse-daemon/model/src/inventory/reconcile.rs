@@ -1,0 +1,193 @@
+//! How a snapshot puts the inventory right.
+
+use std::sync::Arc;
+
+use crate::{
+    endpoint::Protocol,
+    event::{Holding, Moment, Snapshot},
+    hash::{NumberMap, NumberSet},
+    process::{Process, Processes},
+    socket::{Inode, SocketFacts},
+};
+
+use super::{
+    Change, Correction, Corrections, Inventory, Origin, Owner, Socket, holds_port, is_another, is_connection,
+    may_be_implicit,
+};
+
+/// A socket as a snapshot shows it.
+struct Found<'a> {
+    facts: &'a SocketFacts,
+    owners: Vec<Owner>,
+}
+
+/// Ends that a snapshot may not undo.
+struct Ended {
+    closes: NumberSet<Inode>,
+    exits: NumberSet<u32>,
+}
+
+impl Inventory {
+    /// Compares the inventory with a snapshot and puts it right. The first one fills it and corrects nothing.
+    ///
+    /// The caller has applied every event up to the snapshot's end. What events said after the snapshot began is
+    /// newer than what it may have read, and stays: a close, an exit, a bind.
+    pub fn reconcile(&mut self, snapshot: &Snapshot, processes: &mut dyn Processes) -> Corrections {
+        let blind = self.closes.is_incomplete(snapshot.began) || self.exits.is_incomplete(snapshot.began);
+        let ended =
+            Ended { closes: self.closes.since(snapshot.began), exits: self.exits.since(snapshot.began) };
+        let mut result = Corrections::default();
+        self.rescan = blind;
+        let found = gather(snapshot, &ended, processes);
+        self.remove_absent(&found, snapshot.began, &mut result);
+        for (inode, found) in found {
+            match self.sockets.get(&inode).cloned() {
+                Some(known) if is_another(known.facts.cookie, found.facts.cookie) => {
+                    result.kinds.push(Correction::MissedClose);
+                    self.take(inode, &mut result.changes);
+                    self.discover(found, snapshot, &mut result.changes);
+                }
+                Some(known) => self.compare(&known, found, snapshot, &mut result),
+                // Too many ends to remember came in between: what looks new may be gone.
+                None if blind => {}
+                None => self.discover(found, snapshot, &mut result.changes),
+            }
+        }
+        if !self.backfilled {
+            self.backfilled = true;
+            result.kinds.clear();
+        }
+        result
+    }
+
+    /// Takes out what the snapshot would have shown were it still there.
+    fn remove_absent(
+        &mut self,
+        found: &NumberMap<Inode, Found<'_>>,
+        began: Moment,
+        result: &mut Corrections,
+    ) {
+        let absent: Vec<Arc<Socket>> = self
+            .sockets
+            .values()
+            .filter(|socket| socket.seen < began && !found.contains_key(&socket.facts.inode))
+            .cloned()
+            .collect();
+        for socket in absent {
+            let inode = socket.facts.inode;
+            // Handed to a process the walk had passed already, by one that was gone when the walk came to it.
+            if self.ownerless.get(&inode).is_some_and(|since| *since >= began) {
+                self.rescan = true;
+                continue;
+            }
+            if socket.origin != Origin::Implicit {
+                result.kinds.push(Correction::MissedClose);
+            }
+            self.take(inode, &mut result.changes);
+        }
+    }
+
+    /// Takes in what a snapshot says of a socket that is known.
+    fn compare(
+        &mut self,
+        known: &Arc<Socket>,
+        found: Found<'_>,
+        snapshot: &Snapshot,
+        result: &mut Corrections,
+    ) {
+        let mut socket = Socket::clone(known);
+        // An event since the snapshot began may be newer than what the snapshot read.
+        if known.seen < snapshot.began {
+            socket.facts = found.facts.clone();
+            if socket.facts.cookie.0 == 0 {
+                socket.facts.cookie = known.facts.cookie;
+            }
+        }
+        let (now, before) = (&socket.facts, &known.facts);
+        if self.backfilled && (now.state, now.local) != (before.state, before.local) {
+            self.doubts.raise(now.inode, Correction::StateChanged, snapshot.ended);
+        }
+        merge_owners(&mut socket.owners, found.owners, snapshot.began, &mut result.kinds);
+        self.ownerless.remove(&socket.facts.inode);
+        if socket != **known {
+            self.put(Arc::new(socket), &mut result.changes);
+        }
+    }
+
+    /// Takes in a socket that no event told of.
+    fn discover(&mut self, found: Found<'_>, snapshot: &Snapshot, changes: &mut Vec<Change>) {
+        let facts = found.facts;
+        if is_connection(facts) {
+            return;
+        }
+        let implicit =
+            facts.protocol == Protocol::Udp && may_be_implicit(facts, &self.limits.ephemeral_ports);
+        let (kind, origin) = if implicit {
+            (Correction::ImplicitBind, Origin::Implicit)
+        } else {
+            (Correction::MissedBind, Origin::Found)
+        };
+        let socket =
+            Socket { facts: facts.clone(), since: None, seen: snapshot.began, origin, owners: found.owners };
+        if self.put(Arc::new(socket), changes) && self.backfilled {
+            self.doubts.raise(facts.inode, kind, snapshot.ended);
+        }
+    }
+}
+
+/// Brings together the holdings of each socket, without those that ended since.
+fn gather<'a>(
+    snapshot: &'a Snapshot,
+    ended: &Ended,
+    processes: &mut dyn Processes,
+) -> NumberMap<Inode, Found<'a>> {
+    let mut found: NumberMap<Inode, Found<'a>> = NumberMap::default();
+    // Holdings come process by process.
+    let mut last: Option<Arc<Process>> = None;
+    for holding in &snapshot.holdings {
+        let inode = holding.socket.inode;
+        if !holds_port(&holding.socket) || ended.closes.contains(&inode) || ended.exits.contains(&holding.pid)
+        {
+            continue;
+        }
+        let process = match &last {
+            Some(process) if process.pid == holding.pid => Arc::clone(process),
+            _ => processes.process(holding.pid, holding.comm, holding.uid),
+        };
+        last = Some(Arc::clone(&process));
+        let socket =
+            found.entry(inode).or_insert_with(|| Found { facts: &holding.socket, owners: Vec::new() });
+        hold(&mut socket.owners, process, holding, snapshot.began);
+    }
+    found
+}
+
+fn hold(owners: &mut Vec<Owner>, process: Arc<Process>, holding: &Holding, began: Moment) {
+    match owners.iter_mut().find(|owner| owner.process.pid == holding.pid) {
+        Some(owner) => owner.fds.push(holding.fd),
+        None => owners.push(Owner { process, comm: holding.comm, fds: vec![holding.fd], seen: began }),
+    }
+}
+
+/// Makes `owners` those that a snapshot found, and those that events added after it began.
+fn merge_owners(owners: &mut Vec<Owner>, found: Vec<Owner>, began: Moment, kinds: &mut Vec<Correction>) {
+    owners.retain(|owner| {
+        let stays = owner.seen >= began || found.iter().any(|other| other.process.pid == owner.process.pid);
+        if !stays {
+            kinds.push(Correction::OwnerRemoved);
+        }
+        stays
+    });
+    for other in found {
+        match owners.iter_mut().find(|owner| owner.process.pid == other.process.pid) {
+            Some(owner) => {
+                owner.fds = other.fds;
+                owner.process = other.process;
+            }
+            None => {
+                kinds.push(Correction::OwnerAdded);
+                owners.push(other);
+            }
+        }
+    }
+}

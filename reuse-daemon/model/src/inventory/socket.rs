@@ -1,0 +1,78 @@
+//! One socket of the inventory, its owners, and what changed of it.
+
+use std::sync::Arc;
+
+use crate::{
+    event::{Comm, Moment},
+    process::Process,
+    socket::SocketFacts,
+};
+
+/// A process that has a socket open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The process
+    pub process: Arc<Process>,
+    /// Thread name at its last bind or listen on the socket, else the process's own
+    pub comm: Comm,
+    /// Its descriptors of the socket as the last snapshot found them; empty before
+    pub fds: Vec<u32>,
+    /// When it was last known to have the socket open
+    pub seen: Moment,
+}
+
+/// How a socket became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Its bind (or its listen, where that bound it) was seen
+    Seen,
+    /// A snapshot found it, and it may have been bound by a call
+    Found,
+    /// A snapshot found it, and nothing says that it was bound by a call: its close is not reported either
+    Implicit,
+}
+
+/// A socket that holds a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// What the kernel said of it last
+    pub facts: SocketFacts,
+    /// When it was bound, `None` where that was not seen
+    pub since: Option<Moment>,
+    /// When an event or a snapshot last spoke of it
+    pub seen: Moment,
+    /// How it became known
+    pub origin: Origin,
+    /// The processes that have it open, in the order they were seen
+    pub owners: Vec<Owner>,
+}
+
+impl Socket {
+    /// The owner with this process id.
+    #[must_use]
+    pub fn owner(&self, pid: u32) -> Option<&Owner> {
+        self.owners.iter().find(|owner| owner.process.pid == pid)
+    }
+
+    /// Whether one of the daemon's own processes has it open.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.owners.iter().any(|owner| owner.process.own)
+    }
+}
+
+/// One step of the inventory, for what is derived from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A socket that was not there
+    Added(Arc<Socket>),
+    /// Facts or owners of a socket differ
+    Updated {
+        /// As it was
+        before: Arc<Socket>,
+        /// As it is
+        after: Arc<Socket>,
+    },
+    /// A socket that is gone, as it was last
+    Removed(Arc<Socket>),
+}

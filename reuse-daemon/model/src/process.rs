@@ -1,0 +1,100 @@
+//! Who a process is, as far as an operator wants to know it, and how the model asks for that.
+
+use std::sync::Arc;
+
+use crate::event::Comm;
+
+/// Most bytes of an executable's name that reach a label, a log line or a report.
+pub const EXECUTABLE_MAX: usize = 32;
+
+/// The name of an executable that could not be read or has no usable character.
+pub const UNKNOWN_EXECUTABLE: &str = "unknown";
+
+/// A process as it was when it was looked up; kept also after it is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Process id (`tgid`) in the initial pid namespace
+    pub pid: u32,
+    /// `comm` of the process
+    pub comm: Comm,
+    /// Base name of the executable: see [`executable_name`]
+    pub executable: Arc<str>,
+    /// Path of the executable as `/proc/PID/exe` gives it, untrusted bytes
+    pub exe: Option<Arc<[u8]>>,
+    /// Effective uid in the initial user namespace
+    pub uid: u32,
+    /// systemd unit, else container or pod, else executable
+    pub service: Arc<str>,
+    /// systemd unit
+    pub unit: Option<Arc<str>>,
+    /// Container id or name
+    pub container: Option<Arc<str>>,
+    /// Kubernetes pod
+    pub pod: Option<Arc<str>>,
+    /// Whether it is one of the daemon's own processes, which no attempt, refusal or group family shows
+    pub own: bool,
+}
+
+impl Process {
+    /// A process of which only the kernel's event is known: the executable's name is made from its `comm`.
+    #[must_use]
+    pub fn from_comm(pid: u32, comm: Comm, uid: u32) -> Self {
+        let executable = executable_name(comm.as_bytes());
+        Self {
+            pid,
+            comm,
+            service: Arc::clone(&executable),
+            executable,
+            exe: None,
+            uid,
+            unit: None,
+            container: None,
+            pod: None,
+            own: false,
+        }
+    }
+}
+
+/// Answers who a process is. The answer is asked for once per event, so it has to come from memory nearly always.
+pub trait Processes {
+    /// The process with this id, of which the kernel said `comm` and the effective `uid`.
+    fn process(&mut self, pid: u32, comm: Comm, uid: u32) -> Arc<Process>;
+}
+
+/// The base name of `path`, reduced to letters, digits and `._+-` and cut to [`EXECUTABLE_MAX`] bytes.
+///
+/// Characters outside that set are dropped, and so is the kernel's ` (deleted)` behind the path of a replaced
+/// executable. [`UNKNOWN_EXECUTABLE`] where nothing is left.
+#[must_use]
+pub fn executable_name(path: &[u8]) -> Arc<str> {
+    let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+    let base = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let name: String = base
+        .iter()
+        .copied()
+        .filter(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(byte))
+        .take(EXECUTABLE_MAX)
+        .map(char::from)
+        .collect();
+    if name.is_empty() { Arc::from(UNKNOWN_EXECUTABLE) } else { Arc::from(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executable_names_are_safe_and_short() {
+        for (path, name) in [
+            (b"/usr/sbin/nginx".as_slice(), "nginx"),
+            (b"/usr/bin/python3.11 (deleted)", "python3.11"),
+            (b"/opt/a b\n\"c\\\xff/g++", "g++"),
+            (b"/opt/x\n\"{}=,\xffy", "xy"),
+            (b"", UNKNOWN_EXECUTABLE),
+            (b"/bin/\xf0\x9f\x92\xa9", UNKNOWN_EXECUTABLE),
+        ] {
+            assert_eq!(&*executable_name(path), name);
+        }
+        assert_eq!(executable_name(&[b'a'; 4096]).len(), EXECUTABLE_MAX);
+    }
+}

@@ -1,0 +1,133 @@
+//! What to do about a refusal without a holder: sentences for the operator.
+
+use std::net::SocketAddr;
+
+use super::Rule;
+use crate::{event::Call, event::Phase};
+
+/// One or two sentences on what lets the call succeed.
+pub(super) fn sentence(rule: Rule, call: &Call) -> String {
+    match rule {
+        Rule::EphemeralPortsExhausted => "Every port the kernel may choose here is taken: close sockets, widen sysctl \
+             net.ipv4.ip_local_port_range, or ask for a port outside of it."
+            .to_owned(),
+        Rule::KernelResource => "The kernel is out of memory for sockets, or the SO_REUSEPORT group is full (65,535 \
+             members): free memory, or close members."
+            .to_owned(),
+        Rule::PrivilegedPort => privileged_port(call),
+        Rule::SecurityModule => format!(
+            "A security module (SELinux, AppArmor, Landlock) forbids {} on {}: allow it in the policy of the \
+             program, the kernel's audit log names the rule.",
+            phase(call),
+            place(call)
+        ),
+        Rule::AddressNotLocal => address_not_local(call),
+        Rule::AlreadyBound => already_bound(call),
+        Rule::InvalidAddress => "The address does not fit the socket: give the family's full length, no IPv6 \
+             multicast address for TCP, no ::ffff:a.b.c.d where IPV6_V6ONLY is set, and an interface \
+             (sin6_scope_id) for a link-local address."
+            .to_owned(),
+        Rule::WrongState => "The socket is connected or connecting and cannot listen: call listen() on a new socket."
+            .to_owned(),
+        Rule::CgroupProgram => "A BPF program of the process's cgroup, or a seccomp filter, answers EPERM; which of \
+             the two cannot be told from the call. Look for cgroup programs with `bpftool cgroup tree` and for a \
+             filter in the Seccomp line of /proc/PID/status."
+            .to_owned(),
+        Rule::Seccomp => "A seccomp filter or a security module answers EPERM; which of the two cannot be told from \
+             the call. See the Seccomp line of /proc/PID/status, and allow listen() in the service's filter."
+            .to_owned(),
+        Rule::DeviceGone => "The interface that the address or SO_BINDTODEVICE names does not exist in this network \
+             namespace: create it, or name another."
+            .to_owned(),
+        Rule::Unsupported => unsupported(call),
+        Rule::BadArguments => "The program passed a descriptor that is no open socket, or an address it cannot read: \
+             this is a bug in the program."
+            .to_owned(),
+        Rule::Unknown => unknown(call),
+    }
+}
+
+fn phase(call: &Call) -> &'static str {
+    match call.phase {
+        Phase::Bind => "bind()",
+        Phase::Listen => "listen()",
+    }
+}
+
+/// `address:port` of the call, or a word where it has none.
+fn place(call: &Call) -> String {
+    call.endpoint().map_or_else(
+        || "this address".to_owned(),
+        |endpoint| SocketAddr::new(endpoint.address, endpoint.port).to_string(),
+    )
+}
+
+fn privileged_port(call: &Call) -> String {
+    let port = call.requested.map_or(0, |asked| asked.port);
+    format!(
+        "Port {port} is privileged: give the program CAP_NET_BIND_SERVICE, or lower sysctl \
+         net.ipv4.ip_unprivileged_port_start to {port} in its network namespace, or take a higher port. If it has \
+         the capability, a security module refused."
+    )
+}
+
+fn address_not_local(call: &Call) -> String {
+    let Some(asked) = call.requested else {
+        return "The address is on no interface of this network namespace: add it, or bind another."
+            .to_owned();
+    };
+    let (address, any) = (asked.address, if asked.address.is_ipv4() { "0.0.0.0" } else { "[::]" });
+    let device = call.socket.as_ref().and_then(|socket| socket.device.as_ref());
+    let place = device.map_or_else(
+        || "no interface of this network namespace".to_owned(),
+        |device| {
+            format!(
+                "no interface that this socket may use (it is bound to {})",
+                crate::text::escape(device.name.as_bytes())
+            )
+        },
+    );
+    format!(
+        "{address} is on {place}: add it there, bind {any}:{} to take all addresses, or set IP_FREEBIND to bind it \
+         before it exists.",
+        asked.port
+    )
+}
+
+fn already_bound(call: &Call) -> String {
+    let bound = call.socket.as_ref().map(|socket| socket.local).filter(|local| local.port != 0);
+    bound.map_or_else(
+        || "The socket is connected: call bind() first, or on a new socket.".to_owned(),
+        |local| {
+            format!(
+                "The socket is bound to {} already: bind a new socket.",
+                SocketAddr::new(local.address, local.port)
+            )
+        },
+    )
+}
+
+fn unsupported(call: &Call) -> String {
+    match call.phase {
+        Phase::Bind => {
+            "The address is of another family than the socket: make the socket with the address's family."
+                .to_owned()
+        }
+        Phase::Listen => {
+            "Only stream sockets listen: drop the listen() call, a datagram socket receives once bound."
+                .to_owned()
+        }
+    }
+}
+
+fn unknown(call: &Call) -> String {
+    if call.errno == super::EADDRINUSE {
+        format!(
+            "Another socket holds {}: find it with `reuse-daemon sockets --port {}`.",
+            place(call),
+            call.endpoint().map_or(0, |endpoint| endpoint.port)
+        )
+    } else {
+        format!("{} answered {}, for which no rule is known.", phase(call), super::errno_name(call.errno))
+    }
+}

@@ -1,0 +1,85 @@
+//! The names of the rules by which the kernel refuses, in the words of the interface.
+
+use serde::{Serialize, Serializer};
+
+/// Declares [`Rule`] with its words, so that name and variant cannot drift apart.
+macro_rules! rules {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal,)*) => {
+        /// A rule that refused a bind or a listen.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Rule {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Rule {
+            /// Every rule.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The label value and JSON word.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+    };
+}
+
+rules! {
+    /// `bind` to port 0, or `listen` without a port: no port of the range was free
+    EphemeralPortsExhausted = "ephemeral_ports_exhausted",
+    /// Memory, or a SO_REUSEPORT group that is full
+    KernelResource = "kernel_resource",
+    /// A port below `ip_unprivileged_port_start` without `CAP_NET_BIND_SERVICE`
+    PrivilegedPort = "privileged_port",
+    /// SELinux, AppArmor, Landlock, ...
+    SecurityModule = "security_module",
+    /// The address is on no interface
+    AddressNotLocal = "address_not_local",
+    /// The socket has an address already
+    AlreadyBound = "already_bound",
+    /// The address is malformed or of a kind that this socket cannot have
+    InvalidAddress = "invalid_address",
+    /// `listen` on a socket that is connected
+    WrongState = "wrong_state",
+    /// A BPF program of a cgroup
+    CgroupProgram = "cgroup_program",
+    /// A seccomp filter
+    Seccomp = "seccomp",
+    /// The device of the scope or of SO_BINDTODEVICE is gone
+    DeviceGone = "device_gone",
+    /// The socket's type or family cannot do that
+    Unsupported = "unsupported",
+    /// The descriptor is no socket, or the address is unreadable
+    BadArguments = "bad_arguments",
+    /// Not found out
+    Unknown = "unknown",
+}
+
+impl Serialize for Rule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// How sure an explanation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// Nothing else gives this answer
+    Exact,
+    /// The likeliest reason, where what was seen leaves another one open
+    BestEvidence,
+}
+
+impl Confidence {
+    /// The label value and JSON word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::BestEvidence => "best_evidence",
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What an operator is shown: the JSON of events, of the HTTP interface and of the commands, field by field as the
+//! interface names it. Untrusted bytes are escaped here, by [`crate::text::escape`].
+
+mod contender;
+mod context;
+mod events;
+mod group;
+mod owner;
+mod record;
+mod socket;
+mod status;
+mod test_group;
+
+pub use contender::Contender;
+pub use context::{Context, View};
+pub use events::{CallEvent, CloseEvent, ConflictEvent, GroupEvent, LostEvent, TestGroupEvent};
+pub use group::{GroupReport, MemberReport};
+pub use owner::OwnerReport;
+pub use record::{Record, RecordBody};
+pub use socket::SocketReport;
+pub use status::{ActiveTier, AttachedProgram, BlindSpot, Loss, StatusReport};
+pub use test_group::{Mismatch, TestGroupReport, TestMemberReport};
+
+/// Version of the JSON.
+pub const SCHEMA: u32 = 1;

@@ -1,0 +1,30 @@
+//! What a report needs from outside the model: names, times, and who will read it.
+
+use std::sync::Arc;
+
+use crate::{event::Moment, process::Process, socket::NetNs};
+
+/// Who reads a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum View {
+    /// The local socket, the commands: paths and command lines are shown
+    Local,
+    /// HTTP, events: they are not
+    Network,
+}
+
+/// Answers what the kernel's numbers are called.
+pub trait Context {
+    /// `host`, the name of the container, unit or `ip netns`, else `other`.
+    fn netns_name(&self, netns: NetNs) -> Arc<str>;
+
+    /// Name of a user, `None` where it has none.
+    fn user_name(&self, uid: u32) -> Option<Arc<str>>;
+
+    /// Arguments of a process, `None` where they cannot be read or are not to be shown. Asked for with
+    /// [`View::Local`] alone.
+    fn command_line(&self, process: &Process) -> Option<Vec<Vec<u8>>>;
+
+    /// A moment as RFC 3339 with microseconds.
+    fn time(&self, at: Moment) -> String;
+}

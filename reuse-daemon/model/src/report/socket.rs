@@ -1,0 +1,90 @@
+//! A socket with its owners: HOLDER without `rule` and `overlap`, plus the queue.
+
+use std::{net::IpAddr, sync::Arc};
+
+use serde::Serialize;
+
+use super::{Context, OwnerReport, View};
+use crate::{
+    endpoint::{Family, Protocol},
+    inventory::Socket,
+    text::escape,
+};
+
+/// One socket of `/api/v1/sockets`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SocketReport {
+    /// Local address
+    pub address: IpAddr,
+    /// Local port
+    pub port: u16,
+    /// Family
+    pub family: Family,
+    /// Protocol
+    pub protocol: Protocol,
+    /// State
+    pub state: &'static str,
+    /// `SO_REUSEADDR`
+    pub reuseaddr: bool,
+    /// `SO_REUSEPORT`
+    pub reuseport: bool,
+    /// `IPV6_V6ONLY`
+    pub v6only: bool,
+    /// Bound device by name
+    pub device: Option<String>,
+    /// Uid of the socket
+    pub socket_uid: Option<u32>,
+    /// Its name
+    pub user: Option<Arc<str>>,
+    /// Inode number, 0 where no process has it
+    pub inode: u64,
+    /// Cookie, 0 where the kernel has given none yet
+    pub cookie: u64,
+    /// Inode number of the network namespace
+    pub netns: u32,
+    /// Name of the network namespace
+    pub netns_name: Arc<str>,
+    /// When it was bound, where that was seen
+    pub since: Option<String>,
+    /// Time until the kernel frees it by itself; only TIME_WAIT has one
+    pub expires_in_seconds: Option<f64>,
+    /// Whether the kernel made it for itself
+    pub kernel: bool,
+    /// Who has it open
+    pub owners: Vec<OwnerReport>,
+    /// Listener: connections waiting; UDP: bytes waiting
+    pub queue: u64,
+    /// Most of these
+    pub queue_limit: u64,
+}
+
+impl SocketReport {
+    /// The report of one socket.
+    #[must_use]
+    pub fn new(socket: &Socket, context: &dyn Context, view: View) -> Self {
+        let facts = &socket.facts;
+        Self {
+            address: facts.local.address,
+            port: facts.local.port,
+            family: facts.family,
+            protocol: facts.protocol,
+            state: facts.state.as_str(),
+            reuseaddr: facts.flags.reuseaddr,
+            reuseport: facts.flags.reuseport,
+            v6only: facts.flags.v6only,
+            device: facts.device.as_ref().map(|device| escape(device.name.as_bytes()).into_owned()),
+            socket_uid: Some(facts.uid),
+            user: context.user_name(facts.uid),
+            inode: facts.inode.0,
+            cookie: facts.cookie.0,
+            netns: facts.netns.0,
+            netns_name: context.netns_name(facts.netns),
+            since: socket.since.map(|at| context.time(at)),
+            expires_in_seconds: None,
+            kernel: false,
+            owners: socket.owners.iter().map(|owner| OwnerReport::new(owner, context, view)).collect(),
+            queue: facts.queue,
+            queue_limit: facts.queue_limit,
+        }
+    }
+}

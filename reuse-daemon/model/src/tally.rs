@@ -1,0 +1,119 @@
+//! Counts of what was asked for and what was refused, ready to be exported as counters.
+
+mod conflicts;
+
+use std::{collections::HashMap, sync::Arc};
+
+pub use conflicts::{ConflictKey, ConflictTally, Conflicts, HOLDER_UNKNOWN, OTHER, PortLabel};
+
+use crate::{
+    endpoint::{Family, Protocol},
+    event::{Call, Phase},
+    refusal::{EADDRINUSE, Refusal, Rule},
+};
+
+/// Labels of `bind_attempts_total` and `listen_attempts_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Attempt {
+    /// Which of the two families
+    pub phase: Phase,
+    /// Family of the socket
+    pub family: Family,
+    /// Protocol of the socket
+    pub protocol: Protocol,
+    /// `success` or the errno's name
+    pub result: &'static str,
+}
+
+/// Labels of `bind_refusals_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RefusalLabels {
+    /// Protocol of the socket
+    pub protocol: Protocol,
+    /// Which call
+    pub phase: Phase,
+    /// The errno's name
+    pub errno: &'static str,
+    /// The rule that refused
+    pub rule: Rule,
+}
+
+/// Every count of calls since the daemon started.
+///
+/// All label sets but that of the conflicts are small by construction: errno and rule are names from fixed tables.
+#[derive(Debug)]
+pub struct Tally {
+    attempts: HashMap<Attempt, u64>,
+    refusals: HashMap<RefusalLabels, u64>,
+    explained: HashMap<&'static str, u64>,
+    conflicts: Conflicts,
+}
+
+impl Tally {
+    /// An empty tally that keeps at most `max_conflicts` label sets of `port_conflicts_total` apart.
+    #[must_use]
+    pub fn new(max_conflicts: usize) -> Self {
+        Self {
+            attempts: HashMap::new(),
+            refusals: HashMap::new(),
+            explained: HashMap::new(),
+            conflicts: Conflicts::new(max_conflicts),
+        }
+    }
+
+    /// Counts a call of a process of `service`, with its reason if it was refused ([`Refusal::of`]).
+    pub fn call(&mut self, call: &Call, refusal: Option<Refusal>, service: &Arc<str>) {
+        let protocol = call.protocol();
+        let result = crate::refusal::result_name(call.errno);
+        let attempt = Attempt { phase: call.phase, family: call.family(), protocol, result };
+        *self.attempts.entry(attempt).or_default() += 1;
+        let Some(refusal) = refusal else { return };
+        let labels = RefusalLabels { protocol, phase: call.phase, errno: result, rule: refusal.rule };
+        *self.refusals.entry(labels).or_default() += 1;
+        *self.explained.entry(refusal.explained()).or_default() += 1;
+        if has_holder(call, refusal) {
+            self.conflicts.count(call, refusal.rule, service);
+        }
+    }
+
+    /// `bind_attempts_total` and `listen_attempts_total`, in no order.
+    pub fn attempts(&self) -> impl Iterator<Item = (&Attempt, u64)> {
+        self.attempts.iter().map(|(labels, count)| (labels, *count))
+    }
+
+    /// `bind_refusals_total`, in no order.
+    pub fn refusals(&self) -> impl Iterator<Item = (&RefusalLabels, u64)> {
+        self.refusals.iter().map(|(labels, count)| (labels, *count))
+    }
+
+    /// `daemon_explained_total` of a `result`: `exact`, `best_evidence` or `unknown`.
+    #[must_use]
+    pub fn explained(&self, result: &str) -> u64 {
+        self.explained.get(result).copied().unwrap_or(0)
+    }
+
+    /// `port_conflicts_total` and `port_conflict_last_timestamp_seconds`.
+    #[must_use]
+    pub fn conflicts(&self) -> &Conflicts {
+        &self.conflicts
+    }
+}
+
+/// Whether a socket that holds the port is the reason.
+fn has_holder(call: &Call, refusal: Refusal) -> bool {
+    call.errno == EADDRINUSE && refusal.rule == Rule::Unknown
+}
+
+impl Call {
+    /// Protocol of the socket, [`Protocol::Other`] where there is none or it is of another family.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.socket.as_ref().map_or(Protocol::Other, |socket| socket.protocol)
+    }
+
+    /// Family of the socket, [`Family::Other`] where there is none or it is neither IPv4 nor IPv6.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        self.socket.as_ref().map_or(Family::Other, |socket| socket.family)
+    }
+}
