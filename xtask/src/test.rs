@@ -1,5 +1,143 @@
-//! Test.
-use crate::{cli::TestArgs, workspace::Workspace};
-pub(crate) fn command(_w: &Workspace, _a: &TestArgs) -> anyhow::Result<std::process::ExitCode> {
-    anyhow::bail!("later")
+//! Every test: unit tests, end-to-end tests on this machine's kernel as root, other kernels in virtual machines.
+
+mod libtest;
+mod tally;
+
+use std::{
+    ffi::OsString,
+    io::{BufRead as _, BufReader, IsTerminal as _, Read},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    sync::Mutex,
+    thread,
+};
+
+use anyhow::{Context as _, Result};
+
+use self::libtest::Transcript;
+pub(crate) use self::tally::Tally;
+use crate::{
+    build::{self, Profile},
+    cli::TestArgs,
+    privilege, process,
+    setup::{self, Purpose, Toolchain},
+    vm,
+    workspace::Workspace,
+};
+
+/// The package of end-to-end tests.
+const END_TO_END: &str = "reuse-tests";
+
+/// `cargo xtask test`.
+///
+/// # Errors
+/// If set-up or the build of the daemon fails, or root cannot be had. Failing tests are no error but the exit status.
+pub(crate) fn command(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
+    let toolchain = setup::prepare(workspace, &args.setup, &[Purpose::Build, Purpose::Test, Purpose::Vm])?;
+    let daemon = build::daemon(workspace, &toolchain, Profile::Release)?;
+    let parts = [
+        ("unit tests", unit(workspace, &toolchain)?),
+        ("end-to-end tests", end_to_end(workspace, &toolchain, &daemon)?),
+        ("virtual machines", vm::boot_all(workspace, &toolchain)?),
+    ];
+    println!();
+    for (part, tally) in &parts {
+        println!("{part}: {tally}");
+    }
+    let total: Tally = parts.iter().map(|(_, tally)| *tally).sum();
+    println!("{total}");
+    Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn unit(workspace: &Workspace, toolchain: &Toolchain) -> Result<Tally> {
+    let mut cargo = build::static_cargo(workspace, toolchain, &build::host_target()?, "test")?;
+    cargo.args(["--workspace", "--exclude", END_TO_END, "--no-fail-fast"]);
+    cargo.env("PATH", path(workspace, toolchain)?);
+    counted(cargo)
+}
+
+fn end_to_end(workspace: &Workspace, toolchain: &Toolchain, daemon: &Path) -> Result<Tally> {
+    let target = build::host_target()?;
+    let path = path(workspace, toolchain)?;
+    let mut cargo = build::static_cargo(workspace, toolchain, &target, "test")?;
+    if !privilege::is_root() {
+        cargo.arg("--config").arg(runner(&target, privilege::prefix()?, &path, daemon));
+    }
+    cargo
+        .args(["--package", END_TO_END, "--no-fail-fast", "--", "--test-threads=1"])
+        .env("PATH", path)
+        .env("REUSE_DAEMON_BIN", daemon);
+    counted(cargo)
+}
+
+/// `PATH` with the linker and the programs that were unpacked, not installed.
+fn path(workspace: &Workspace, toolchain: &Toolchain) -> Result<OsString> {
+    let unpacked = setup::unpacked_programs(workspace);
+    let folders: Vec<&Path> =
+        std::iter::once(&toolchain.linker_bin).chain(&unpacked).map(PathBuf::as_path).collect();
+    process::path_with(&folders)
+}
+
+/// Cargo's configuration for running the test binaries as root. sudo resets the environment, so what the tests need
+/// is set again behind it.
+fn runner(target: &str, prefix: &[&str], path: &OsString, daemon: &Path) -> String {
+    let variables = [format!("PATH={}", path.display()), format!("REUSE_DAEMON_BIN={}", daemon.display())];
+    let words: Vec<String> = prefix
+        .iter()
+        .chain(&["env"])
+        .map(|word| (*word).to_owned())
+        .chain(variables)
+        .map(|word| format!("'{word}'"))
+        .collect();
+    format!("target.{target}.runner=[{}]", words.join(","))
+}
+
+/// Runs the command, shows what it prints and counts the tests in it.
+fn counted(mut command: Command) -> Result<Tally> {
+    if std::io::stderr().is_terminal() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", process::render(&command)))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let transcript = Mutex::new(Transcript::default());
+    thread::scope(|scope| {
+        scope.spawn(|| follow(stdout, &transcript, |line| println!("{line}")));
+        scope.spawn(|| follow(stderr, &transcript, |line| eprintln!("{line}")));
+    });
+    let status = child.wait().with_context(|| format!("cannot wait for `{}`", process::render(&command)))?;
+    let transcript = transcript.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    Ok(transcript.conclude(status.success()))
+}
+
+fn follow(stream: Option<impl Read>, transcript: &Mutex<Transcript>, show: impl Fn(&str)) {
+    let Some(stream) = stream else { return };
+    for line in BufReader::new(stream).split(b'\n') {
+        let Ok(line) = line else { return };
+        let line = String::from_utf8_lossy(&line);
+        transcript.lock().unwrap_or_else(std::sync::PoisonError::into_inner).feed(&line);
+        show(&line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runner_sets_again_what_sudo_takes_away() {
+        let runner = runner("t", &["sudo"], &"/a:/b c".into(), Path::new("/d"));
+        assert_eq!(runner, "target.t.runner=['sudo','env','PATH=/a:/b c','REUSE_DAEMON_BIN=/d']");
+    }
+
+    #[test]
+    fn both_streams_are_counted() {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "echo 'SKIP a: dull' >&2; echo 'test result: ok. 2 passed; 0 failed; 0 ignored'"]);
+        assert_eq!(counted(command).unwrap(), Tally { passed: 1, failed: 0, skipped: 1 });
+    }
 }

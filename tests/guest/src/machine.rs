@@ -1,0 +1,64 @@
+//! The bare machine before and after: file systems, the loopback interface, power.
+
+use std::{convert::Infallible, fs, io, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    mount::{MsFlags, mount},
+    sys::{
+        reboot::{RebootMode, reboot},
+        termios::tcdrain,
+    },
+};
+use socket2::{Domain, Socket, Type};
+
+/// Type of file system and where it goes, in the order that the folders come to exist.
+const FILE_SYSTEMS: &[(&str, &str)] = &[
+    ("proc", "/proc"),
+    ("sysfs", "/sys"),
+    ("devtmpfs", "/dev"),
+    ("tmpfs", "/tmp"),
+    ("tmpfs", "/run"),
+    ("tracefs", "/sys/kernel/tracing"),
+    ("cgroup2", "/sys/fs/cgroup"),
+    ("bpf", "/sys/fs/bpf"),
+];
+
+/// Mounts what a running system has and brings up loopback.
+///
+/// # Errors
+/// When the kernel lacks a file system or refuses.
+pub(crate) fn prepare() -> Result<()> {
+    for (kind, folder) in FILE_SYSTEMS {
+        fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
+        mount(Some(*kind), *folder, Some(*kind), MsFlags::empty(), None::<&str>)
+            .with_context(|| format!("mounting {kind} on {folder}"))?;
+    }
+    loopback_up().context("bringing up the loopback interface")
+}
+
+/// Writes out the console and switches the machine off.
+pub(crate) fn power_off() -> ExitCode {
+    // What the serial port has not sent when the power goes is lost.
+    let drained = tcdrain(io::stdout());
+    let off: nix::Result<Infallible> = reboot(RebootMode::RB_POWER_OFF);
+    let Err(error) = off;
+    eprintln!("init: cannot power off: {error} (console: {drained:?})");
+    ExitCode::FAILURE
+}
+
+/// SIOCSIFFLAGS on `lo` (netdevice(7)). A bare machine has no `ip` to do it.
+fn loopback_up() -> Result<()> {
+    use std::os::fd::AsRawFd as _;
+
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    // SAFETY: all members of `ifreq` are integers, byte arrays and a pointer that is not read here: zero is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads one `ifreq`, which lives through the call.
+    let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error().into()) }
+}

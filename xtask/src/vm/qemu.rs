@@ -1,0 +1,149 @@
+//! Boots one kernel in QEMU and hands over its serial console line by line, within a bounded time.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::process;
+
+/// From power-on to power-off; a boot takes seconds, even without hardware virtualisation.
+const LIMIT: Duration = Duration::from_secs(240);
+/// A machine that says nothing for this long hangs.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Kernel parameters: everything to the serial port, any oops a panic, a panic an immediate reboot (which `-no-reboot`
+/// turns into an exit), and only critical messages between the lines of init. What the kernel does not know goes to the
+/// environment of init.
+const PARAMETERS: &str =
+    "console=ttyS0 panic=-1 oops=panic loglevel=3 random.trust_cpu=on REUSE_DAEMON_BIN=/reuse-daemon";
+
+/// How a virtual machine came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It powered off, or rebooted after a panic.
+    Exited,
+    /// It was silent for this long and was killed.
+    Silent(Duration),
+    /// It ran for this long and was killed.
+    TooLong(Duration),
+}
+
+/// Boots and calls `line` for each line of the console until the machine ends or has to be ended.
+///
+/// # Errors
+/// If QEMU cannot be started or says that it cannot run.
+pub(crate) fn boot(
+    qemu: &Path,
+    kernel: &Path,
+    initramfs: &Path,
+    mut line: impl FnMut(&str),
+) -> Result<Ending> {
+    let mut command = Command::new(qemu);
+    command
+        // A nested hypervisor may open /dev/kvm and then hang a stock kernel: emulate.
+        .args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1024"])
+        .args(["-nographic", "-no-reboot", "-nic", "none", "-append", PARAMETERS, "-kernel"])
+        .arg(kernel)
+        .arg("-initrd")
+        .arg(initramfs)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let child = command.spawn().with_context(|| format!("cannot start `{}`", process::render(&command)))?;
+    let mut machine = Machine(child);
+    let lines = machine.console()?;
+    let ending = follow(&lines, LIMIT, SILENCE, &mut line);
+    if ending == Ending::Exited {
+        let status = machine.0.wait()?;
+        if !status.success() {
+            anyhow::bail!("`{}` failed: {status}", process::render(&command));
+        }
+    }
+    Ok(ending)
+}
+
+/// Ends the machine with itself, whatever happened.
+struct Machine(Child);
+
+impl Machine {
+    fn console(&mut self) -> Result<mpsc::Receiver<String>> {
+        let stdout = self.0.stdout.take().context("QEMU's console is not piped")?;
+        let (send, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).split(b'\n') {
+                let Ok(line) = line else { break };
+                let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
+                if send.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(lines)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Both fail only if it has ended and been waited for already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn follow(
+    lines: &mpsc::Receiver<String>,
+    limit: Duration,
+    silence: Duration,
+    line: &mut impl FnMut(&str),
+) -> Ending {
+    let start = Instant::now();
+    loop {
+        let left = limit.saturating_sub(start.elapsed());
+        match lines.recv_timeout(left.min(silence)) {
+            Ok(text) => line(&text),
+            Err(RecvTimeoutError::Disconnected) => return Ending::Exited,
+            Err(RecvTimeoutError::Timeout) if left <= silence => return Ending::TooLong(limit),
+            Err(RecvTimeoutError::Timeout) => return Ending::Silent(silence),
+        }
+        if start.elapsed() >= limit {
+            return Ending::TooLong(limit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(20);
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_end_of_the_console_is_the_end_of_the_machine() {
+        let (send, lines) = mpsc::channel();
+        send.send("one".to_owned()).unwrap();
+        drop(send);
+        let mut seen = Vec::new();
+        assert_eq!(follow(&lines, LONG, LONG, &mut |line: &str| seen.push(line.to_owned())), Ending::Exited);
+        assert_eq!(seen, ["one"]);
+    }
+
+    #[test]
+    fn a_silent_machine_is_given_up() {
+        let (_send, lines) = mpsc::channel();
+        assert_eq!(follow(&lines, LONG, SHORT, &mut |_: &str| {}), Ending::Silent(SHORT));
+    }
+
+    #[test]
+    fn a_machine_that_never_ends_is_given_up_though_it_talks() {
+        let (send, lines) = mpsc::channel();
+        thread::spawn(move || while send.send("again".to_owned()).is_ok() {});
+        assert_eq!(follow(&lines, SHORT, LONG, &mut |_: &str| {}), Ending::TooLong(SHORT));
+    }
+}
