@@ -7,6 +7,7 @@
 pub mod attempts;
 pub mod bpf;
 pub mod daemon;
+pub mod dashboard;
 pub mod deadline;
 pub mod events;
 pub mod generator;
