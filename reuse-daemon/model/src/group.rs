@@ -9,7 +9,7 @@ mod key;
 mod member;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -79,8 +79,8 @@ struct Seat {
 pub struct Groups {
     groups: HashMap<GroupKey, Group>,
     seats: NumberMap<Inode, Seat>,
-    /// Groups without a member, in the order they became so; a group that got one again stays in here until its turn
-    empty: VecDeque<(Moment, GroupKey)>,
+    /// Groups without a member, by when the last left
+    empty: BTreeSet<(Moment, GroupKey)>,
     counted: NumberMap<Cookie, Counted>,
     /// Number of the last full reading of the kernel's counts
     reading: u64,
@@ -128,13 +128,9 @@ impl Groups {
 
     /// Forgets groups whose last member left [`RETAINED`] ago, and what was remembered of sockets long gone.
     pub fn prune(&mut self, now: Moment) {
-        while self.empty.len() > RETAINED_MAX
-            || self.empty.front().is_some_and(|(since, _)| now.0.saturating_sub(since.0) >= RETAINED)
-        {
-            let Some((since, key)) = self.empty.pop_front() else { break };
-            if self.groups.get(&key).is_some_and(|group| group.empty_since() == Some(since)) {
-                self.groups.remove(&key);
-            }
+        let is_over = |since: Moment| now.0.saturating_sub(since.0) >= RETAINED;
+        while self.empty.first().is_some_and(|(since, _)| is_over(*since)) {
+            self.forget_oldest();
         }
         self.left.prune(now);
     }
@@ -150,9 +146,9 @@ impl Groups {
                     group.renew(seat.slot, socket);
                 }
             }
-            (_, key) => {
+            _ => {
                 self.leave(socket, now, events);
-                if let Some(key) = key.filter(|_| !socket.is_own()) {
+                if let Some(key) = GroupKey::of_member(&socket.facts, false).filter(|_| !socket.is_own()) {
                     self.join(key, socket, events);
                 }
             }
@@ -162,6 +158,9 @@ impl Groups {
     fn join(&mut self, key: GroupKey, socket: &Arc<Socket>, events: &mut Vec<GroupChange>) {
         let device = socket.facts.device.as_ref();
         let group = self.groups.entry(key).or_insert_with(|| Group::new(key, device.map(device_name)));
+        if let Some(since) = group.empty_since() {
+            self.empty.remove(&(since, key));
+        }
         let slot = group.join(socket);
         events.push(group.change(GroupChangeKind::Join, slot, socket));
         self.seats.insert(socket.facts.inode, Seat { key, slot });
@@ -175,11 +174,18 @@ impl Groups {
             group.leave(seat.slot, now);
             events.push(group.change(GroupChangeKind::Leave, seat.slot, socket));
             if !group.is_live() {
-                self.empty.push_back((now, seat.key));
+                self.empty.insert((now, seat.key));
             }
         }
         if self.empty.len() > RETAINED_MAX {
-            self.prune(now);
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets the group that has been empty for longest.
+    fn forget_oldest(&mut self) {
+        if let Some((_, key)) = self.empty.pop_first() {
+            self.groups.remove(&key);
         }
     }
 }

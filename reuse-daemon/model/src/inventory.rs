@@ -3,8 +3,8 @@
 //! Identity is the socket's inode number. A socket belongs here when it has a local port that a process gave it or had
 //! the kernel choose by `bind`, `listen` or a first datagram. Not in here:
 //! - what `bind` left without a port (`IP_BIND_ADDRESS_NO_PORT` with port 0): it holds nothing anyone could want;
-//! - TCP connections of which no `bind` was seen: accepted children sit on their listener's port, outgoing ones on a
-//!   port that the kernel chose, and neither has a close event.
+//! - TCP connections that were not bound: accepted children sit on their listener's port, outgoing ones on a port that
+//!   the kernel chose. Snapshots leave them out, and no close tells of them.
 
 mod apply;
 mod census;
@@ -17,10 +17,9 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 pub use census::Census;
 pub use correction::{Correction, Corrections, EXPLAINED_WITHIN};
-pub use socket::{Change, Origin, Owner, Socket};
+pub use socket::{Change, Owner, Socket};
 
 use crate::{
-    endpoint::Protocol,
     event::Moment,
     hash::{NumberMap, NumberSet},
     socket::{Cookie, Inode, SocketFacts, State},
@@ -210,11 +209,6 @@ fn holds_port(facts: &SocketFacts) -> bool {
 fn may_be_implicit(facts: &SocketFacts, ephemeral_ports: &RangeInclusive<u16>) -> bool {
     let bare = facts.local.address == facts.family.unspecified() || facts.state == State::Connected;
     bare && ephemeral_ports.contains(&facts.local.port) && !facts.flags.reuseaddr && !facts.flags.reuseport
-}
-
-/// Whether a socket is a TCP connection, which belongs here only where its `bind` was seen.
-fn is_connection(facts: &SocketFacts) -> bool {
-    facts.protocol != Protocol::Udp && !matches!(facts.state, State::Bound | State::Listen)
 }
 
 /// Whether two cookies tell two sockets apart; 0 tells nothing.

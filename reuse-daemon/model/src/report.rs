@@ -14,12 +14,12 @@ mod test_group;
 pub use contender::Contender;
 pub use context::{Context, View};
 pub use events::{CallEvent, CloseEvent, ConflictEvent, GroupEvent, LostEvent, TestGroupEvent};
-pub use group::{GroupReport, MemberReport};
+pub use group::{GroupList, GroupReport, MemberReport};
 pub use owner::OwnerReport;
 pub use record::{Record, RecordBody};
-pub use socket::SocketReport;
+pub use socket::{SocketList, SocketReport};
 pub use status::{ActiveTier, AttachedProgram, BlindSpot, Loss, StatusReport};
-pub use test_group::{Mismatch, TestGroupReport, TestMemberReport};
+pub use test_group::{Mismatch, TestGroupList, TestGroupReport, TestMemberReport};
 
 /// Version of the JSON.
 pub const SCHEMA: u32 = 1;

@@ -8,7 +8,7 @@ use crate::{
     socket::{Cookie, Inode, SocketFacts, State},
 };
 
-use super::{Change, Inventory, Origin, Owner, Socket, holds_port, is_another, may_be_implicit};
+use super::{Change, Inventory, Owner, Socket, holds_port, is_another, may_be_implicit};
 
 impl Inventory {
     /// Takes in one event and appends what changed to `changes`.
@@ -59,16 +59,14 @@ impl Inventory {
             seen: call.at,
         };
         let known = self.sockets.get(&facts.inode);
-        let (since, origin) = match (call.phase, known) {
-            (Phase::Listen, Some(known)) => (known.since, known.origin),
+        let since = match (call.phase, known) {
+            (Phase::Listen, Some(known)) => known.since,
             // The bind was before the daemon's time, or was missed.
-            (Phase::Listen, None) if !may_be_implicit(&facts, &self.limits.ephemeral_ports) => {
-                (None, Origin::Found)
-            }
-            _ => (Some(call.at), Origin::Seen),
+            (Phase::Listen, None) if !may_be_implicit(&facts, &self.limits.ephemeral_ports) => None,
+            _ => Some(call.at),
         };
         let owners = known.map_or_else(Vec::new, |known| known.owners.clone());
-        let mut socket = Socket { facts, since, seen: call.at, origin, owners };
+        let mut socket = Socket { facts, since, seen: call.at, owners };
         socket.join(caller);
         self.ownerless.remove(&socket.facts.inode);
         self.put(Arc::new(socket), changes);

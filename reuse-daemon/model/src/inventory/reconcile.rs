@@ -11,8 +11,7 @@ use crate::{
 };
 
 use super::{
-    Change, Correction, Corrections, Inventory, Origin, Owner, Socket, holds_port, is_another, is_connection,
-    may_be_implicit,
+    Change, Correction, Corrections, Inventory, Owner, Socket, holds_port, is_another, may_be_implicit,
 };
 
 /// A socket as a snapshot shows it.
@@ -80,9 +79,7 @@ impl Inventory {
                 self.rescan = true;
                 continue;
             }
-            if socket.origin != Origin::Implicit {
-                result.kinds.push(Correction::MissedClose);
-            }
+            result.kinds.push(Correction::MissedClose);
             self.take(inode, &mut result.changes);
         }
     }
@@ -117,18 +114,10 @@ impl Inventory {
     /// Takes in a socket that no event told of.
     fn discover(&mut self, found: Found<'_>, snapshot: &Snapshot, changes: &mut Vec<Change>) {
         let facts = found.facts;
-        if is_connection(facts) {
-            return;
-        }
         let implicit =
             facts.protocol == Protocol::Udp && may_be_implicit(facts, &self.limits.ephemeral_ports);
-        let (kind, origin) = if implicit {
-            (Correction::ImplicitBind, Origin::Implicit)
-        } else {
-            (Correction::MissedBind, Origin::Found)
-        };
-        let socket =
-            Socket { facts: facts.clone(), since: None, seen: snapshot.began, origin, owners: found.owners };
+        let kind = if implicit { Correction::ImplicitBind } else { Correction::MissedBind };
+        let socket = Socket { facts: facts.clone(), since: None, seen: snapshot.began, owners: found.owners };
         if self.put(Arc::new(socket), changes) && self.backfilled {
             self.doubts.raise(facts.inode, kind, snapshot.ended);
         }

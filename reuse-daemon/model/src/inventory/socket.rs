@@ -21,17 +21,6 @@ pub struct Owner {
     pub seen: Moment,
 }
 
-/// How a socket became known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// Its bind (or its listen, where that bound it) was seen
-    Seen,
-    /// A snapshot found it, and it may have been bound by a call
-    Found,
-    /// A snapshot found it, and nothing says that it was bound by a call: its close is not reported either
-    Implicit,
-}
-
 /// A socket that holds a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
@@ -41,8 +30,6 @@ pub struct Socket {
     pub since: Option<Moment>,
     /// When an event or a snapshot last spoke of it
     pub seen: Moment,
-    /// How it became known
-    pub origin: Origin,
     /// The processes that have it open, in the order they were seen
     pub owners: Vec<Owner>,
 }

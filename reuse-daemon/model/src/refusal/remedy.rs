@@ -122,10 +122,11 @@ fn unsupported(call: &Call) -> String {
 
 fn unknown(call: &Call) -> String {
     if call.errno == super::EADDRINUSE {
+        let port = call.endpoint().map_or(0, |endpoint| endpoint.port);
         format!(
-            "Another socket holds {}: find it with `reuse-daemon sockets --port {}`.",
-            place(call),
-            call.endpoint().map_or(0, |endpoint| endpoint.port)
+            "Another socket holds {}: find its owner under port {port} in /api/v1/sockets, and stop it or take \
+             another port. If none is listed, a connection or its TIME_WAIT (at most 60 s) holds it.",
+            place(call)
         )
     } else {
         format!("{} answered {}, for which no rule is known.", phase(call), super::errno_name(call.errno))

@@ -11,6 +11,15 @@ use crate::{
     text::escape,
 };
 
+/// Body of `/api/v1/groups`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupList {
+    /// Version of the JSON
+    pub schema: u32,
+    /// Every group with a member
+    pub groups: Vec<GroupReport>,
+}
+
 /// One group of `/api/v1/groups`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GroupReport {

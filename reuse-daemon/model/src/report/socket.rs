@@ -11,6 +11,15 @@ use crate::{
     text::escape,
 };
 
+/// Body of `/api/v1/sockets`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SocketList {
+    /// Version of the JSON
+    pub schema: u32,
+    /// Every socket that holds a port
+    pub sockets: Vec<SocketReport>,
+}
+
 /// One socket of `/api/v1/sockets`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SocketReport {

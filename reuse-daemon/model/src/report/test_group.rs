@@ -8,6 +8,15 @@ use crate::{
     test_group::{GroupTally, Outcome, Probe, TestGroup, TestGroups},
 };
 
+/// Body of `/api/v1/test-group`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TestGroupList {
+    /// Version of the JSON
+    pub schema: u32,
+    /// One for each transport and family
+    pub test_group: Vec<TestGroupReport>,
+}
+
 /// One group of `/api/v1/test-group`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TestGroupReport {
