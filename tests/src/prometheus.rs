@@ -142,3 +142,15 @@ fn percent_encode(text: &str) -> String {
         encoded
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_answers_and_refuses() {
+        let Some(server) = Prometheus::start("global: {}\n").expect("a server starts") else { return };
+        assert_eq!(server.query("vector(1) + 1").expect("an expression").len(), 1);
+        assert!(server.query("up{").is_err(), "a broken expression is refused");
+    }
+}

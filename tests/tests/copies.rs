@@ -19,12 +19,12 @@ use socket2::{InterfaceIndexOrAddress, SockAddr, Socket};
 
 const COPIES: u64 = 200;
 const UNICAST: u64 = 500;
-/// Administratively scoped (RFC 2365) and interface-local (RFC 4291) multicast groups.
+/// Administratively scoped (RFC 2365) and site-local (RFC 4291) multicast groups.
 const MULTICAST_IPV4: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
-const MULTICAST_IPV6: Ipv6Addr = Ipv6Addr::new(0xff01, 0, 0, 0, 0, 0, 0x4242, 1);
+const MULTICAST_IPV6: Ipv6Addr = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0x4242, 1);
 
-fn loopback_index() -> Result<u32> {
-    Ok(nix::net::if_::if_nametoindex("lo")?)
+fn device(name: &str) -> Result<u32> {
+    nix::net::if_::if_nametoindex(name).with_context(|| name.to_owned())
 }
 
 /// Sends `count` datagrams, each from a socket of its own so that flows differ, and drains all members in between.
@@ -34,9 +34,12 @@ fn send(group: &Group, target: SocketAddr, count: u64, shares: &mut [Share]) -> 
         sender.set_broadcast(true)?;
         match target.ip() {
             IpAddr::V4(_) => sender.set_multicast_if_v4(&Ipv4Addr::LOCALHOST)?,
-            IpAddr::V6(_) => sender.set_multicast_if_v6(loopback_index()?)?,
+            IpAddr::V6(_) => sender.set_multicast_if_v6(device("veth-a")?)?,
         }
-        sender.send_to(b"copy", &SockAddr::from(target)).with_context(|| format!("sending to {target}"))?;
+        // A device that has just come up has its routes a moment later.
+        deadline::until(&format!("a route to {target}"), PROMPT, || {
+            Ok(sender.send_to(b"copy", &SockAddr::from(target)).ok())
+        })?;
         drain(group, shares)?;
     }
     Ok(())
@@ -110,19 +113,22 @@ fn broadcast_copies_are_not_selections() -> Result<()> {
 fn multicast_copies_are_not_selections() -> Result<()> {
     let Some(launch) = Launch::prepare()? else { return Ok(()) };
     let namespace = Namespace::new("multicast")?;
+    // Loopback delivers no IPv6 multicast; the sending host's own copy on any other device will do.
+    namespace.ip(&["link", "add", "veth-a", "up", "type", "veth", "peer", "name", "veth-b"])?;
+    namespace.ip(&["link", "set", "veth-b", "up"])?;
+    namespace.ip(&["address", "add", "fd00::1/64", "dev", "veth-a", "nodad"])?;
     let daemon = launch.start()?;
     namespace.run(|| {
-        let index = loopback_index()?;
         let group = Group::open(Transport::Udp, Ipv4Addr::UNSPECIFIED.into(), 3)?;
         for member in group.members() {
-            member.join_multicast_v4_n(&MULTICAST_IPV4, &InterfaceIndexOrAddress::Index(index))?;
+            member.join_multicast_v4_n(&MULTICAST_IPV4, &InterfaceIndexOrAddress::Index(device("lo")?))?;
         }
         assert_copies_do_not_count(&daemon, &group, MULTICAST_IPV4.into(), Ipv4Addr::LOCALHOST.into())
             .context("IPv4")?;
 
         let group = Group::open(Transport::Udp, Ipv6Addr::UNSPECIFIED.into(), 3)?;
         for member in group.members() {
-            member.join_multicast_v6(&MULTICAST_IPV6, index)?;
+            member.join_multicast_v6(&MULTICAST_IPV6, device("veth-a")?)?;
         }
         assert_copies_do_not_count(&daemon, &group, MULTICAST_IPV6.into(), Ipv6Addr::LOCALHOST.into())
             .context("IPv6")
