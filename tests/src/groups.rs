@@ -58,13 +58,15 @@ pub fn members(group: &Value) -> Result<BTreeMap<u64, Member>> {
 /// When the group has no such key in its JSON.
 pub fn member_metric(metrics: &Metrics, family: &str, group: &Value, member: &str) -> Result<u64> {
     let mut filter = vec![("member".to_owned(), member.to_owned())];
-    for key in ["protocol", "address", "port", "device", "v6only", "uid", "netns"] {
+    for label in ["protocol", "address", "port", "device", "v6only", "uid", "netns"] {
+        // The label is the name of the namespace; the JSON has that beside its inode number.
+        let key = if label == "netns" { "netns_name" } else { label };
         let value = match group.get(key).with_context(|| format!("no {key} in {group}"))? {
             Value::String(text) => text.clone(),
             Value::Null => String::new(),
             other => other.to_string(),
         };
-        filter.push((key.to_owned(), value));
+        filter.push((label.to_owned(), value));
     }
     let filter: Vec<(&str, &str)> =
         filter.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();

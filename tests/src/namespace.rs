@@ -81,6 +81,16 @@ impl Drop for Namespace {
     }
 }
 
+/// Inode number of the calling thread's network namespace.
+///
+/// # Errors
+/// When `/proc` does not say.
+pub fn inode() -> Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let path = "/proc/thread-self/ns/net";
+    Ok(std::fs::metadata(path).context(path)?.ino())
+}
+
 /// Runs `work` on a thread with a namespace that has no name anywhere.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use reuse_tests::{
     daemon::Daemon,
     events::{self, assert_fields},
+    namespace,
     sockets::{self, Transport, family_name},
 };
 use serde_json::json;
@@ -49,7 +50,7 @@ fn every_protocol_and_family_is_seen_in_full() -> Result<()> {
                 &event["contender"],
                 &json!({
                     "pid": std::process::id(), "tid": events::thread_id(), "uid": 0, "socket_uid": 0, "via": "syscall",
-                    "protocol": transport.name(), "family": family_name(ip), "netns": "host",
+                    "protocol": transport.name(), "family": family_name(ip), "netns": namespace::inode()?, "netns_name": "host",
                     "address": text, "port": port, "bound_port": port,
                 }),
             );

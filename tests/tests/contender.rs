@@ -107,7 +107,8 @@ fn a_named_namespace_is_shown_by_name() -> Result<()> {
     let namespace = Namespace::new("contender")?;
     let holder = namespace.run(bound)?;
     let event = events::wait_for(&daemon, &holder, "bind", "bind")?;
-    assert_eq!(event["contender"]["netns"], namespace.name(), "{event}");
+    assert_eq!(event["contender"]["netns_name"], namespace.name(), "{event}");
+    assert_eq!(event["contender"]["netns"], namespace.run(namespace::inode)?, "{event}");
 
     let contender = namespace.run(|| {
         let contender = sockets::open(Transport::Tcp, LOOPBACK.into())?;
@@ -118,15 +119,16 @@ fn a_named_namespace_is_shown_by_name() -> Result<()> {
         Ok(contender)
     })?;
     let event = events::wait_for(&daemon, &contender, "conflict", "bind")?;
-    assert_eq!(event["contender"]["netns"], namespace.name(), "{event}");
+    assert_eq!(event["contender"]["netns_name"], namespace.name(), "{event}");
+    assert_eq!(event["contender"]["netns"], namespace.run(namespace::inode)?, "{event}");
     Ok(())
 }
 
 #[test]
 fn a_namespace_without_a_name_is_another_than_the_host_s() -> Result<()> {
     let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
-    let socket = namespace::unnamed(bound)?;
+    let (socket, inode) = namespace::unnamed(|| Ok((bound()?, namespace::inode()?)))?;
     let event = events::wait_for(&daemon, &socket, "bind", "bind")?;
-    assert_eq!(event["contender"]["netns"], "other", "{event}");
+    assert_fields(&event["contender"], &json!({ "netns_name": "other", "netns": inode }));
     Ok(())
 }

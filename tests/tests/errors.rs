@@ -108,6 +108,16 @@ fn a_configuration_is_checked_without_starting() -> Result<()> {
     let output = launch.flags(["--config.check"]).run_to_end()?;
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 
+    for check in [&["--config.check"][..], &[]] {
+        let Some(launch) = Launch::prepare()? else { return Ok(()) };
+        let output = launch.flags(["--test-group.members", "0"]).flags(check).run_to_end()?;
+        assert_explains(&output, 1, &["--test-group.members", "0"]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_configuration_file_it_cannot_read() -> Result<()> {
     let scratch = Scratch::new("configuration")?;
     let file = scratch.path().join("broken.toml");
     fs::write(&file, "]] this is no configuration [[\n")?;

@@ -18,7 +18,7 @@ use socket2::SockAddr;
 const EVENT_KEYS: [&str; 8] =
     ["schema", "type", "time", "boottime_ns", "contender", "phase", "result", "repeated"];
 const CONFLICT_KEYS: [&str; 5] = ["rule", "holders", "decided_by", "confidence", "remedy"];
-const CONTENDER_KEYS: [&str; 23] = [
+const CONTENDER_KEYS: [&str; 25] = [
     "pid",
     "tid",
     "comm",
@@ -26,7 +26,9 @@ const CONTENDER_KEYS: [&str; 23] = [
     "service",
     "uid",
     "socket_uid",
+    "cgroup_id",
     "netns",
+    "netns_name",
     "inode",
     "cookie",
     "protocol",
@@ -75,10 +77,10 @@ fn values_have_the_documented_types() -> Result<()> {
     let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
     for event in one_of_each(&daemon)? {
         let contender = &event["contender"];
-        for key in ["pid", "tid", "uid", "socket_uid", "inode", "cookie", "port", "bound_port"] {
+        for key in ["pid", "tid", "uid", "socket_uid", "inode", "cookie", "port", "bound_port", "netns"] {
             assert!(contender[key].is_u64(), "{key} in {event}");
         }
-        for key in ["comm", "executable", "service", "netns", "protocol", "family", "address", "via"] {
+        for key in ["comm", "executable", "service", "netns_name", "protocol", "family", "address", "via"] {
             assert!(contender[key].is_string(), "{key} in {event}");
         }
         for key in ["reuseaddr", "reuseport", "v6only", "freebind", "transparent", "bind_address_no_port"] {

@@ -25,7 +25,7 @@ use socket2::{SockAddr, Socket};
 const CURRENT: Duration = Duration::from_secs(2);
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-const SOCKET_KEYS: [&str; 20] = [
+const SOCKET_KEYS: [&str; 21] = [
     "address",
     "port",
     "family",
@@ -40,6 +40,7 @@ const SOCKET_KEYS: [&str; 20] = [
     "inode",
     "cookie",
     "netns",
+    "netns_name",
     "since",
     "expires_in_seconds",
     "kernel",
@@ -113,7 +114,7 @@ fn sockets_open_before_the_start_are_there_in_full() -> Result<()> {
             &entry,
             &json!({
                 "address": address.ip().to_string(), "port": address.port(), "protocol": protocol, "family": family,
-                "state": state, "socket_uid": uid, "netns": netns, "kernel": false, "reuseaddr": false,
+                "state": state, "socket_uid": uid, "netns_name": netns, "kernel": false, "reuseaddr": false,
                 "reuseport": socket.reuse_port()?, "device": null, "expires_in_seconds": null,
             }),
         );
