@@ -1,0 +1,22 @@
+//! The kernel side: everything that knows eBPF.
+//!
+//! [`btf`] and [`layout`] say where things are, [`capabilities`] what this kernel can do, [`plan`] what to attach for
+//! it, [`attach`] does it. [`ring`] and [`decode`] turn records into typed events; [`snapshot`] and [`counts`] read the
+//! iterators.
+
+pub mod attach;
+pub mod btf;
+mod bytes;
+pub mod capabilities;
+mod cgroup;
+pub mod counts;
+pub mod decode;
+pub mod layout;
+pub mod object;
+pub mod plan;
+pub mod privileges;
+pub mod program_stats;
+pub mod ring;
+pub mod snapshot;
+mod sys;
+mod tracefs;

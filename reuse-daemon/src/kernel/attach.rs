@@ -1,0 +1,333 @@
+//! Loading and attaching, by the plan. What this kernel refuses becomes a gap with the kernel's own words, never a
+//! silent hole; only what nothing works without stops the start.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
+    programs::{
+        CgroupAttachMode, Iter, Program, ProgramError, SkReuseport,
+    },
+};
+use aya_log::EbpfLogger;
+use thiserror::Error;
+use tokio::io::unix::AsyncFd;
+
+use super::{
+    btf::{self, Btf, BtfError},
+    capabilities::Capabilities,
+    counts::{Hashes, Losses, Selections},
+    decode::Decoder,
+    layout::{self, LayoutError, SocketLayout},
+    object::{self, Stub},
+    plan::{self, Gap, Hook, Step, Tier},
+    program_stats::{self, ProgramStats},
+    ring::Ring,
+    snapshot::Pending,
+    sys, tracefs,
+};
+
+/// Why the kernel side could not be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// No programs in this binary
+    #[error(transparent)]
+    Stub(#[from] Stub),
+    /// No BTF
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// A member is missing
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The object was refused as a whole
+    #[error("the kernel refused the programs' maps: {0}; on kernels before 5.11 raise the locked-memory limit (ulimit -l)")]
+    Load(#[source] Box<aya::EbpfError>),
+    /// A map is not in the object
+    #[error("the eBPF object has no usable map {0}: it does not belong to this binary, build again")]
+    Map(&'static str),
+    /// The ring cannot be watched
+    #[error("cannot watch the event ring: {0}")]
+    Ring(#[source] io::Error),
+    /// The inventory cannot be read
+    #[error("cannot read the sockets that are there: {0}")]
+    Inventory(#[source] io::Error),
+}
+
+/// How far a planned program came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The verifier took it
+    Loaded,
+    /// It is at its hook
+    Attached,
+    /// The kernel refused it; the gap says why
+    Refused,
+}
+
+/// One planned program.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// What was planned
+    pub step: Step,
+    /// What became of it
+    pub stage: Stage,
+}
+
+/// The programs in the kernel, and the ends of their maps.
+///
+/// Dropping it detaches everything; only the program on the daemon's own group goes with that group's sockets.
+pub struct Kernel {
+    ebpf: Ebpf,
+    /// Each planned program
+    pub programs: Vec<Planned>,
+    /// What is not seen, and why
+    pub gaps: Vec<Gap>,
+    decoder: Decoder,
+}
+
+/// The maps, each with the part of the daemon that reads it.
+pub struct Maps {
+    /// Records of calls and ends
+    pub ring: Ring,
+    /// Selection counters
+    pub selections: Selections,
+    /// The same counters for the test group, which looks at few of them and often
+    pub own_selections: Selections,
+    /// Hashes of the test group's probes
+    pub hashes: Hashes,
+    /// Losses
+    pub losses: Losses,
+}
+
+/// How to start.
+pub struct Options<'a> {
+    /// The BTF file
+    pub btf: &'a std::path::Path,
+    /// Highest level of kernel-side diagnostics (aya-log's number), 0 for none
+    pub log_level: u8,
+}
+
+/// Loads and attaches everything the plan says. Must be called within a tokio runtime.
+///
+/// # Errors
+/// Nothing of the kernel side can work.
+pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
+    let object = object::bytes()?;
+    let bytes = btf::read_file(options.btf)?;
+    let malformed = |reason| BtfError::Malformed { path: options.btf.to_owned(), reason };
+    let parsed = Btf::parse(&bytes).map_err(malformed)?;
+    let offsets = layout::program_offsets(&parsed)?;
+    let decoder = Decoder::new(SocketLayout::from_btf(&parsed)?);
+    let plan = plan::plan(&Capabilities::of_running_kernel(&parsed));
+    let types = aya::Btf::parse(&bytes, aya::Endianness::default()).map_err(|_| malformed("refused by the loader"))?;
+    drop(bytes);
+
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(&types))
+        .override_global("OFFSETS", &offsets, true)
+        .override_global(aya_log::LEVEL, &options.log_level, true)
+        .load(object)
+        .map_err(|error| StartError::Load(Box::new(error)))?;
+    if options.log_level > 0 {
+        forward_diagnostics(&mut ebpf);
+    }
+    let programs = plan.steps.into_iter().map(|step| Planned { step, stage: Stage::Loaded }).collect();
+    let mut kernel = Kernel { ebpf, programs, gaps: plan.gaps, decoder };
+    kernel.each_loaded(|kernel, step| kernel.load(step, &types).map(|()| Stage::Loaded).map_err(Into::into));
+    let maps = kernel.maps()?;
+    // One pass of the snapshot tells the programs which process is the daemon, before any of them is attached.
+    kernel.snapshot().map_err(StartError::Inventory)?.learn_own_process().map_err(StartError::Inventory)?;
+    kernel.attach_all();
+    Ok((kernel, maps))
+}
+
+impl Kernel {
+    fn load(&mut self, step: &Step, types: &aya::Btf) -> Result<(), ProgramError> {
+        match (self.program(step.program)?, &step.hook) {
+            (Program::TracePoint(program), _) => program.load(),
+            (Program::BtfTracePoint(program), Hook::BtfTracepoint(name)) => program.load(name, types),
+            (Program::FEntry(program), Hook::FunctionEntry(name)) => program.load(name, types),
+            (Program::CgroupSock(program), _) => program.load(),
+            (Program::Iter(program), Hook::Iterator(kind)) => program.load(kind, types),
+            (Program::SkReuseport(program), _) => program.load(),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        }
+    }
+
+    fn program(&mut self, name: &str) -> Result<&mut Program, ProgramError> {
+        self.ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)
+    }
+
+    /// Takes each program that was not refused yet one stage further.
+    fn each_loaded(&mut self, mut act: impl FnMut(&mut Self, &Step) -> Result<Stage, Box<dyn std::error::Error>>) {
+        for index in 0..self.programs.len() {
+            let Some(step) = self.programs.get(index).filter(|planned| planned.stage != Stage::Refused) else { continue };
+            let step = step.step.clone();
+            match act(self, &step) {
+                Ok(stage) => self.reached(index, stage),
+                Err(error) => self.refused(index, error.as_ref()),
+            }
+        }
+    }
+
+    fn reached(&mut self, index: usize, stage: Stage) {
+        if let Some(planned) = self.programs.get_mut(index) {
+            planned.stage = stage;
+        }
+    }
+
+    fn refused(&mut self, index: usize, error: &dyn std::error::Error) {
+        self.reached(index, Stage::Refused);
+        let Some(Planned { step, .. }) = self.programs.get(index) else { return };
+        let reason = format!("the kernel refuses {} ({}): {}", step.program, step.hook.label(), chain(error));
+        log::warn!("{}: {reason}", step.tier.as_str());
+        self.gaps.push(Gap { tier: step.tier, reason, remedy: "run `reuse-daemon doctor` and report what it prints" });
+    }
+
+    fn attach_all(&mut self) {
+        // Attaching a tracepoint reads its number there; without it the step itself says what failed.
+        let _tracefs = tracefs::Mounted::ensure();
+        self.each_loaded(|kernel, step| kernel.attach(step).map(|()| Stage::Attached));
+    }
+
+    fn attach(&mut self, step: &Step) -> Result<(), Box<dyn std::error::Error>> {
+        match (self.program(step.program)?, &step.hook) {
+            (Program::TracePoint(program), Hook::Tracepoint(category, name)) => {
+                program.attach(category, name)?;
+            }
+            (Program::BtfTracePoint(program), _) => {
+                program.attach()?;
+            }
+            (Program::FEntry(program), _) => {
+                program.attach()?;
+            }
+            (Program::CgroupSock(program), Hook::SockRelease(root)) => {
+                program.attach(File::open(root)?, CgroupAttachMode::Single)?;
+            }
+            // Iterators are attached each time they are read, the test group's program by the test group.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn maps(&mut self) -> Result<Maps, StartError> {
+        let records: RingBuf<MapData> = self.take("RING")?.try_into().map_err(|_| StartError::Map("RING"))?;
+        let sleeping: Array<MapData, u32> =
+            self.take("SLEEPING")?.try_into().map_err(|_| StartError::Map("SLEEPING"))?;
+        let losses: PerCpuArray<MapData, u64> = self.take("LOST")?.try_into().map_err(|_| StartError::Map("LOST"))?;
+        let hashes = self.take("PROBES")?.try_into().map_err(|_| StartError::Map("PROBES"))?;
+        let Map::HashMap(selections) = self.take("SELECTIONS")? else { return Err(StartError::Map("SELECTIONS")) };
+        let iterator = self.link_sample(&selections);
+        let second = MapData::from_fd(clone_fd(selections.fd().as_fd())?).map_err(|_| StartError::Map("SELECTIONS"))?;
+        let typed = |data| HashMap::try_from(Map::HashMap(data)).map_err(|_| StartError::Map("SELECTIONS"));
+        Ok(Maps {
+            ring: Ring::new(records, sleeping).map_err(StartError::Ring)?,
+            selections: Selections::new(typed(selections)?, iterator),
+            own_selections: Selections::new(typed(second)?, None),
+            hashes: Hashes(hashes),
+            losses: Losses(losses),
+        })
+    }
+
+    fn take(&mut self, name: &'static str) -> Result<Map, StartError> {
+        self.ebpf.take_map(name).ok_or(StartError::Map(name))
+    }
+
+    fn link_sample(&mut self, map: &MapData) -> Option<OwnedFd> {
+        let is_sample = |planned: &Planned| planned.step.tier == Tier::Sample && planned.stage == Stage::Loaded;
+        let index = self.programs.iter().position(is_sample)?;
+        let program = self.ebpf.program(self.programs.get(index)?.step.program)?.fd().ok()?;
+        let link = sys::link_map_iterator(program.as_fd(), map.fd().as_fd());
+        link.inspect_err(|error| self.refused(index, error)).ok()
+    }
+
+    /// Opens the iterator over every process's descriptors.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn snapshot(&mut self) -> io::Result<Pending> {
+        let Some(Program::Iter(program)) = self.ebpf.program_mut("snapshot") else {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "no snapshot program"));
+        };
+        Ok(Pending { file: open(program).map_err(io::Error::other)?, decoder: self.decoder })
+    }
+
+    /// Decoder of this kernel's records.
+    #[must_use]
+    pub fn decoder(&self) -> Decoder {
+        self.decoder
+    }
+
+    /// Puts the hash-watching program on a group of the daemon's own.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn attach_to_own_group(&mut self, member: BorrowedFd<'_>) -> Result<(), ProgramError> {
+        let program: &mut SkReuseport = self.program("own_group")?.try_into()?;
+        program.attach(member)
+    }
+
+    /// Whether everything planned is attached.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        self.programs.iter().all(|planned| planned.stage == Stage::Attached)
+    }
+
+    /// What the kernel says of each program.
+    pub fn stats(&self) -> impl Iterator<Item = (&Planned, ProgramStats)> {
+        self.programs.iter().map(|planned| {
+            let program = self.ebpf.program(planned.step.program);
+            let fd = program.and_then(|program| program.fd().ok());
+            (planned, fd.and_then(program_stats::read).unwrap_or_default())
+        })
+    }
+}
+
+fn open(program: &mut Iter) -> Result<File, Box<dyn std::error::Error + Send + Sync>> {
+    let id = program.attach()?;
+    Ok(program.take_link(id)?.into_file()?)
+}
+
+fn clone_fd(fd: BorrowedFd<'_>) -> Result<OwnedFd, StartError> {
+    fd.try_clone_to_owned().map_err(StartError::Ring)
+}
+
+/// Passes what the programs log to the daemon's own log.
+fn forward_diagnostics(ebpf: &mut Ebpf) {
+    let watched = EbpfLogger::init(ebpf).map_err(io::Error::other).and_then(|logger| {
+        // SAFETY: the logger owns its descriptor, which stays the same and open until the logger is dropped.
+        unsafe { AsyncFd::register(logger) }.map_err(Into::into)
+    });
+    let mut logger = match watched {
+        Ok(logger) => logger,
+        Err(error) => {
+            log::warn!("no diagnostics from the kernel side: {error}");
+            return;
+        }
+    };
+    tokio::spawn(async move {
+        while let Ok(mut guard) = logger.readable_mut().await {
+            guard.get_inner_mut().flush();
+            guard.clear_ready();
+        }
+    });
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let words = inner.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = inner.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

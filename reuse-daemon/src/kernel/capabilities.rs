@@ -1,0 +1,40 @@
+//! What this kernel offers, found out once by looking; whether it also lets us is found out when attaching.
+
+use std::path::PathBuf;
+
+use super::{btf::Btf, cgroup, tracefs};
+
+/// What matters for the plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// `syscalls:sys_exit_bind` and `_listen` exist in tracefs
+    pub syscall_tracepoints: bool,
+    /// `sock:sk_data_ready` (6.3)
+    pub data_ready_tracepoint: bool,
+    /// `sock_def_readable` can be named for an entry trampoline
+    pub readable_function: bool,
+    /// `subflow_data_ready` likewise; absent without MPTCP
+    pub subflow_function: bool,
+    /// `udp:udp_fail_queue_rcv_skb`
+    pub udp_drop_tracepoint: bool,
+    /// `sched:sched_process_exit`
+    pub exit_tracepoint: bool,
+    /// Root of the cgroup v2 hierarchy
+    pub cgroup: Option<PathBuf>,
+}
+
+impl Capabilities {
+    /// Looks at the running kernel.
+    #[must_use]
+    pub fn of_running_kernel(btf: &Btf<'_>) -> Self {
+        Self {
+            syscall_tracepoints: tracefs::has_event("syscalls", "sys_exit_bind"),
+            data_ready_tracepoint: btf.has_tracepoint("sk_data_ready"),
+            readable_function: btf.has_function("sock_def_readable"),
+            subflow_function: btf.has_function("subflow_data_ready"),
+            udp_drop_tracepoint: btf.has_tracepoint("udp_fail_queue_rcv_skb"),
+            exit_tracepoint: btf.has_tracepoint("sched_process_exit"),
+            cgroup: cgroup::root(),
+        }
+    }
+}

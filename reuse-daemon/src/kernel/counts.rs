@@ -1,0 +1,84 @@
+//! The selection counters, read in one pass together with what each socket says of itself at that moment.
+
+use std::{
+    io::{self, Read as _},
+    os::fd::{AsFd as _, OwnedFd},
+};
+
+use aya::maps::{HashMap, MapData, PerCpuArray};
+use reuse_ebpf::count::{Lost, ProbeKey, Selection};
+use reuse_model::{event::MemberCount, socket::Cookie};
+
+use super::{decode, sys};
+
+/// Selections by socket.
+pub struct Selections {
+    map: HashMap<MapData, u64, Selection>,
+    iterator: Option<OwnedFd>,
+    bytes: Vec<u8>,
+}
+
+impl Selections {
+    pub(super) fn new(map: HashMap<MapData, u64, Selection>, iterator: Option<OwnedFd>) -> Self {
+        Self { map, iterator, bytes: Vec::new() }
+    }
+
+    /// Everything counted so far. Without the iterator the sockets' own numbers are missing.
+    ///
+    /// # Errors
+    /// The iterator or the map fails.
+    pub fn read(&mut self) -> io::Result<Vec<MemberCount>> {
+        let Some(link) = &self.iterator else { return self.read_map() };
+        self.bytes.clear();
+        sys::open_iterator(link.as_fd())?.read_to_end(&mut self.bytes)?;
+        Ok(decode::counts(&self.bytes).collect())
+    }
+
+    fn read_map(&self) -> io::Result<Vec<MemberCount>> {
+        let entries = self.map.iter().map(|entry| {
+            let (cookie, value) = entry.map_err(io::Error::other)?;
+            let inode = reuse_model::socket::Inode(value.inode);
+            Ok(MemberCount { cookie: Cookie(cookie), inode, selections: value.selected, live: None })
+        });
+        entries.collect()
+    }
+
+    /// Selections of one socket, 0 if it never was selected.
+    #[must_use]
+    pub fn of(&self, cookie: Cookie) -> u64 {
+        self.map.get(&cookie.0, 0).map_or(0, |value| value.selected)
+    }
+
+    /// Forgets a socket that is gone, after its last count was taken.
+    pub fn forget(&mut self, cookie: Cookie) {
+        // Gone already is as good.
+        let _ = self.map.remove(&cookie.0);
+    }
+}
+
+/// Hashes the kernel computed for probes of the test group.
+pub struct Hashes(pub(super) HashMap<MapData, ProbeKey, u32>);
+
+impl Hashes {
+    /// The hash seen for a probe, taken out.
+    #[must_use]
+    pub fn take(&mut self, key: ProbeKey) -> Option<u32> {
+        let hash = self.0.get(&key, 0).ok()?;
+        let _ = self.0.remove(&key);
+        Some(hash)
+    }
+}
+
+/// What the programs could not tell.
+pub struct Losses(pub(super) PerCpuArray<MapData, u64>);
+
+impl Losses {
+    /// Losses by stage, summed over the CPUs; 0 where the map cannot be read.
+    #[must_use]
+    pub fn read(&self) -> [(Lost, u64); Lost::ALL.len()] {
+        Lost::ALL.map(|stage| {
+            let sum = self.0.get(&(stage as u32), 0).map_or(0, |values| values.iter().sum());
+            (stage, sum)
+        })
+    }
+}

@@ -1,0 +1,291 @@
+//! From bytes to typed values. Total: any bytes give a value or a named error, never a panic.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+use reuse_ebpf::{
+    count::SelectionRow,
+    record::{CallRecord, CloseRecord, ExitRecord, HoldingRecord, Kind, RawSocket},
+};
+use reuse_model::{
+    endpoint::{Endpoint, Family, Protocol},
+    event::{Call, Caller, Comm, Event, Holding, MemberCount, MemberGauges, Moment, Phase},
+    socket::{Cookie, Device, Flags, Inode, NetNs, SocketFacts, State},
+};
+use thiserror::Error;
+
+use super::{bytes::Wire, layout::SocketLayout};
+
+/// Bytes that are no record of ours.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// Shorter than its kind
+    #[error("record of {0} bytes is too short")]
+    Short(usize),
+    /// Unknown kind
+    #[error("record of unknown kind {0}")]
+    Kind(u32),
+}
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+/// include/net/sock.h
+const SOCK_BINDPORT_LOCK: u8 = 8;
+
+/// Decodes what the programs send, with the layout of this kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoder {
+    layout: SocketLayout,
+}
+
+impl Decoder {
+    /// For a kernel of this layout.
+    #[must_use]
+    pub fn new(layout: SocketLayout) -> Self {
+        Self { layout }
+    }
+
+    /// One record of the ring.
+    ///
+    /// # Errors
+    /// Bytes that no program of ours writes.
+    pub fn event(&self, bytes: &[u8]) -> Result<Event, DecodeError> {
+        let kind = u32::read(bytes).ok_or(DecodeError::Short(bytes.len()))?;
+        let short = || DecodeError::Short(bytes.len());
+        match kind {
+            kind if kind == Kind::Bind as u32 => {
+                let record = CallRecord::read(bytes).ok_or_else(short)?;
+                Ok(Event::Call(Box::new(self.call(Phase::Bind, &record))))
+            }
+            kind if kind == Kind::Listen as u32 => {
+                let record = CallRecord::read(bytes).ok_or_else(short)?;
+                Ok(Event::Call(Box::new(self.call(Phase::Listen, &record))))
+            }
+            kind if kind == Kind::Close as u32 => {
+                let record = CloseRecord::read(bytes).ok_or_else(short)?;
+                let (inode, cookie) = (Inode(record.inode), Cookie(record.cookie));
+                Ok(Event::Close { inode, cookie, at: Moment(record.boottime_ns) })
+            }
+            kind if kind == Kind::Exit as u32 => {
+                let record = ExitRecord::read(bytes).ok_or_else(short)?;
+                Ok(Event::Exit { pid: record.pid, at: Moment(record.boottime_ns) })
+            }
+            other => Err(DecodeError::Kind(other)),
+        }
+    }
+
+    fn call(&self, phase: Phase, record: &CallRecord) -> Call {
+        let raw = &record.socket;
+        let socket = (record.has_socket == 1).then(|| self.socket(raw)).flatten().map(|mut facts| {
+            if facts.state == State::Listen {
+                facts.queue_limit = u64::from(record.queue_limit);
+            }
+            facts
+        });
+        let requested = match (&socket, phase) {
+            (Some(facts), Phase::Bind) if record.requested_len == 0 && record.result == 0 => {
+                let asked = raw.userlocks & SOCK_BINDPORT_LOCK != 0;
+                Some(Endpoint { port: if asked { facts.local.port } else { 0 }, ..facts.local })
+            }
+            (_, Phase::Bind) => sockaddr(&record.requested, record.requested_len),
+            (_, Phase::Listen) => None,
+        };
+        Call {
+            phase,
+            errno: record.result.wrapping_neg(),
+            at: Moment(record.boottime_ns),
+            caller: Caller {
+                pid: (record.pid_tgid >> 32) as u32,
+                tid: record.pid_tgid as u32,
+                comm: Comm(record.comm),
+                uid: record.uid,
+                cgroup: record.cgroup,
+            },
+            socket,
+            requested,
+        }
+    }
+
+    /// A socket of IPv4 or IPv6; `None` for other families.
+    fn socket(&self, raw: &RawSocket) -> Option<SocketFacts> {
+        let at = &self.layout;
+        let common = &raw.common[..];
+        let field = |offset: usize| common.get(offset..).unwrap_or_default();
+        let bit = |bit: usize, width: u32| {
+            common.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & ((1 << width) - 1) != 0)
+        };
+        let inet = |bit: usize| raw.inet_flags >> bit & 1 != 0;
+        let (family, address) = match u16::read(field(at.family))? {
+            AF_INET => (Family::Ipv4, IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::read(field(at.rcv_saddr))?))),
+            AF_INET6 => (Family::Ipv6, IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::read(field(at.v6_rcv_saddr))?))),
+            _ => return None,
+        };
+        let protocol = protocol(raw.protocol);
+        Some(SocketFacts {
+            inode: Inode(raw.inode),
+            cookie: Cookie(u64::read(field(at.cookie))?),
+            netns: NetNs(raw.netns),
+            family,
+            protocol,
+            local: Endpoint { address, port: u16::read(field(at.num))? },
+            state: state(u8::read(field(at.state))?),
+            flags: Flags {
+                reuseaddr: bit(at.reuse, 4),
+                reuseport: bit(at.reuseport, 1),
+                v6only: bit(at.v6only, 1),
+                freebind: inet(at.freebind),
+                transparent: inet(at.transparent),
+                bind_address_no_port: inet(at.bind_address_no_port),
+            },
+            device: device(u32::read(field(at.bound_dev))?, raw),
+            uid: raw.uid,
+            queue: 0,
+            queue_limit: 0,
+            drops: 0,
+        })
+    }
+
+    /// The rows of a snapshot; bytes behind the last whole row are left.
+    pub fn holdings(&self, bytes: &[u8]) -> Vec<Holding> {
+        rows::<HoldingRecord>(bytes).filter_map(|record| self.holding(&record)).collect()
+    }
+
+    fn holding(&self, record: &HoldingRecord) -> Option<Holding> {
+        let mut socket = self.socket(&record.socket)?;
+        let live = gauges(
+            socket.state,
+            [record.accept_queue, record.accept_queue_limit],
+            [record.receive_queue, record.receive_queue_limit],
+            record.drops,
+        );
+        (socket.queue, socket.queue_limit, socket.drops) = (live.queue, live.queue_limit, live.drops);
+        Some(Holding { socket, pid: record.pid, comm: Comm(record.comm), uid: record.uid, fd: record.fd })
+    }
+}
+
+/// The rows of the selection counters.
+pub fn counts(bytes: &[u8]) -> impl Iterator<Item = MemberCount> + '_ {
+    rows::<SelectionRow>(bytes).map(|row| MemberCount {
+        cookie: Cookie(row.cookie),
+        inode: Inode(row.inode),
+        selections: row.selected,
+        live: (row.live == 1).then(|| {
+            gauges(
+                state(row.state),
+                [row.accept_queue, row.accept_queue_limit],
+                [row.receive_queue, row.receive_queue_limit],
+                row.drops,
+            )
+        }),
+    })
+}
+
+fn rows<T: Wire>(bytes: &[u8]) -> impl Iterator<Item = T> {
+    bytes.chunks_exact(size_of::<T>()).filter_map(T::read)
+}
+
+fn gauges(state: State, accept: [u32; 2], receive: [u32; 2], drops: u32) -> MemberGauges {
+    let [queue, queue_limit] = if state == State::Listen { accept } else { receive };
+    MemberGauges { drops: drops.into(), queue: queue.into(), queue_limit: queue_limit.into() }
+}
+
+fn device(index: u32, raw: &RawSocket) -> Option<Device> {
+    if index == 0 {
+        return None;
+    }
+    let name = raw.device.split(|byte| *byte == 0).next().unwrap_or_default();
+    let name: Arc<str> = if raw.has_device == 1 && !name.is_empty() {
+        reuse_model::text::escape(name).into()
+    } else {
+        format!("if{index}").into()
+    };
+    Some(Device { index, name })
+}
+
+fn protocol(number: u16) -> Protocol {
+    match number {
+        6 => Protocol::Tcp,
+        17 => Protocol::Udp,
+        262 => Protocol::Mptcp,
+        _ => Protocol::Other,
+    }
+}
+
+/// include/net/tcp_states.h
+fn state(number: u8) -> State {
+    match number {
+        10 => State::Listen,
+        1 | 2 | 3 | 8 | 12 => State::Connected,
+        4 | 5 | 9 | 11 => State::Closing,
+        6 => State::TimeWait,
+        _ => State::Bound,
+    }
+}
+
+/// A socket address as a process passed it; `None` if too short or of another family.
+fn sockaddr(bytes: &[u8], length: u32) -> Option<Endpoint> {
+    let bytes = bytes.get(..length as usize)?;
+    let port = u16::from_be_bytes(<[u8; 2]>::read(bytes.get(2..)?)?);
+    let address = match u16::read(bytes)? {
+        AF_INET => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::read(bytes.get(4..)?)?)),
+        AF_INET6 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::read(bytes.get(8..)?)?)),
+        _ => return None,
+    };
+    Some(Endpoint { address, port })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LAYOUT: SocketLayout = SocketLayout {
+        family: 16,
+        state: 18,
+        num: 14,
+        bound_dev: 20,
+        rcv_saddr: 4,
+        v6_rcv_saddr: 72,
+        cookie: 88,
+        reuse: 19 * 8,
+        reuseport: 19 * 8 + 4,
+        v6only: 19 * 8 + 5,
+        freebind: 11,
+        transparent: 15,
+        bind_address_no_port: 28,
+    };
+
+    #[test]
+    fn a_socket_address_needs_its_whole_length() {
+        let mut bytes = [0; 28];
+        bytes[..8].copy_from_slice(&[2, 0, 0x1f, 0x90, 127, 0, 0, 1]);
+        let whole = Endpoint { address: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 8080 };
+        assert_eq!(sockaddr(&bytes, 16), Some(whole));
+        assert_eq!(sockaddr(&bytes, 7), None);
+        bytes[0] = 1;
+        assert_eq!(sockaddr(&bytes, 28), None);
+    }
+
+    #[test]
+    fn unknown_kinds_and_short_records_are_named() {
+        let decoder = Decoder::new(LAYOUT);
+        assert_eq!(decoder.event(&99_u32.to_ne_bytes()), Err(DecodeError::Kind(99)));
+        assert_eq!(decoder.event(&(Kind::Bind as u32).to_ne_bytes()), Err(DecodeError::Short(4)));
+        assert_eq!(decoder.event(&[]), Err(DecodeError::Short(0)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_or_are_refused(kind in 0_u32..6, bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+            let mut record = kind.to_ne_bytes().to_vec();
+            record.extend(&bytes);
+            let decoder = Decoder::new(LAYOUT);
+            let _ = decoder.event(&record);
+            let _ = decoder.holdings(&bytes);
+            prop_assert_eq!(counts(&bytes).count(), bytes.len() / size_of::<SelectionRow>());
+        }
+    }
+}

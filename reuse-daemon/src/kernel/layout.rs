@@ -1,0 +1,126 @@
+//! Offsets of this kernel: those the programs read with, and those the decoder reads the copied bytes with.
+
+use reuse_ebpf::{
+    offsets::{ABSENT, Measure, Member, Offsets},
+    record::SOCK_COMMON,
+};
+use thiserror::Error;
+
+use super::btf::Btf;
+
+/// A member that must be there is not.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum LayoutError {
+    /// Not in BTF
+    #[error("this kernel's type information has no member `{0}`; it is too old, too new or changed: please report it")]
+    Missing(&'static str),
+    /// Behind the bytes that are copied
+    #[error("`{0}` lies behind the first {SOCK_COMMON} bytes of a socket on this kernel: please report it")]
+    TooFar(&'static str),
+}
+
+/// Looks up every offset the programs need.
+///
+/// # Errors
+/// The first required member that is missing.
+pub fn program_offsets(btf: &Btf<'_>) -> Result<Offsets, LayoutError> {
+    let mut values = [ABSENT; Offsets::LEN];
+    for (value, member) in values.iter_mut().zip(Offsets::MEMBERS) {
+        *value = lookup(btf, member)?;
+    }
+    Ok(Offsets::from_array(values))
+}
+
+fn lookup(btf: &Btf<'_>, member: Member) -> Result<u32, LayoutError> {
+    let bits = member.path.split('|').find_map(|path| btf.member_bits(path));
+    match (bits, member.measure) {
+        (Some(bits), Measure::Bytes) => Ok(bits / 8),
+        (Some(bits), Measure::Bits) => Ok(bits),
+        (None, _) if member.optional => Ok(ABSENT),
+        (None, _) => Err(LayoutError::Missing(member.path)),
+    }
+}
+
+/// Where the decoder finds things in the copied bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketLayout {
+    pub(super) family: usize,
+    pub(super) state: usize,
+    pub(super) num: usize,
+    pub(super) bound_dev: usize,
+    pub(super) rcv_saddr: usize,
+    pub(super) v6_rcv_saddr: usize,
+    pub(super) cookie: usize,
+    /// Bits from the start of `sock_common`; SO_REUSEADDR is four bits wide, its values 0, 1 and 2
+    pub(super) reuse: usize,
+    pub(super) reuseport: usize,
+    pub(super) v6only: usize,
+    /// Bits within the copied word of `inet_sock`
+    pub(super) freebind: usize,
+    pub(super) transparent: usize,
+    pub(super) bind_address_no_port: usize,
+}
+
+impl SocketLayout {
+    /// Looks them up.
+    ///
+    /// # Errors
+    /// A member is missing or not among the copied bytes.
+    pub fn from_btf(btf: &Btf<'_>) -> Result<Self, LayoutError> {
+        let common = |path: &'static str, bytes: usize| {
+            let bits = btf.member_bits(path).ok_or(LayoutError::Missing(path))? as usize;
+            if bits / 8 + bytes > SOCK_COMMON { Err(LayoutError::TooFar(path)) } else { Ok(bits) }
+        };
+        let bytes = |path, size| common(path, size).map(|bits| bits / 8);
+        let inet = |flag, field| inet_bit(btf, flag, field);
+        Ok(Self {
+            family: bytes("sock_common.skc_family", 2)?,
+            state: bytes("sock_common.skc_state", 1)?,
+            num: bytes("sock_common.skc_num", 2)?,
+            bound_dev: bytes("sock_common.skc_bound_dev_if", 4)?,
+            rcv_saddr: bytes("sock_common.skc_rcv_saddr", 4)?,
+            v6_rcv_saddr: bytes("sock_common.skc_v6_rcv_saddr", 16)?,
+            cookie: bytes("sock_common.skc_cookie", 8)?,
+            reuse: common("sock_common.skc_reuse", 1)?,
+            reuseport: common("sock_common.skc_reuseport", 1)?,
+            v6only: common("sock_common.skc_ipv6only", 1)?,
+            freebind: inet("INET_FLAGS_FREEBIND", "inet_sock.freebind")?,
+            transparent: inet("INET_FLAGS_TRANSPARENT", "inet_sock.transparent")?,
+            bind_address_no_port: inet("INET_FLAGS_BIND_ADDRESS_NO_PORT", "inet_sock.bind_address_no_port")?,
+        })
+    }
+}
+
+/// Since 6.6 the options are bits of one word, numbered by an enumeration (include/net/inet_sock.h); before, bit-fields
+/// of which the first one wanted is where the copy begins.
+fn inet_bit(btf: &Btf<'_>, flag: &str, field: &'static str) -> Result<usize, LayoutError> {
+    if btf.member_bits("inet_sock.inet_flags").is_some() {
+        return btf.enumerator(flag).map(|bit| bit as usize).ok_or(LayoutError::Missing("inet_sock.inet_flags"));
+    }
+    let start = btf.member_bits("inet_sock.freebind").ok_or(LayoutError::Missing("inet_sock.freebind"))? / 8 * 8;
+    let bit = btf.member_bits(field).ok_or(LayoutError::Missing(field))?;
+    bit.checked_sub(start).filter(|bit| *bit < 64).map(|bit| bit as usize).ok_or(LayoutError::TooFar(field))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::kernel::btf;
+
+    #[test]
+    fn the_running_kernel_has_every_member() {
+        let path = Path::new(btf::DEFAULT_PATH);
+        let Ok(bytes) = btf::read_file(path) else {
+            println!("SKIP the_running_kernel_has_every_member: no {}", path.display());
+            return;
+        };
+        let parsed = Btf::parse(&bytes).unwrap();
+        let offsets = program_offsets(&parsed).unwrap();
+        let layout = SocketLayout::from_btf(&parsed).unwrap();
+        assert_eq!(offsets.sk_family as usize, layout.family);
+        assert_eq!(offsets.sk_num as usize, layout.num);
+        assert_eq!(offsets.sk_reuseport as usize, layout.reuseport);
+    }
+}
