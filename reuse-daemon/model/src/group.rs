@@ -7,6 +7,8 @@
 mod counts;
 mod key;
 mod member;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeSet, HashMap},

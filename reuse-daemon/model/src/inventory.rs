@@ -10,8 +10,12 @@ mod apply;
 mod census;
 mod correction;
 mod graves;
+#[cfg(test)]
+mod model_tests;
 mod reconcile;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::{ops::RangeInclusive, sync::Arc};
 

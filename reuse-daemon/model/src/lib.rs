@@ -6,6 +6,8 @@
 pub mod distribution;
 pub mod endpoint;
 pub mod event;
+#[cfg(test)]
+mod fixtures;
 pub mod group;
 pub mod hash;
 pub mod inventory;

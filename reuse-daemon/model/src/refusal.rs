@@ -6,6 +6,8 @@
 mod errno;
 mod remedy;
 mod rule;
+#[cfg(test)]
+mod tests;
 
 pub use errno::{EADDRINUSE, errno_name, result_name};
 pub use rule::{Confidence, Rule};

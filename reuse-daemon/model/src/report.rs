@@ -10,6 +10,8 @@ mod record;
 mod socket;
 mod status;
 mod test_group;
+#[cfg(test)]
+mod tests;
 
 pub use contender::Contender;
 pub use context::{Context, View};

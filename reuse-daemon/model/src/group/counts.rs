@@ -86,6 +86,11 @@ impl Left {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.seats.is_empty() && self.order.is_empty()
+    }
+
     fn seat(&self, inode: Inode) -> Option<Seat> {
         self.seats.get(&inode).map(|(seat, _)| *seat)
     }
