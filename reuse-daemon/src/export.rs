@@ -1,3 +1,4 @@
 //! The ways out: what the daemon found, as metrics, over HTTP and as records on stdout.
 
+pub mod metrics;
 pub mod web;
