@@ -1,1 +1,16 @@
-fn main(){}
+//! Maps the command line to a command, and what comes of it to an exit status.
+
+use std::process::ExitCode;
+
+use reuse_daemon::{
+    cli::{Arguments, Command},
+    commands,
+};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_process();
+    match &arguments.command {
+        Command::Run(run) => commands::run::main(run),
+        Command::Doctor(doctor) => commands::doctor::main(doctor),
+    }
+}

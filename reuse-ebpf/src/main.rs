@@ -3,6 +3,8 @@
 //! They count in the kernel what is frequent and send through a ring what is rare; nothing here changes anybody's
 //! socket, packet or call. One module per concern; see the library for the records they share with the daemon.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+// The compiler builds core for this target only as unstable anyway; the assembler is for one instruction, `atomic`.
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
 mod programs;

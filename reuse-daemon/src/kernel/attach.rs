@@ -181,7 +181,7 @@ impl Kernel {
         }
     }
 
-    fn refused(&mut self, index: usize, error: &dyn std::error::Error) {
+    fn refused(&mut self, index: usize, error: &(dyn std::error::Error + 'static)) {
         self.reached(index, Stage::Refused);
         let Some(Planned { step, .. }) = self.programs.get(index) else { return };
         let reason = format!("the kernel refuses {} ({}): {}", step.program, step.hook.label(), chain(error));
@@ -318,8 +318,16 @@ fn forward_diagnostics(ebpf: &mut Ebpf) {
     });
 }
 
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes, on one line; of a verifier's log only the end, where it says what it refused.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    const LONGEST: usize = 300;
+    if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
+        let log = verifier_log.to_string();
+        let words: Vec<_> = log.split_whitespace().collect();
+        let log = words.join(" ");
+        let start = log.char_indices().rev().nth(LONGEST).map_or(0, |(at, _)| at);
+        return format!("{io_error}; the verifier's last words: {}", log.get(start..).unwrap_or_default());
+    }
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -329,5 +337,5 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = inner.source();
     }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    text
 }

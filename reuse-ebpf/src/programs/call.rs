@@ -105,8 +105,9 @@ unsafe fn copy_requested(to: *mut [u8; SOCKADDR], address: u64, length: i32) -> 
     if length <= 0 {
         return 0;
     }
-    let wanted = if length as usize > SOCKADDR { SOCKADDR as u32 } else { length as u32 };
-    // SAFETY: `wanted` is at most SOCKADDR.
+    // The verifier wants to see the bound on the very register that the helper gets.
+    let wanted = core::hint::black_box((length as u32).min(SOCKADDR as u32)) & (SOCKADDR as u32).next_power_of_two() - 1;
+    // SAFETY: `wanted` is at most SOCKADDR: the mask changes nothing.
     if unsafe { copy_user(to.cast(), wanted, address) } { wanted } else { 0 }
 }
 

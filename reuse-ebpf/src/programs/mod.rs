@@ -1,6 +1,7 @@
-//! Programs by concern, and what they share: [`maps`], [`emit`], [`field`], [`socket`], [`arch`].
+//! Programs by concern, and what they share: [`maps`], [`emit`], [`field`], [`socket`], [`arch`], [`atomic`].
 
 mod arch;
+mod atomic;
 mod call;
 mod emit;
 mod field;

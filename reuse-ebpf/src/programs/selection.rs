@@ -1,8 +1,6 @@
 //! Which member of a SO_REUSEPORT group got a connection or datagram, counted when its socket is woken (or refuses for
 //! a full buffer, which was a selection too).
 
-use core::sync::atomic::{AtomicU64, Ordering};
-
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     helpers::generated::bpf_get_socket_cookie,
@@ -12,6 +10,7 @@ use aya_ebpf::{
 use reuse_ebpf::count::{Lost, Selection};
 
 use super::{
+    atomic::add_one,
     emit::count_lost,
     field::{address_of, load, load_bits, offset, read},
     maps::SELECTIONS,
@@ -103,7 +102,7 @@ fn count(sk: *const u8, look: bool, refused: bool) {
             None => look && (&raw const (*entry).copy).read_volatile() != 0,
         };
         if !copy {
-            AtomicU64::from_ptr(&raw mut (*entry).selected).fetch_add(1, Ordering::Relaxed);
+            add_one(&raw mut (*entry).selected);
         }
     }
 }

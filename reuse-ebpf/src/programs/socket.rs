@@ -82,12 +82,12 @@ pub(crate) fn inode_number(socket: u64) -> u64 {
 /// `to` must be valid for writes; every field is written.
 #[inline(always)]
 pub(crate) unsafe fn copy_raw(to: *mut RawSocket, Socket { socket, sk }: Socket) {
-    // SAFETY: `to` is valid as promised; `common` has SOCK_COMMON bytes and lies within it.
+    // SAFETY: `to` is valid as promised; `common` has SOCK_COMMON bytes, within which the verifier holds both members.
     unsafe {
         copy((&raw mut (*to).common).cast(), SOCK_COMMON, sk);
         let common = (&raw const (*to).common).cast::<u8>();
-        let net: u64 = common.add(offset!(sk_net) & (SOCK_COMMON - 8)).cast::<u64>().read_unaligned();
-        let device: u32 = common.add(offset!(sk_bound_dev) & (SOCK_COMMON - 4)).cast::<u32>().read_unaligned();
+        let net: u64 = common.add(offset!(sk_net)).cast::<u64>().read_unaligned();
+        let device: u32 = common.add(offset!(sk_bound_dev)).cast::<u32>().read_unaligned();
         (*to).inode = inode_number(socket);
         (*to).inet_flags = read(sk + offset!(inet_flags) as u64);
         (*to).netns = read(net + offset!(net_inum) as u64);

@@ -1,0 +1,4 @@
+//! One module per command: arguments in, exit status out.
+
+pub mod doctor;
+pub mod run;
