@@ -14,6 +14,7 @@ mod unit;
 
 pub(crate) use self::{
     apt::Apt,
+    compilers::in_toolchain,
     linker::Toolchain,
     packages::{Purpose, unpacked_programs},
     step::Step,
@@ -51,7 +52,11 @@ pub(crate) fn prepare(workspace: &Workspace, args: &SetupArgs, purposes: &[Purpo
         steps.extend(vm::missing_kernels(workspace, &apt));
     }
     let machine = compilers::probe()?;
-    let candidates = unit::candidates(&machine, args.ebpf_toolchain);
+    let mut candidates = unit::candidates(&machine, args.ebpf_toolchain);
+    if purposes.contains(&Purpose::Lint) {
+        steps.extend(compilers::missing_lints(&machine));
+        candidates = candidates.into_iter().map(Candidate::with_clippy).collect();
+    }
     if args.no_install {
         if let Some(first) = candidates.first() {
             steps.extend(unit_steps(workspace, first));

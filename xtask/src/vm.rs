@@ -126,7 +126,7 @@ fn try_kernel(qemu: &Path, kernel: &Path, image: &Path, log: &Path) -> Result<Ta
         let skipped = lines.len().saturating_sub(SHOWN);
         println!("the last lines of the console (all in {}):", log.display());
         for line in lines.iter().skip(skipped) {
-            println!("  | {line}");
+            println!("  | {}", line.replace(char::is_control, ""));
         }
     }
     Ok(tally)

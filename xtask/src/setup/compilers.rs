@@ -11,7 +11,11 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     process,
-    setup::unit::{Compiler, Machine, PINS},
+    setup::{
+        Step,
+        step::Failure,
+        unit::{Compiler, Machine, PINS},
+    },
 };
 
 const DISTRIBUTION_SYSROOT: &str = "/usr";
@@ -40,6 +44,19 @@ pub(crate) fn probe() -> Result<Machine> {
         distribution_linked: linked.is_some(),
         distribution: linked.or_else(distribution),
         has_apt: process::find("apt-get").is_some(),
+    })
+}
+
+/// The step for the formatter and clippy of the active toolchain, which lint everything but the eBPF programs.
+pub(crate) fn missing_lints(machine: &Machine) -> Option<Step> {
+    let active = machine.active.as_ref()?;
+    let sysroot = sysroot(&active.toolchain).ok()?;
+    let complete = active.has_clippy && sysroot.join("bin/rustfmt").is_file();
+    (!complete).then(|| {
+        let mut rustup = Command::new("rustup");
+        rustup.args(["component", "add", "rustfmt", "clippy", "--toolchain", &active.toolchain]);
+        let what = format!("rustfmt and clippy of {}", active.toolchain);
+        Step::command(what, "formatting and lints".into(), rustup).on_failure(Failure::Ends)
     })
 }
 
@@ -89,6 +106,7 @@ fn describe(toolchain: &str, version: &str, sysroot: &Path) -> Result<Compiler> 
         release: field("release").context("`rustc -vV` names no release")?,
         llvm: field("LLVM version").context("`rustc -vV` names no LLVM version")?,
         has_core_source: sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file(),
+        has_clippy: sysroot.join("bin/cargo-clippy").is_file(),
     })
 }
 

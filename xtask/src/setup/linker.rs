@@ -176,6 +176,7 @@ mod tests {
             release: "1.96.0".into(),
             llvm: "22.1.2".into(),
             has_core_source: true,
+            has_clippy: true,
         };
         let first = home_in(Path::new("/c"), &compiler);
         compiler.toolchain = "reuse-ebpf".into();

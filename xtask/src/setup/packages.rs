@@ -22,6 +22,8 @@ pub(crate) enum Purpose {
     Test,
     /// The tests on other kernels.
     Vm,
+    /// Formatting and lints.
+    Lint,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

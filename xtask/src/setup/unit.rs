@@ -20,6 +20,8 @@ pub(crate) struct Pins {
     pub(crate) llvm_feature: &'static str,
     /// Debian's compiler, cargo and core source. The plain `rustc` of a stable release is years older.
     pub(crate) distribution_packages: &'static [&'static str],
+    /// Debian's clippy for that compiler.
+    pub(crate) distribution_clippy: &'static str,
     /// The name under which rustup knows the distribution's compiler.
     pub(crate) distribution_toolchain: &'static str,
 }
@@ -31,12 +33,15 @@ pub(crate) const PINS: Pins = Pins {
     bpf_linker: "0.13.0",
     llvm_feature: "llvm-22",
     distribution_packages: &["rustc-web", "cargo-web", "rust-web-src"],
+    distribution_clippy: "rust-web-clippy",
     distribution_toolchain: "reuse-ebpf",
 };
 
 /// Why set-up gave up.
 pub(crate) const NONE_LEFT: &str = "no compiler for the eBPF object can be had: rustup must be able to fetch the \
      rust-src component, or the package manager rustc-web, cargo-web and rust-web-src; see the messages above";
+
+const LINTS_EBPF: &str = "lints the eBPF programs with the compiler that builds them";
 
 /// A compiler on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +54,8 @@ pub(crate) struct Compiler {
     pub(crate) llvm: String,
     /// Whether the source of `core` that belongs to it is there.
     pub(crate) has_core_source: bool,
+    /// Whether its clippy is there.
+    pub(crate) has_clippy: bool,
 }
 
 impl Compiler {
@@ -85,6 +92,10 @@ pub(crate) enum Fix {
     InstallDistribution,
     /// The name for rustup.
     LinkDistribution,
+    /// rustup's clippy component for the toolchain.
+    AddClippy(String),
+    /// The distribution's clippy.
+    InstallDistributionClippy,
 }
 
 /// A compiler to try, with what it lacks.
@@ -107,6 +118,20 @@ impl fmt::Display for Candidate {
             Origin::Pinned => write!(f, "rustup's toolchain {} with its core source", self.toolchain),
             Origin::Distribution => f.write_str("the distribution's compiler with its core source"),
         }
+    }
+}
+
+impl Candidate {
+    /// The same candidate for linting, which also needs the clippy that belongs to the compiler.
+    #[must_use]
+    pub(crate) fn with_clippy(mut self) -> Self {
+        if !self.compiler.as_ref().is_some_and(|compiler| compiler.has_clippy) {
+            self.fixes.push(match self.origin {
+                Origin::Active | Origin::Pinned => Fix::AddClippy(self.toolchain.clone()),
+                Origin::Distribution => Fix::InstallDistributionClippy,
+            });
+        }
+        self
     }
 }
 
@@ -185,6 +210,13 @@ impl Fix {
                 let why = "a name for the distribution's compiler";
                 Step::command(format!("toolchain {}", PINS.distribution_toolchain), why.into(), rustup)
             }
+            Self::AddClippy(toolchain) => {
+                rustup.args(["component", "add", "clippy", "--toolchain", toolchain]);
+                Step::command(format!("clippy of {toolchain}"), LINTS_EBPF.into(), rustup)
+            }
+            Self::InstallDistributionClippy => {
+                apt::install_step(vec![PINS.distribution_clippy], LINTS_EBPF.into())
+            }
         }
     }
 }
@@ -195,7 +227,8 @@ mod tests {
 
     fn compiler(toolchain: &str, llvm: &str, has_core_source: bool) -> Option<Compiler> {
         let release = "1.95.0".to_owned();
-        Some(Compiler { toolchain: toolchain.to_owned(), release, llvm: llvm.to_owned(), has_core_source })
+        let (toolchain, llvm) = (toolchain.to_owned(), llvm.to_owned());
+        Some(Compiler { toolchain, release, llvm, has_core_source, has_clippy: false })
     }
 
     fn origins(machine: &Machine) -> Vec<Origin> {
@@ -244,6 +277,22 @@ mod tests {
         };
         let all = candidates(&machine, None);
         assert_eq!((all[0].origin, all[0].fixes.len()), (Origin::Active, 0));
+    }
+
+    #[test]
+    fn each_origin_has_a_clippy_of_its_own() {
+        let machine =
+            Machine { active: compiler("stable", "22.1.2", true), has_apt: true, ..Machine::default() };
+        let last = |candidate: Candidate| candidate.with_clippy().fixes.pop();
+        let fixes: Vec<_> = candidates(&machine, None).into_iter().filter_map(last).collect();
+        assert_eq!(
+            fixes,
+            [
+                Fix::AddClippy("stable".into()),
+                Fix::AddClippy(PINS.rustc.into()),
+                Fix::InstallDistributionClippy
+            ]
+        );
     }
 
     #[test]
