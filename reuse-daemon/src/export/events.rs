@@ -1,0 +1,132 @@
+//! Events on stdout: written by a thread of its own, so that a reader who stops reading holds up nothing else.
+//!
+//! What the channel cannot take and what stdout refuses is counted, never waited for. A reader that is gone is no
+//! reason to stop: the daemon serves metrics all the same.
+
+mod sink;
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::fd::AsFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{self, Receiver, SyncSender},
+    },
+    thread,
+    time::Duration,
+};
+
+use jiff::tz::TimeZone;
+use reuse_model::report::Record;
+
+use crate::{config::EventFormat, render};
+use sink::Sink;
+
+/// Records that may wait to be written: some 80 ms of 100,000 binds a second.
+const WAITING: usize = 8_192;
+/// Bytes to gather before writing, while more records wait.
+const BATCH: usize = 64 * 1024;
+
+/// The way to the thread that writes.
+#[derive(Debug)]
+pub struct EventWriter {
+    records: SyncSender<Box<Record>>,
+    lost: Arc<AtomicU64>,
+    ended: Receiver<()>,
+}
+
+impl EventWriter {
+    /// Starts writing to stdout. `colored`: whether text may have colour.
+    ///
+    /// # Errors
+    /// When stdout cannot be duplicated or the thread cannot be made.
+    pub fn stdout(format: EventFormat, colored: bool) -> io::Result<Self> {
+        // Not through the lock of `Stdout`, which flushes at each newline.
+        let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        Self::start(format, colored, stdout)
+    }
+
+    /// Starts writing to `out`.
+    ///
+    /// # Errors
+    /// When the thread cannot be made.
+    pub fn start(format: EventFormat, colored: bool, out: impl Write + Send + 'static) -> io::Result<Self> {
+        let (records, waiting) = mpsc::sync_channel(WAITING);
+        let (ending, ended) = mpsc::channel();
+        let lost = Arc::new(AtomicU64::new(0));
+        let mut writer = Writer {
+            format,
+            colored,
+            zone: TimeZone::system(),
+            waiting,
+            sink: Sink::new(out, Arc::clone(&lost)),
+        };
+        thread::Builder::new().name("events".to_owned()).spawn(move || {
+            writer.run();
+            drop(ending);
+        })?;
+        Ok(Self { records, lost, ended })
+    }
+
+    /// Passes a record on, or counts it as lost.
+    pub fn send(&self, record: Record) {
+        if self.records.try_send(Box::new(record)).is_err() {
+            self.lost.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Records that never reached stdout: loss at stage `event_output`.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+
+    /// Writes what waits, for as long as `patience` lasts; a thread that hangs in a write is left behind.
+    pub fn finish(self, patience: Duration) {
+        let Self { records, lost: _, ended } = self;
+        drop(records);
+        // Either error means that there is nothing more to wait for.
+        let _ = ended.recv_timeout(patience);
+    }
+}
+
+/// The thread's own side.
+struct Writer<W> {
+    format: EventFormat,
+    colored: bool,
+    zone: TimeZone,
+    waiting: Receiver<Box<Record>>,
+    sink: Sink<W>,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes until no one can send any more.
+    fn run(&mut self) {
+        let mut batch = String::new();
+        while let Ok(record) = self.waiting.recv() {
+            self.append(&record, &mut batch);
+            while batch.len() < BATCH {
+                let Ok(record) = self.waiting.try_recv() else { break };
+                self.append(&record, &mut batch);
+            }
+            self.sink.write_lines(&batch);
+            batch.clear();
+        }
+    }
+
+    fn append(&self, record: &Record, batch: &mut String) {
+        match self.format {
+            EventFormat::Text => render::event::line(record, &self.zone, self.colored, batch),
+            EventFormat::Json => match serde_json::to_string(record) {
+                Ok(line) => batch.extend([&line, "\n"]),
+                // No record has a key that is no string, the only thing that can go wrong.
+                Err(error) => log::error!("an event cannot be JSON: {error}"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

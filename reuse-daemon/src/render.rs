@@ -1,0 +1,5 @@
+//! Text for people: event lines and the landing page.
+
+pub mod event;
+pub mod landing;
+mod plain;

@@ -1,0 +1,301 @@
+//! One event as one line: when, who, what, how it ended, why, what to do.
+
+use std::{
+    fmt::Write,
+    net::{IpAddr, SocketAddr},
+};
+
+use jiff::{Timestamp, tz::TimeZone};
+use reuse_model::{
+    event::Phase,
+    report::{
+        CallEvent, CloseEvent, ConflictEvent, Contender, GroupEvent, LostEvent, OwnerReport, Record,
+        RecordBody, TestGroupEvent,
+    },
+};
+
+use super::plain::plain;
+
+/// Colour of what failed.
+const RED: &str = "\x1b[31m";
+/// Colour of what should not be.
+const YELLOW: &str = "\x1b[33m";
+/// Back to none.
+const RESET: &str = "\x1b[0m";
+
+/// Appends the line of a record, with its newline. `zone`: whose clock the reader looks at.
+pub fn line(record: &Record, zone: &TimeZone, colored: bool, out: &mut String) {
+    let mut text = String::with_capacity(160);
+    time(&record.time, zone, &mut text);
+    let sentence = match &record.body {
+        RecordBody::Bind(event) => call(event, "bound"),
+        RecordBody::Listen(event) => call(event, "listens on"),
+        RecordBody::Conflict(event) => conflict(event),
+        RecordBody::Close(event) => close(event),
+        RecordBody::Group(event) => group(event),
+        RecordBody::TestGroup(event) => test_group(event),
+        RecordBody::Lost(event) => lost(event),
+    };
+    text.push_str(&plain(&sentence));
+    let color = match &record.body {
+        RecordBody::Conflict(_) => Some(RED),
+        RecordBody::Lost(_) | RecordBody::TestGroup(_) => Some(YELLOW),
+        RecordBody::Bind(_) | RecordBody::Listen(_) | RecordBody::Close(_) | RecordBody::Group(_) => None,
+    };
+    match color.filter(|_| colored) {
+        Some(color) => out.extend([color, &text, RESET, "\n"]),
+        None => out.extend([&text, "\n"]),
+    }
+}
+
+/// The record's time on the reader's clock; as it stands where it is no time.
+fn time(rfc3339: &str, zone: &TimeZone, out: &mut String) {
+    // Writing to a String cannot fail.
+    let _ = match rfc3339.parse::<Timestamp>() {
+        Ok(time) => write!(out, "{} ", zone.to_datetime(time).strftime("%Y-%m-%d %H:%M:%S%.6f")),
+        Err(_) => write!(out, "{} ", plain(rfc3339)),
+    };
+}
+
+fn call(event: &CallEvent, verb: &str) -> String {
+    let contender = &event.contender;
+    let mut text = format!("{} {verb} {}", who(contender), what(contender));
+    if contender.port != Some(contender.bound_port) {
+        let _ = write!(text, ", got port {}", contender.bound_port);
+    }
+    push_place(contender, &mut text);
+    push_options(contender, &mut text);
+    text
+}
+
+fn conflict(event: &ConflictEvent) -> String {
+    let contender = &event.contender;
+    let verb = match event.phase {
+        Phase::Bind => "bind",
+        Phase::Listen => "listen on",
+    };
+    let mut text = format!("{} cannot {verb} {}", who(contender), what(contender));
+    push_place(contender, &mut text);
+    let sure = event.confidence.as_str().replace('_', " ");
+    let _ = write!(text, ": {}, rule {} ({sure})", event.result, event.rule.as_str());
+    match (event.repeated, event.folded) {
+        (1, _) => {}
+        (times, false) => {
+            let _ = write!(text, ", {times} times");
+        }
+        (times, true) => {
+            let _ = write!(text, ", the last of {times} refusals of several kinds");
+        }
+    }
+    let _ = write!(text, ". {}", event.remedy);
+    text
+}
+
+fn close(CloseEvent { socket }: &CloseEvent) -> String {
+    let mut text = format!("{} {} closed", socket.protocol.as_str(), endpoint(socket.address, socket.port));
+    push_netns(&socket.netns_name, &mut text);
+    push_owners(&socket.owners, &mut text);
+    text
+}
+
+fn group(event: &GroupEvent) -> String {
+    let verb = if event.change == "join" { "joined as" } else { "left, which was" };
+    let mut text = format!(
+        "{} group {}: inode {} {verb} member {}, {} now",
+        event.protocol.as_str(),
+        endpoint(event.address, event.port),
+        event.inode,
+        event.member,
+        event.members
+    );
+    push_netns(&event.netns_name, &mut text);
+    push_owners(&event.owners, &mut text);
+    text
+}
+
+fn test_group(event: &TestGroupEvent) -> String {
+    let member = |slot: Option<u32>| slot.map_or_else(|| "none".to_owned(), |slot| slot.to_string());
+    format!(
+        "test group {} {}: {}, probe from port {} to {} members was predicted for {}, delivered to {}, accepted by {}",
+        event.protocol.as_str(),
+        event.family.as_str(),
+        event.result,
+        event.source_port,
+        event.members,
+        member(event.predicted),
+        member(event.delivered),
+        member(event.accepted)
+    )
+}
+
+fn lost(event: &LostEvent) -> String {
+    format!("{} events lost at stage {}", event.lost, event.stage)
+}
+
+/// The caller, and its service where that says more.
+fn who(contender: &Contender) -> String {
+    let Contender { comm, pid, uid, service, executable, .. } = contender;
+    if service == executable {
+        format!("{comm}[{pid}] (uid {uid})")
+    } else {
+        format!("{comm}[{pid}] ({service}, uid {uid})")
+    }
+}
+
+/// The protocol, address and port that were asked for.
+fn what(contender: &Contender) -> String {
+    let protocol = contender.protocol.as_str();
+    match (contender.address, contender.port) {
+        (Some(address), Some(port)) => format!("{protocol} {}", endpoint(address, port)),
+        _ => format!("{protocol}, no address"),
+    }
+}
+
+fn endpoint(address: IpAddr, port: u16) -> SocketAddr {
+    SocketAddr::new(address, port)
+}
+
+/// Device and namespace, where they are not the usual.
+fn push_place(contender: &Contender, text: &mut String) {
+    if let Some(device) = &contender.device {
+        let _ = write!(text, " on {device}");
+    }
+    if let Some(name) = &contender.netns_name {
+        push_netns(name, text);
+    }
+}
+
+fn push_netns(name: &str, text: &mut String) {
+    if name != "host" {
+        let _ = write!(text, " in netns {name}");
+    }
+}
+
+/// Options that decide who may share the port.
+fn push_options(contender: &Contender, text: &mut String) {
+    let options = [
+        (contender.reuseaddr, "SO_REUSEADDR"),
+        (contender.reuseport, "SO_REUSEPORT"),
+        (contender.v6only, "IPV6_V6ONLY"),
+        (contender.freebind, "IP_FREEBIND"),
+        (contender.transparent, "IP_TRANSPARENT"),
+        (contender.bind_address_no_port, "IP_BIND_ADDRESS_NO_PORT"),
+    ];
+    let mut before = ", with ";
+    for (_, name) in options.iter().filter(|(set, _)| *set) {
+        text.extend([before, name]);
+        before = " and ";
+    }
+}
+
+fn push_owners(owners: &[OwnerReport], text: &mut String) {
+    let mut before = ", of ";
+    for OwnerReport { comm, pid, .. } in owners.iter().take(3) {
+        let _ = write!(text, "{before}{comm}[{pid}]");
+        before = ", ";
+    }
+    if owners.len() > 3 {
+        let _ = write!(text, " and {} more", owners.len() - 3);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use reuse_model::{
+        endpoint::{Endpoint, Family, Protocol},
+        event::{Call, Caller, Comm, Moment},
+        process::Process,
+        refusal::{Refusal, UNPRIVILEGED_PORT_START},
+        report::Context,
+        socket::{Cookie, Flags, Inode, NetNs, SocketFacts, State},
+    };
+
+    use super::*;
+
+    struct Names;
+
+    impl Context for Names {
+        fn netns_name(&self, netns: NetNs) -> Arc<str> {
+            Arc::from(if netns.0 == 1 { "host" } else { "blue" })
+        }
+        fn user_name(&self, _: u32) -> Option<Arc<str>> {
+            None
+        }
+        fn command_line(&self, _: &Process) -> Option<Vec<Vec<u8>>> {
+            None
+        }
+        fn time(&self, _: Moment) -> String {
+            "2026-11-24T08:12:15.123456Z".to_owned()
+        }
+    }
+
+    fn call_of(comm: &[u8], phase: Phase, errno: i32, asked: u16, netns: u32) -> (Call, Process) {
+        let mut name = Comm::default();
+        name.0[..comm.len()].copy_from_slice(comm);
+        let local = Endpoint { address: IpAddr::from([127, 0, 0, 1]), port: asked };
+        let bound = if asked == 0 { 40_000 } else { asked };
+        let socket = SocketFacts {
+            inode: Inode(5),
+            cookie: Cookie(0),
+            netns: NetNs(netns),
+            family: Family::Ipv4,
+            protocol: Protocol::Tcp,
+            local: Endpoint { port: bound, ..local },
+            state: State::Bound,
+            flags: Flags { reuseaddr: true, reuseport: true, ..Flags::default() },
+            device: None,
+            uid: 33,
+            queue: 0,
+            queue_limit: 0,
+            drops: 0,
+        };
+        let caller = Caller { pid: 12, tid: 12, comm: name, uid: 33, cgroup: 1 };
+        let requested = Some(local);
+        let call = Call { phase, errno, at: Moment(0), caller, socket: Some(socket), requested };
+        let process = Process { service: Arc::from("web.service"), ..Process::from_comm(12, name, 33) };
+        (call, process)
+    }
+
+    fn text(body: RecordBody, colored: bool) -> String {
+        let mut out = String::new();
+        line(&Record::new(Moment(0), body, &Names), &TimeZone::UTC, colored, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_bind_says_who_what_and_the_port_it_got() {
+        let (call, process) = call_of(b"nginx", Phase::Bind, 0, 0, 2);
+        assert_eq!(
+            text(RecordBody::success(&call, &process, &Names), true),
+            "2026-11-24 08:12:15.123456 nginx[12] (web.service, uid 33) bound tcp 127.0.0.1:0, got port 40000 \
+             in netns blue, with SO_REUSEADDR and SO_REUSEPORT\n"
+        );
+    }
+
+    #[test]
+    fn a_refusal_says_why_and_what_to_do() {
+        let (call, process) = call_of(b"nginx", Phase::Bind, 98, 80, 1);
+        let refusal = Refusal::of(&call, UNPRIVILEGED_PORT_START).expect("refused");
+        let once = text(RecordBody::conflict(&call, &process, refusal, 1, false, &Names), false);
+        let begin = "2026-11-24 08:12:15.123456 nginx[12] (web.service, uid 33) cannot bind tcp 127.0.0.1:80: \
+                     EADDRINUSE, rule unknown (best evidence). ";
+        assert_eq!(once, format!("{begin}{}\n", refusal.remedy(&call)));
+        let often = text(RecordBody::conflict(&call, &process, refusal, 12, false, &Names), true);
+        assert!(often.contains("(best evidence), 12 times. "), "{often}");
+        assert!(often.starts_with(RED) && often.ends_with("\x1b[0m\n"), "{often:?}");
+        let folded = text(RecordBody::conflict(&call, &process, refusal, 12, true, &Names), false);
+        assert!(folded.contains("the last of 12 refusals of several kinds"), "{folded}");
+    }
+
+    #[test]
+    fn a_hostile_name_stays_on_its_line() {
+        for comm in [&b"a\nb\x1b[2J\x07"[..], b"\xff\xfe\\", "x\u{202e}gnp.exe".as_bytes(), b"\xc2\x9b31m"] {
+            let (call, process) = call_of(comm, Phase::Listen, 0, 80, 1);
+            let line = text(RecordBody::success(&call, &process, &Names), false);
+            let body = line.strip_suffix('\n').expect("one line");
+            assert!(!body.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
+        }
+    }
+}
