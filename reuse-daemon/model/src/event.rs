@@ -109,6 +109,17 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// When it happened.
+    #[must_use]
+    pub fn at(&self) -> Moment {
+        match self {
+            Self::Call(call) => call.at,
+            Self::Close { at, .. } | Self::Exit { at, .. } => *at,
+        }
+    }
+}
+
 /// One descriptor of one process that refers to a socket, as a snapshot found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {

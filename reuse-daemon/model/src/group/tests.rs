@@ -156,9 +156,28 @@ fn counts_wait_for_their_member_and_find_one_that_is_gone() {
     assert_eq!(host.selections(), [9, 4], "first read after the close");
     host.groups.settle(&[count(1, 11, 12)]);
     assert_eq!(host.selections(), [12, 4]);
-    host.count(&[]);
     host.count(&[(1, 11, 2)]);
     assert_eq!(host.selections(), [14, 4], "the map had forgotten it and began at 0");
+    host.count(&[]);
+    host.count(&[(1, 11, 20)]);
+    assert_eq!(host.selections(), [34, 4], "it had, as the reading before said");
+}
+
+#[test]
+fn the_last_count_of_a_closed_socket_may_come_late_and_touches_no_other() {
+    let mut host = Host::default();
+    host.put(udp_member(1, 53));
+    host.put(udp_member(2, 53));
+    host.count(&[(1, 11, 5)]);
+    host.close(1);
+    host.put(udp_member(3, 53));
+    host.groups.prune(Moment(RETAINED));
+    let live = Some(MemberGauges { drops: 9, queue: 9, queue_limit: 9 });
+    host.groups.count(&[MemberCount { live, ..count(1, 11, 6) }]);
+    assert_eq!(host.selections(), [6, 0]);
+    let group = host.groups.iter().next().expect("one group");
+    let (_, member, counts) = group.members().next().expect("two members");
+    assert_eq!((member.queue, counts.drops), (0, 0), "the queue is that of the socket in the slot now");
 }
 
 #[test]

@@ -117,7 +117,12 @@ fn the_first_snapshot_fills_and_corrects_nothing() {
     let kinds = host.reconcile(&snapshot(
         200,
         300,
-        vec![holding(10, 3, facts(1, 80)), holding(12, 5, facts(2, 53)), holding(12, 6, facts(2, 53))],
+        vec![
+            holding(10, 3, facts(1, 80)),
+            holding(11, 3, facts(1, 80)),
+            holding(12, 5, facts(2, 53)),
+            holding(12, 6, facts(2, 53)),
+        ],
     ));
     assert_eq!(kinds, []);
     assert_eq!(host.confirm(10 * SECOND), []);
@@ -208,6 +213,49 @@ fn a_snapshot_undoes_nothing_that_is_newer() {
     );
     assert!(!host.inventory.wants_rescan(Moment(SECOND)));
     assert_eq!(host.confirm(10 * SECOND), []);
+}
+
+#[test]
+fn events_since_a_snapshot_began_outweigh_it() {
+    let mut host = Host::backfilled();
+    host.apply(&bind(10, 50, facts(1, 80)));
+    host.apply(&listen(11, 100, facts(1, 80)));
+    assert_eq!(host.reconcile(&snapshot(100, 200, vec![holding(10, 3, facts(1, 80))])), []);
+    assert_eq!((host.socket(1).facts.state, host.pids(1)), (State::Listen, vec![10, 11]));
+    host.apply(&close(1, 300));
+    host.reconcile(&snapshot(300, 400, vec![holding(10, 3, facts(1, 80))]));
+    assert!(host.inventory.is_empty(), "closed in the moment the snapshot began");
+}
+
+#[test]
+fn a_listen_that_succeeded_listens() {
+    let mut host = Host::new();
+    let shut_down_meanwhile = call(Phase::Listen, 0, 10, 100, facts(1, 80));
+    host.apply(&Event::Call(Box::new(shut_down_meanwhile)));
+    assert_eq!((host.socket(1).facts.state, host.socket(1).since), (State::Listen, None), "bound before");
+    let unbound = SocketFacts {
+        local: Endpoint { address: Family::Ipv4.unspecified(), port: 40_000 },
+        ..facts(2, 40_000)
+    };
+    host.apply(&listen(10, 200, unbound));
+    assert_eq!(host.socket(2).since, Some(Moment(200)), "listen itself bound it");
+}
+
+#[test]
+fn a_new_owner_ends_the_search_for_one() {
+    let found_by_event = |host: &mut Host| host.apply(&listen(11, 300, facts(1, 80)));
+    let found_by_snapshot = |host: &mut Host| {
+        host.reconcile(&snapshot(300, 400, vec![holding(11, 3, facts(1, 80))]));
+    };
+    for find in [&found_by_event as &dyn Fn(&mut Host), &found_by_snapshot] {
+        let mut host = Host::backfilled();
+        host.apply(&bind(10, 100, facts(1, 80)));
+        host.apply(&exit(10, 200));
+        assert!(host.inventory.wants_rescan(Moment(SECOND)));
+        find(&mut host);
+        assert!(!host.inventory.wants_rescan(Moment(SECOND)));
+        assert_eq!(host.pids(1), [11]);
+    }
 }
 
 #[test]
