@@ -116,7 +116,7 @@ impl Groups {
     /// How many groups have a member.
     #[must_use]
     pub fn live(&self) -> usize {
-        self.groups.values().filter(|group| group.is_live()).count()
+        self.groups.len().saturating_sub(self.empty.len())
     }
 
     /// Follows one change of the inventory and appends who joined and who left to `events`.

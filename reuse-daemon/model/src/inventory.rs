@@ -9,6 +9,7 @@
 mod apply;
 mod census;
 mod correction;
+mod evidence;
 mod graves;
 #[cfg(test)]
 mod model_tests;
@@ -26,7 +27,7 @@ pub use socket::{Change, Owner, Socket};
 use crate::{
     event::Moment,
     hash::{NumberMap, NumberSet},
-    socket::{Cookie, Inode, SocketFacts, State},
+    socket::Inode,
 };
 use correction::Doubts;
 use graves::Graves;
@@ -199,23 +200,4 @@ impl Inventory {
             }
         }
     }
-}
-
-/// Whether a socket holds a port.
-fn holds_port(facts: &SocketFacts) -> bool {
-    facts.inode.0 != 0 && facts.local.port != 0 && facts.protocol.transport().is_some()
-}
-
-/// Whether a socket may have its port without any call that asked for one.
-///
-/// The kernel then took a port of its range, and left the address unspecified or set it by `connect`. Who sets
-/// SO_REUSEADDR or SO_REUSEPORT means to bind.
-fn may_be_implicit(facts: &SocketFacts, ephemeral_ports: &RangeInclusive<u16>) -> bool {
-    let bare = facts.local.address == facts.family.unspecified() || facts.state == State::Connected;
-    bare && ephemeral_ports.contains(&facts.local.port) && !facts.flags.reuseaddr && !facts.flags.reuseport
-}
-
-/// Whether two cookies tell two sockets apart; 0 tells nothing.
-fn is_another(known: Cookie, seen: Cookie) -> bool {
-    known.0 != 0 && seen.0 != 0 && known != seen
 }

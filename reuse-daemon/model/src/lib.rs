@@ -1,13 +1,11 @@
 //! The pure model of reuse-daemon: what the kernel told us goes in, what an operator is shown comes out.
 //!
 //! Nothing here does I/O, reads a clock or knows aya, tokio or prometheus; time comes with each event
-//! as a [`Moment`]. Data flows one way: [`event`] -> [`inventory`], [`group`], [`refusal`] -> [`report`].
+//! as a [`event::Moment`]. Data flows one way: [`event`] -> [`inventory`], [`group`], [`refusal`] -> [`report`].
 
 pub mod distribution;
 pub mod endpoint;
 pub mod event;
-#[cfg(test)]
-mod fixtures;
 pub mod group;
 pub mod hash;
 pub mod inventory;
@@ -19,3 +17,6 @@ pub mod socket;
 pub mod tally;
 pub mod test_group;
 pub mod text;
+
+#[cfg(test)]
+mod fixtures;

@@ -23,7 +23,7 @@ pub struct Process {
     pub exe: Option<Arc<[u8]>>,
     /// Effective uid in the initial user namespace
     pub uid: u32,
-    /// systemd unit, else container or pod, else executable
+    /// systemd unit, else container or pod, else executable; safe to print, as the names below are
     pub service: Arc<str>,
     /// systemd unit
     pub unit: Option<Arc<str>>,

@@ -1,6 +1,7 @@
 //! What an operator is shown: the JSON of events, of the HTTP interface and of the commands, field by field as the
 //! interface names it. Untrusted bytes are escaped here, by [`crate::text::escape`].
 
+mod body;
 mod contender;
 mod context;
 mod events;

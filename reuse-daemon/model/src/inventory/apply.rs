@@ -8,7 +8,10 @@ use crate::{
     socket::{Cookie, Inode, SocketFacts, State},
 };
 
-use super::{Change, Inventory, Owner, Socket, holds_port, is_another, may_be_implicit};
+use super::{
+    Change, Inventory, Owner, Socket,
+    evidence::{holds_port, is_another, may_be_implicit},
+};
 
 impl Inventory {
     /// Takes in one event and appends what changed to `changes`.

@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     event::{Event, Holding},
     fixtures::{Everyone, bind, close, exit, facts, holding, listen, snapshot},
+    socket::{SocketFacts, State},
 };
 
 /// What processes do. Numbers are taken modulo what exists.

@@ -11,7 +11,8 @@ use crate::{
 };
 
 use super::{
-    Change, Correction, Corrections, Inventory, Owner, Socket, holds_port, is_another, may_be_implicit,
+    Change, Correction, Corrections, Inventory, Owner, Socket,
+    evidence::{holds_port, is_another, may_be_implicit},
 };
 
 /// A socket as a snapshot shows it.

@@ -13,7 +13,7 @@ pub enum View {
     Network,
 }
 
-/// Answers what the kernel's numbers are called.
+/// Answers what the kernel's numbers are called, in names that are safe to print.
 pub trait Context {
     /// `host`, the name of the container, unit or `ip netns`, else `other`.
     fn netns_name(&self, netns: NetNs) -> Arc<str>;

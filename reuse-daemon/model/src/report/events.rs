@@ -4,16 +4,11 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Contender, Context, OwnerReport, RecordBody, SocketReport, View};
+use super::{Contender, OwnerReport, SocketReport};
 use crate::{
     endpoint::{Family, Transport},
-    event::{Call, Phase},
-    group::GroupChange,
-    inventory::Socket,
-    process::Process,
-    refusal::{Confidence, Refusal, Rule, result_name},
-    test_group::Probe,
-    text::escape,
+    event::Phase,
+    refusal::{Confidence, Rule},
 };
 
 /// A `bind` or `listen` that succeeded.
@@ -128,91 +123,4 @@ pub struct LostEvent {
     pub stage: String,
     /// How many, since the last such record
     pub lost: u64,
-}
-
-impl RecordBody {
-    /// A call that succeeded.
-    #[must_use]
-    pub fn success(call: &Call, process: &Process, context: &dyn Context) -> Self {
-        let event = CallEvent {
-            contender: Contender::new(call, process, context),
-            phase: call.phase,
-            result: result_name(call.errno),
-            repeated: 1,
-        };
-        match call.phase {
-            Phase::Bind => Self::Bind(event),
-            Phase::Listen => Self::Listen(event),
-        }
-    }
-
-    /// A call that was refused. `repeated`, `folded`: as in [`crate::repeats::Told`].
-    #[must_use]
-    pub fn conflict(
-        call: &Call,
-        process: &Process,
-        refusal: Refusal,
-        repeated: u64,
-        folded: bool,
-        context: &dyn Context,
-    ) -> Self {
-        Self::Conflict(Box::new(ConflictEvent {
-            contender: Contender::new(call, process, context),
-            phase: call.phase,
-            result: result_name(call.errno),
-            repeated,
-            folded,
-            rule: refusal.rule,
-            holders: Vec::new(),
-            decided_by: None,
-            confidence: refusal.confidence,
-            remedy: refusal.remedy(call),
-        }))
-    }
-
-    /// A socket that is gone.
-    #[must_use]
-    pub fn close(socket: &Socket, context: &dyn Context) -> Self {
-        Self::Close(CloseEvent { socket: SocketReport::new(socket, context, View::Network) })
-    }
-
-    /// A change of a group.
-    #[must_use]
-    pub fn group(change: &GroupChange, context: &dyn Context) -> Self {
-        let (key, socket) = (&change.key, &change.socket);
-        let owners = socket.owners.iter().map(|owner| OwnerReport::new(owner, context, View::Network));
-        Self::Group(GroupEvent {
-            change: change.kind.as_str(),
-            protocol: key.transport,
-            family: key.family,
-            address: key.local.address,
-            port: key.local.port,
-            device: change.device.as_ref().map(|name| escape(name.as_bytes()).into_owned()),
-            v6only: key.v6only,
-            uid: key.uid,
-            netns: key.netns.0,
-            netns_name: context.netns_name(key.netns),
-            member: change.slot,
-            members: change.members,
-            inode: socket.facts.inode.0,
-            cookie: socket.facts.cookie.0,
-            owners: owners.collect(),
-        })
-    }
-
-    /// A probe with its answers.
-    #[must_use]
-    pub fn test_group(probe: &Probe) -> Self {
-        Self::TestGroup(TestGroupEvent {
-            protocol: probe.group.transport,
-            family: probe.group.family,
-            result: probe.outcome().as_str(),
-            source_port: probe.source_port,
-            members: probe.members,
-            hash: probe.hash,
-            predicted: probe.predicted(),
-            delivered: probe.delivered,
-            accepted: probe.accepted,
-        })
-    }
 }
