@@ -10,7 +10,7 @@ use reuse_daemon::{
 fn main() -> ExitCode {
     let arguments = Arguments::from_process();
     match &arguments.command {
-        Command::Run(run) => commands::run::main(run),
+        Command::Run(run) => commands::run::main(run, arguments.color),
         Command::Doctor(doctor) => commands::doctor::main(doctor),
     }
 }

@@ -1,11 +1,84 @@
-//! `run`: the daemon.
+//! `run`: the daemon, from arguments to exit status.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal as _},
+    net::{SocketAddr, TcpListener},
+    process::ExitCode,
+};
 
-use crate::cli::RunArguments;
+use anyhow::Context as _;
+use reuse_model::endpoint::Transport;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::{
+    cli::{Color, RunArguments},
+    config::{Config, ListenAddress},
+    daemon::{self, Prepared},
+    kernel::{object, privileges},
+    logging,
+    owner::port::PortHolders,
+};
+
+/// Status of a usage error, as clap's own
+const USAGE: u8 = 2;
+/// Connections that may wait to be accepted
+const BACKLOG: i32 = 1024;
 
 /// Runs the command.
 #[must_use]
-pub fn main(_arguments: &RunArguments) -> ExitCode {
-    ExitCode::FAILURE
+pub fn main(arguments: &RunArguments, color: Color) -> ExitCode {
+    let config = match Config::try_from(arguments) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("reuse-daemon: {error}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    if arguments.config_check {
+        println!("the configuration is valid");
+        return ExitCode::SUCCESS;
+    }
+    logging::start(config.log);
+    let no_color = std::env::var_os("NO_COLOR");
+    let colored = color.applies(io::stdout().is_terminal(), no_color.as_deref());
+    match run(config, colored) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("reuse-daemon: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: Config, colored: bool) -> anyhow::Result<()> {
+    object::bytes()?;
+    privileges::check()?;
+    let listeners = config.web.listen.iter().map(listen).collect::<anyhow::Result<Vec<_>>>()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    runtime.block_on(daemon::run(Prepared { config, listeners, colored }))
+}
+
+/// Binds a listen address, or says who has it.
+fn listen(address: &ListenAddress) -> anyhow::Result<TcpListener> {
+    bind(address.0).map_err(|error| {
+        let who = if error.kind() == io::ErrorKind::AddrInUse {
+            format!(": the port is taken by {}", PortHolders::of(Transport::Tcp, address.0.port()))
+        } else {
+            String::new()
+        };
+        anyhow::Error::new(error)
+            .context(format!("cannot listen on {address}{who}; stop it, or give another address with --web.listen-address"))
+    })
+}
+
+/// `[::]` takes IPv4 too; SO_REUSEADDR lets a restart bind over its own closed connections.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }

@@ -102,6 +102,8 @@ pub struct Maps {
     pub hashes: Hashes,
     /// Losses
     pub losses: Losses,
+    /// The daemon's process id in the initial pid namespace
+    pub own_pid: u32,
 }
 
 /// How to start.
@@ -139,9 +141,9 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     let programs = plan.steps.into_iter().map(|step| Planned { step, stage: Stage::Loaded }).collect();
     let mut kernel = Kernel { ebpf, programs, gaps: plan.gaps, decoder };
     kernel.each_loaded(|kernel, step| kernel.load(step, &types).map(|()| Stage::Loaded).map_err(Into::into));
-    let maps = kernel.maps()?;
     // One pass of the snapshot tells the programs which process is the daemon, before any of them is attached.
     kernel.snapshot().map_err(StartError::Inventory)?.learn_own_process().map_err(StartError::Inventory)?;
+    let maps = kernel.maps()?;
     kernel.attach_all();
     Ok((kernel, maps))
 }
@@ -220,6 +222,7 @@ impl Kernel {
         let sleeping: Array<MapData, u32> =
             self.take("SLEEPING")?.try_into().map_err(|_| StartError::Map("SLEEPING"))?;
         let losses: PerCpuArray<MapData, u64> = self.take("LOST")?.try_into().map_err(|_| StartError::Map("LOST"))?;
+        let own: Array<MapData, u32> = self.take("OWN")?.try_into().map_err(|_| StartError::Map("OWN"))?;
         let hashes = self.take("PROBES")?.try_into().map_err(|_| StartError::Map("PROBES"))?;
         let Map::HashMap(selections) = self.take("SELECTIONS")? else { return Err(StartError::Map("SELECTIONS")) };
         let iterator = self.link_sample(&selections);
@@ -231,6 +234,7 @@ impl Kernel {
             own_selections: Selections::new(typed(second)?, None),
             hashes: Hashes(hashes),
             losses: Losses(losses),
+            own_pid: own.get(&0, 0).map_err(|_| StartError::Map("OWN"))?,
         })
     }
 
@@ -272,10 +276,11 @@ impl Kernel {
         program.attach(member)
     }
 
-    /// Whether everything planned is attached.
+    /// Whether a tier is active: it has a program, and each of its programs is attached.
     #[must_use]
-    pub fn complete(&self) -> bool {
-        self.programs.iter().all(|planned| planned.stage == Stage::Attached)
+    pub fn active(&self, tier: Tier) -> bool {
+        let mut programs = self.programs.iter().filter(|planned| planned.step.tier == tier).peekable();
+        programs.peek().is_some() && programs.all(|planned| planned.stage == Stage::Attached)
     }
 
     /// What the kernel says of each program.

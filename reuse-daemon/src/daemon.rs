@@ -1,0 +1,299 @@
+//! The daemon's wiring: load, attach, read what is there, serve, probe, reconcile, stop.
+//!
+//! One thread runs the tracer, the web side and the prober as tasks; only reading a snapshot and writing events have
+//! threads of their own.
+
+use std::{
+    io,
+    net::TcpListener,
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use log::{Level, log_enabled};
+use reuse_ebpf::count::ProbeKey;
+use reuse_model::{
+    endpoint::{Family, Transport},
+    event::Snapshot,
+    repeats::Mode,
+    socket::Cookie,
+    test_group,
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, watch},
+    task::{JoinHandle, yield_now},
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+
+use crate::{
+    cli::run::Repeats,
+    config::{Config, TelemetryPath},
+    export::{events::EventWriter, web},
+    kernel::{
+        attach::{self, Kernel, Options},
+        btf,
+        counts::{Hashes, Selections},
+        ring::Ring,
+    },
+    query::{self, Questions},
+    test_group::{KernelView, Observation, TestGroup},
+    tracer::{Outlet, Parts, Tracer},
+};
+
+/// Time between two looks at all sockets of the host. What the events miss is wrong for at most so long.
+const RECONCILE: Duration = Duration::from_secs(10);
+/// Least time between two looks, when something asks for one out of turn.
+const RECONCILE_AGAIN: Duration = Duration::from_millis(500);
+/// Time between two looks at what is due.
+const TICK: Duration = Duration::from_millis(500);
+/// Most records taken in before others get a turn.
+const BATCH: usize = 4096;
+/// Most records taken in before a question is answered or a snapshot applied: what the ring can hold.
+const BACKLOG: usize = 64 * 1024;
+/// Observations of the prober that may wait.
+const OBSERVATIONS: usize = 64;
+
+/// What was made before the runtime: the listeners are there before anything is attached, so that a daemon that cannot
+/// serve changes nothing.
+pub struct Prepared {
+    /// What was asked for
+    pub config: Config,
+    /// Bound listeners
+    pub listeners: Vec<TcpListener>,
+    /// Whether text events may have colour
+    pub colored: bool,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What cannot be started, and why.
+pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
+    let Prepared { config, listeners, colored } = prepared;
+    let stop = Stop::listen().context("cannot wait for signals")?;
+    let options = Options { btf: config.btf_path.as_deref().unwrap_or(Path::new(btf::DEFAULT_PATH)), log_level: kernel_log_level() };
+    let (mut kernel, maps) = attach::start(&options)?;
+    if config.strict && !kernel.gaps.is_empty() {
+        let gaps: Vec<_> = kernel.gaps.iter().map(|gap| format!("{}: {}", gap.tier.as_str(), gap.reason)).collect();
+        anyhow::bail!("--config.strict is set and not everything can be seen: {}", gaps.join("; "));
+    }
+    let test_group = match config.test_group {
+        Some(wanted) => Some(open_test_group(&wanted, &mut kernel)?),
+        None => None,
+    };
+    let tracer = Tracer::new(Parts {
+        kernel,
+        selections: maps.selections,
+        losses: maps.losses,
+        own_pid: maps.own_pid,
+        outlet: outlet(&config, colored)?,
+        max_series: config.max_series,
+    })?;
+
+    let (asker, questions) = query::boundary();
+    let (web_stop, web_stopped) = watch::channel(false);
+    let server = web::Server::new(listeners, web::router(asker, &config.web.telemetry_path))?;
+    let web = tokio::spawn(server.run(web_stopped));
+    let (observations, observed) = mpsc::channel(OBSERVATIONS);
+    let mut turns = Turns {
+        tracer,
+        ring: maps.ring,
+        questions,
+        observed,
+        telemetry_path: config.web.telemetry_path,
+        snapshot: None,
+        snapshot_began: Instant::now(),
+    };
+    let prober = test_group.map(|test_group| {
+        turns.announce(&test_group);
+        let view = OwnGroups { selections: maps.own_selections, hashes: maps.hashes };
+        tokio::spawn(test_group.run(view, observations))
+    });
+    let ended = turns.run(stop).await;
+
+    if let Some(prober) = prober {
+        prober.abort();
+    }
+    let _ = web_stop.send(true);
+    let _ = web.await;
+    turns.finish();
+    ended
+}
+
+fn outlet(config: &Config, colored: bool) -> anyhow::Result<Outlet> {
+    let Some(output) = config.events else { return Ok(Outlet::new(None, Mode::Summary)) };
+    let mode = match output.repeats {
+        Repeats::Summary => Mode::Summary,
+        Repeats::All => Mode::All,
+    };
+    let writer = EventWriter::stdout(output.format, colored).context("cannot write events to stdout")?;
+    Ok(Outlet::new(Some(writer), mode))
+}
+
+/// aya-log's number of the log level, 0 where kernel-side diagnostics are not asked for: the verifier then prunes them.
+fn kernel_log_level() -> u8 {
+    if log_enabled!(Level::Trace) {
+        5
+    } else if log_enabled!(Level::Debug) {
+        4
+    } else {
+        0
+    }
+}
+
+fn open_test_group(wanted: &crate::config::TestGroup, kernel: &mut Kernel) -> anyhow::Result<TestGroup> {
+    let (test_group, degradations) = TestGroup::open(wanted).context("cannot open the test group")?;
+    for degradation in degradations {
+        log::warn!("{degradation}");
+    }
+    for group in test_group.groups() {
+        let Some(member) = group.descriptor() else { continue };
+        if let Err(error) = kernel.attach_to_own_group(member) {
+            log::warn!("the kernel's hash on the test group at {} stays unknown: {error}", group.local);
+        }
+    }
+    Ok(test_group)
+}
+
+/// SIGTERM or SIGINT.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Everything that wants the tracer's attention, one at a time.
+struct Turns {
+    tracer: Tracer,
+    ring: Ring,
+    questions: Questions,
+    observed: mpsc::Receiver<Observation>,
+    telemetry_path: TelemetryPath,
+    /// A snapshot that is being read
+    snapshot: Option<JoinHandle<io::Result<Snapshot>>>,
+    snapshot_began: Instant,
+}
+
+impl Turns {
+    fn announce(&mut self, test_group: &TestGroup) {
+        for group in test_group.groups() {
+            let key = test_group::TestGroup { transport: group.transport, family: group.family };
+            let members = u32::try_from(group.members.len()).unwrap_or(u32::MAX);
+            self.tracer.test_groups().announce(key, members);
+        }
+    }
+
+    async fn run(&mut self, mut stop: Stop) -> anyhow::Result<()> {
+        self.begin_snapshot();
+        let mut ticks = interval_at(Instant::now() + TICK, TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                signal = stop.asked() => {
+                    log::info!("{signal}: stopping");
+                    return Ok(());
+                }
+                Some(asked) = self.questions.next() => {
+                    self.drain(BACKLOG);
+                    let answer = self.tracer.answer(asked.query, &self.telemetry_path);
+                    asked.answer(&answer);
+                }
+                read = finished(&mut self.snapshot) => {
+                    self.snapshot = None;
+                    self.take_in(read);
+                }
+                _ = ticks.tick() => self.tick(),
+                Some(observation) = self.observed.recv() => self.tracer.observe(&observation),
+                ready = self.ring.ready() => {
+                    ready.context("cannot wait for the kernel's events")?;
+                    self.drain(BATCH);
+                    yield_now().await;
+                }
+            }
+        }
+    }
+
+    /// Takes in at most `most` records.
+    fn drain(&mut self, most: usize) {
+        let tracer = &mut self.tracer;
+        self.ring.drain(most, |bytes| tracer.record(bytes));
+    }
+
+    fn tick(&mut self) {
+        self.drain(BACKLOG);
+        self.tracer.tick();
+        let since = self.snapshot_began.elapsed();
+        let early = since >= RECONCILE_AGAIN && self.tracer.wants_snapshot();
+        if self.snapshot.is_none() && (since >= RECONCILE || early) {
+            self.begin_snapshot();
+        }
+    }
+
+    fn begin_snapshot(&mut self) {
+        self.snapshot_began = Instant::now();
+        match self.tracer.snapshot() {
+            Ok(pending) => self.snapshot = Some(tokio::task::spawn_blocking(|| pending.read())),
+            Err(error) => log::warn!("cannot look at the sockets of the host, trying again: {error}"),
+        }
+    }
+
+    fn take_in(&mut self, read: io::Result<Snapshot>) {
+        match read {
+            Ok(snapshot) => {
+                // What happened before the snapshot's end must be known before it is compared.
+                self.drain(BACKLOG);
+                self.tracer.reconcile(&snapshot);
+            }
+            Err(error) => log::warn!("cannot read the sockets of the host, trying again: {error}"),
+        }
+    }
+
+    fn finish(&mut self) {
+        self.drain(BACKLOG);
+        self.tracer.finish();
+    }
+}
+
+/// The snapshot being read, once it is; never, if none is.
+async fn finished(snapshot: &mut Option<JoinHandle<io::Result<Snapshot>>>) -> io::Result<Snapshot> {
+    match snapshot {
+        Some(reading) => reading.await.unwrap_or_else(|error| Err(io::Error::other(error))),
+        None => std::future::pending().await,
+    }
+}
+
+/// The kernel's account of the daemon's own groups.
+struct OwnGroups {
+    selections: Selections,
+    hashes: Hashes,
+}
+
+impl KernelView for OwnGroups {
+    fn hash(&mut self, transport: Transport, family: Family, source_port: u16) -> Option<u32> {
+        let protocol = match transport {
+            Transport::Tcp => 6,
+            Transport::Udp => 17,
+        };
+        let version = if family == Family::Ipv6 { 6 } else { 4 };
+        self.hashes.take(ProbeKey { protocol, version, port: source_port })
+    }
+
+    fn deliveries(&mut self, cookies: &[Cookie]) -> Vec<u64> {
+        cookies.iter().map(|cookie| self.selections.of(*cookie)).collect()
+    }
+}

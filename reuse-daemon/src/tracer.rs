@@ -1,0 +1,269 @@
+//! The tracer: the model, kept current by the kernel's events and asked by everyone else.
+//!
+//! One owner, no locks: [`crate::daemon`] calls it from one task. Events go in by [`Tracer::record`], snapshots by
+//! [`Tracer::reconcile`], probes by [`Tracer::observe`]; answers come out by [`Tracer::answer`], records by its
+//! [`Outlet`].
+
+mod answers;
+mod health;
+mod names;
+mod outlet;
+
+use std::{collections::BTreeMap, fs, io, time::Duration};
+
+use reuse_model::{
+    event::{Call, Event, Moment, Snapshot},
+    group::{GroupChange, Groups},
+    inventory::{Change, Correction, Inventory, Limits},
+    process::Processes as _,
+    refusal::{Refusal, UNPRIVILEGED_PORT_START},
+    report::RecordBody,
+    tally::Tally,
+    test_group::{Outcome, TestGroups},
+};
+
+pub use outlet::Outlet;
+
+use crate::{
+    clock::Clock,
+    export::metrics::{self, Metrics},
+    kernel::{
+        attach::Kernel,
+        counts::{Losses, Selections},
+        decode::Decoder,
+        snapshot::Pending,
+    },
+    owner::processes::ProcessTable,
+    test_group::{Finding, Observation},
+};
+use health::Received;
+use names::Names;
+
+/// Everything the daemon knows.
+pub struct Tracer {
+    kernel: Kernel,
+    decoder: Decoder,
+    selections: Selections,
+    losses: Losses,
+    inventory: Inventory,
+    groups: Groups,
+    tally: Tally,
+    test_groups: TestGroups,
+    corrections: BTreeMap<Correction, u64>,
+    processes: ProcessTable,
+    names: Names,
+    metrics: Metrics,
+    outlet: Outlet,
+    received: Received,
+    unprivileged_port_start: u16,
+    started: Moment,
+    /// Entries of the selection map at the last reading
+    counted: u64,
+    /// Room for the changes of one event, kept to spare an allocation for each
+    changes: Vec<Change>,
+    joins: Vec<GroupChange>,
+}
+
+/// What a tracer is made from.
+pub struct Parts {
+    /// The attached programs
+    pub kernel: Kernel,
+    /// Selection counters
+    pub selections: Selections,
+    /// Loss counters
+    pub losses: Losses,
+    /// The daemon's process id in the initial pid namespace
+    pub own_pid: u32,
+    /// Where records go
+    pub outlet: Outlet,
+    /// Most series in a scrape
+    pub max_series: usize,
+}
+
+impl Tracer {
+    /// An empty model over an attached kernel side.
+    ///
+    /// # Errors
+    /// The metrics cannot be described, which is a bug.
+    pub fn new(parts: Parts) -> anyhow::Result<Self> {
+        let Parts { kernel, selections, losses, own_pid, outlet, max_series } = parts;
+        let decoder = kernel.decoder();
+        Ok(Self {
+            kernel,
+            decoder,
+            selections,
+            losses,
+            inventory: Inventory::new(limits()),
+            groups: Groups::new(),
+            tally: Tally::new(metrics::max_conflicts(max_series)),
+            test_groups: TestGroups::default(),
+            corrections: BTreeMap::new(),
+            processes: ProcessTable::new("/proc", [own_pid]),
+            names: Names::of_this_host(),
+            metrics: Metrics::new(max_series)?,
+            outlet,
+            received: Received::default(),
+            unprivileged_port_start: unprivileged_port_start(),
+            started: Clock::now(),
+            counted: 0,
+            changes: Vec::new(),
+            joins: Vec::new(),
+        })
+    }
+
+    /// Takes in one record of the ring.
+    pub fn record(&mut self, bytes: &[u8]) {
+        match self.decoder.event(bytes) {
+            Ok(event) => self.event(&event),
+            Err(error) => {
+                self.received.undecodable += 1;
+                log::debug!("{error}");
+            }
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        self.received.count(event);
+        // The close is told with what the socket was.
+        self.inventory.apply(event, &mut self.processes, &mut self.changes);
+        match event {
+            Event::Call(call) => self.call(call),
+            Event::Close { at, .. } => self.closed(*at),
+            Event::Exit { pid, .. } => self.processes.forget(*pid),
+        }
+        self.regroup(event.at());
+    }
+
+    fn call(&mut self, call: &Call) {
+        let caller = &call.caller;
+        let process = self.processes.process(caller.pid, caller.comm, caller.uid);
+        let refusal = Refusal::of(call, self.unprivileged_port_start);
+        self.tally.call(call, refusal, &process.service);
+        let now = Clock::now();
+        self.metrics.observe_event_delay(Duration::from_nanos(now.0.saturating_sub(call.at.0)));
+        match refusal {
+            Some(refusal) => self.outlet.refused(call, &process, refusal, now, &self.names),
+            None if call.errno == 0 && call.socket.is_some() => {
+                self.outlet.tell(call.at, &self.names, |names| RecordBody::success(call, &process, names));
+            }
+            None => {}
+        }
+    }
+
+    fn closed(&mut self, at: Moment) {
+        for change in &self.changes {
+            if let Change::Removed(socket) = change {
+                self.outlet.tell(at, &self.names, |names| RecordBody::close(socket, names));
+            }
+        }
+    }
+
+    /// Carries the changes of sockets over to the groups.
+    fn regroup(&mut self, at: Moment) {
+        for change in self.changes.drain(..) {
+            self.groups.apply(&change, at, &mut self.joins);
+        }
+        for change in self.joins.drain(..) {
+            self.outlet.tell(at, &self.names, |names| RecordBody::group(&change, names));
+        }
+    }
+
+    /// Opens a snapshot of every socket on the host; read it elsewhere, it takes a while.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn snapshot(&mut self) -> io::Result<Pending> {
+        self.kernel.snapshot()
+    }
+
+    /// Takes in a snapshot. Every event up to its end must have been taken in before.
+    pub fn reconcile(&mut self, snapshot: &Snapshot) {
+        let found = self.inventory.reconcile(snapshot, &mut self.processes);
+        self.correct(found.kinds);
+        self.changes.extend(found.changes);
+        self.regroup(snapshot.ended);
+    }
+
+    fn correct(&mut self, kinds: impl IntoIterator<Item = Correction>) {
+        for kind in kinds {
+            *self.corrections.entry(kind).or_default() += 1;
+        }
+    }
+
+    /// Whether a snapshot is worth its cost before its regular time.
+    #[must_use]
+    pub fn wants_snapshot(&self) -> bool {
+        self.inventory.wants_rescan(Clock::now())
+    }
+
+    /// Does what is due: doubts that became corrections, sums of repeated refusals, groups that are long gone, losses
+    /// that nobody was told of yet.
+    pub fn tick(&mut self) {
+        let now = Clock::now();
+        let confirmed = self.inventory.confirm(now);
+        self.correct(confirmed);
+        self.groups.prune(now);
+        let lost = self.lost();
+        self.outlet.losses(now, &lost, &self.names);
+        self.outlet.due(now, &self.names);
+    }
+
+    /// Reads the selection counters into the groups and forgets sockets that are gone, after their last count.
+    pub fn count_selections(&mut self) {
+        let counts = match self.selections.read() {
+            Ok(counts) => counts,
+            Err(error) => {
+                log::warn!("cannot read the selection counters, the last ones stand: {error}");
+                return;
+            }
+        };
+        self.counted = counts.len() as u64;
+        self.groups.count(&counts);
+        for gone in counts.iter().filter(|count| count.live.is_none() && self.inventory.get(count.inode).is_none()) {
+            self.selections.forget(gone.cookie);
+        }
+    }
+
+    /// What the test groups are, before the first probe.
+    pub fn test_groups(&mut self) -> &mut TestGroups {
+        &mut self.test_groups
+    }
+
+    /// Takes in what the prober saw.
+    pub fn observe(&mut self, observation: &Observation) {
+        match observation {
+            Observation::Probe(probe) => {
+                if let Some(took) = probe.took {
+                    self.metrics.observe_probe(probe.group, Duration::from_nanos(took));
+                }
+                if self.test_groups.record(probe) != Outcome::Match {
+                    self.outlet.tell(probe.at, &self.names, |_| RecordBody::test_group(probe));
+                }
+            }
+            Observation::Finding { finding, repeated } => tell_finding(finding, *repeated),
+        }
+    }
+
+    /// Tells everything that was held back, for the end.
+    pub fn finish(&mut self) {
+        self.outlet.flush(&self.names);
+    }
+}
+
+fn tell_finding(finding: &Finding, repeated: u64) {
+    log::warn!("test group ({repeated} times): {finding:?}");
+}
+
+fn limits() -> Limits {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut bounds = range.split_whitespace().map_while(|bound| bound.parse().ok());
+    match (bounds.next(), bounds.next()) {
+        (Some(first), Some(last)) => Limits { ephemeral_ports: first..=last, ..Limits::default() },
+        _ => Limits::default(),
+    }
+}
+
+fn unprivileged_port_start() -> u16 {
+    let value = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    value.ok().and_then(|value| value.trim().parse().ok()).unwrap_or(UNPRIVILEGED_PORT_START)
+}

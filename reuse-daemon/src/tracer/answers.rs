@@ -1,0 +1,123 @@
+//! Answers to the web side's questions, rendered here so that nothing of the model crosses the boundary.
+
+use reuse_model::report::{
+    self, ActiveTier, AttachedProgram, GroupList, GroupReport, Loss, SCHEMA, SocketList, SocketReport, StatusReport,
+    TestGroupList, TestGroupReport, View,
+};
+use serde::Serialize;
+
+use super::Tracer;
+use crate::{
+    clock::Clock,
+    config::TelemetryPath,
+    export::metrics::Observed,
+    kernel::plan,
+    query::{Answer, Content, Query},
+    render::landing::Landing,
+};
+
+impl Tracer {
+    /// Answers a question. Every event up to now must have been taken in before.
+    pub fn answer(&mut self, query: Query, telemetry_path: &TelemetryPath) -> Answer {
+        match query {
+            Query::Metrics => self.metrics_page(),
+            Query::Healthy => Answer::new(Content::Text, "healthy\n"),
+            Query::Ready => match self.unready() {
+                None => Answer::new(Content::Text, "ready\n"),
+                Some(why) => Answer::unavailable(format!("not ready: {why}\n")),
+            },
+            Query::Landing => {
+                let waiting_for: Vec<_> = self.unready().into_iter().collect();
+                let page = Landing { telemetry_path, waiting_for: &waiting_for };
+                Answer::new(Content::Html, page.html())
+            }
+            Query::Sockets => json(&self.socket_list()),
+            Query::Groups => json(&self.group_list()),
+            Query::TestGroup => {
+                let test_group = TestGroupReport::all(&self.test_groups, &self.names);
+                json(&TestGroupList { schema: SCHEMA, test_group })
+            }
+            Query::Status => json(&self.status()),
+        }
+    }
+
+    fn metrics_page(&mut self) -> Answer {
+        self.count_selections();
+        let health = self.health();
+        let text = self.metrics.scrape(&Observed {
+            tally: &self.tally,
+            inventory: &self.inventory,
+            groups: &self.groups,
+            selections_counted: self.counts_selections(),
+            test_groups: &self.test_groups,
+            corrections: &self.corrections,
+            health: &health,
+            clock: self.names.clock(),
+            context: &self.names,
+        });
+        Answer::new(Content::Metrics, text)
+    }
+
+    fn counts_selections(&self) -> bool {
+        self.kernel.active(plan::Tier::Selection)
+    }
+
+    fn socket_list(&self) -> SocketList {
+        let mut sockets: Vec<_> = self.inventory.iter().collect();
+        sockets.sort_by_key(|socket| {
+            let facts = &socket.facts;
+            (facts.netns, facts.local.port, facts.protocol, facts.local.address, facts.inode)
+        });
+        let reports = sockets.into_iter().map(|socket| SocketReport::new(socket, &self.names, View::Network));
+        SocketList { schema: SCHEMA, sockets: reports.collect() }
+    }
+
+    fn group_list(&mut self) -> GroupList {
+        self.count_selections();
+        let counted = self.counts_selections();
+        let mut groups: Vec<_> = self.groups.iter().filter(|group| group.is_live()).collect();
+        groups.sort_by_key(|group| *group.key());
+        let reports = groups.into_iter().map(|group| GroupReport::new(group, counted, &self.names, View::Network));
+        GroupList { schema: SCHEMA, groups: reports.collect() }
+    }
+
+    fn status(&self) -> StatusReport {
+        let health = self.health();
+        let uptime = Clock::now().0.saturating_sub(self.started.0);
+        let tiers = health.tiers.into_iter().map(|tier| ActiveTier {
+            tier: tier.tier.to_owned(),
+            mechanism: tier.active.then(|| tier.mechanism.into_owned()),
+            remedy: tier.remedy.map(Into::into),
+        });
+        let programs = health.programs.into_iter().map(|program| AttachedProgram {
+            bpf_program: program.name.into_owned(),
+            hook: program.hook.into_owned(),
+            attached: program.attached,
+        });
+        let blind_spots = health
+            .blind_spots
+            .into_iter()
+            .map(|spot| report::BlindSpot { what: spot.what.to_owned(), blind: spot.blind });
+        StatusReport {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: uptime as f64 / 1e9,
+            ready: self.unready().is_none(),
+            tiers: tiers.collect(),
+            programs: programs.collect(),
+            blind_spots: blind_spots.collect(),
+            losses: health.lost.into_iter().map(|(stage, lost)| Loss { stage: stage.to_owned(), lost }).collect(),
+            sockets: self.inventory.len(),
+            groups: self.groups.live(),
+            corrections: self.corrections.iter().map(|(kind, count)| (kind.as_str(), *count)).collect(),
+        }
+    }
+}
+
+fn json(report: &impl Serialize) -> Answer {
+    match serde_json::to_vec(report) {
+        Ok(body) => Answer::new(Content::Json, body),
+        // String keys and finite numbers only: not expected.
+        Err(error) => Answer::unavailable(format!("cannot render the answer: {error}\n")),
+    }
+}

@@ -1,0 +1,119 @@
+//! How the kernel side is, for the metrics, the status report and the readiness check.
+
+use reuse_ebpf::count::Lost;
+use reuse_model::event::{Event, Moment, Phase};
+
+use super::Tracer;
+use crate::{
+    export::metrics::{BlindSpot, KernelHealth, MapFill, Program, RunStats, Tier},
+    kernel::{
+        attach::Stage,
+        plan,
+        program_stats,
+    },
+};
+
+/// Ways to a port that no program sees yet.
+const BLIND_SPOTS: [&str; 8] = [
+    "compat",
+    "io_uring",
+    "implicit_connect",
+    "implicit_listen",
+    "implicit_sendto",
+    "kernel",
+    "seccomp",
+    "setsockopt",
+];
+
+/// Entries of the selection map (reuse-ebpf, `maps`).
+const SELECTIONS_MAX: u64 = 1 << 16;
+
+/// Records taken in.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    bind: u64,
+    listen: u64,
+    close: u64,
+    exit: u64,
+    pub(super) undecodable: u64,
+    last: Option<Moment>,
+}
+
+impl Received {
+    pub(super) fn count(&mut self, event: &Event) {
+        let counter = match event {
+            Event::Call(call) => match call.phase {
+                Phase::Bind => &mut self.bind,
+                Phase::Listen => &mut self.listen,
+            },
+            Event::Close { .. } => &mut self.close,
+            Event::Exit { .. } => &mut self.exit,
+        };
+        *counter += 1;
+        self.last = self.last.max(Some(event.at()));
+    }
+}
+
+impl Tracer {
+    pub(super) fn health(&self) -> KernelHealth {
+        let Received { bind, listen, close, exit, undecodable: _, last } = self.received;
+        KernelHealth {
+            tiers: plan::Tier::ALL.into_iter().map(|tier| self.tier(tier)).collect(),
+            blind_spots: BLIND_SPOTS.map(|what| BlindSpot { what, blind: true }).to_vec(),
+            programs: self.programs(),
+            maps: vec![MapFill { map: "SELECTIONS", entries: self.counted, capacity: SELECTIONS_MAX }],
+            received: vec![("bind", bind), ("listen", listen), ("close", close), ("exit", exit)],
+            lost: self.lost(),
+            last_event: last,
+        }
+    }
+
+    fn tier(&self, tier: plan::Tier) -> Tier {
+        let planned = self.kernel.programs.iter().find(|planned| planned.step.tier == tier);
+        let gap = self.kernel.gaps.iter().find(|gap| gap.tier == tier);
+        Tier {
+            tier: tier.as_str(),
+            mechanism: planned.map_or("none", |planned| planned.step.hook.mechanism()).into(),
+            active: gap.is_none() && planned.is_some_and(|planned| planned.stage == Stage::Attached),
+            remedy: gap.map(|gap| format!("{}; {}", gap.reason, gap.remedy).into()),
+        }
+    }
+
+    fn programs(&self) -> Vec<Program> {
+        let measuring = program_stats::measuring();
+        let programs = self.kernel.stats().map(|(planned, stats)| Program {
+            name: planned.step.program.into(),
+            hook: planned.step.hook.label().into(),
+            attached: planned.stage == Stage::Attached,
+            run: measuring.then_some(RunStats { nanoseconds: stats.run_ns, runs: stats.runs }),
+        });
+        programs.collect()
+    }
+
+    /// Everything that was lost anywhere, by stage.
+    pub(super) fn lost(&self) -> Vec<(&'static str, u64)> {
+        let kernel = self.losses.read().map(|(stage, count): (Lost, u64)| (stage.stage(), count));
+        let skipped = self.kernel.stats().map(|(_, stats)| stats.skipped).sum();
+        let own = [
+            ("program_skipped", skipped),
+            ("decode", self.received.undecodable),
+            ("event_output", self.outlet.lost()),
+        ];
+        kernel.into_iter().chain(own).collect()
+    }
+
+    /// Why the daemon is not ready, `None` if it is.
+    pub(super) fn unready(&self) -> Option<String> {
+        if !self.inventory.is_backfilled() {
+            return Some("the sockets that were there first are still being read".to_owned());
+        }
+        let refused: Vec<_> = self
+            .kernel
+            .programs
+            .iter()
+            .filter(|planned| planned.stage != Stage::Attached)
+            .map(|planned| planned.step.program)
+            .collect();
+        (!refused.is_empty()).then(|| format!("not attached: {}; see reuse-daemon doctor", refused.join(", ")))
+    }
+}

@@ -1,0 +1,56 @@
+//! What numbers are called, for the reports.
+
+use std::{cell::RefCell, sync::Arc, time::Instant};
+
+use reuse_model::{
+    event::Moment,
+    process::Process,
+    report::Context,
+    socket::NetNs,
+};
+
+use crate::{
+    clock::Clock,
+    owner::{namespaces::Namespaces, users::Users},
+};
+
+/// Names of namespaces and users, and wall time. Looking one up may read a file, which the reports need not know.
+pub(super) struct Names {
+    namespaces: RefCell<Namespaces>,
+    users: RefCell<Users>,
+    clock: Clock,
+}
+
+impl Names {
+    pub(super) fn of_this_host() -> Self {
+        Self {
+            namespaces: RefCell::new(Namespaces::new("/proc", "/run/netns")),
+            users: RefCell::new(Users::new("/etc/passwd")),
+            clock: Clock::default(),
+        }
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+impl Context for Names {
+    fn netns_name(&self, netns: NetNs) -> Arc<str> {
+        self.namespaces.borrow_mut().name(netns, Instant::now())
+    }
+
+    fn user_name(&self, uid: u32) -> Option<Arc<str>> {
+        self.users.borrow_mut().name(uid, Instant::now())
+    }
+
+    fn command_line(&self, process: &Process) -> Option<Vec<Vec<u8>>> {
+        let bytes = std::fs::read(format!("/proc/{}/cmdline", process.pid)).ok()?;
+        let arguments = bytes.strip_suffix(&[0]).unwrap_or(&bytes).split(|byte| *byte == 0);
+        Some(arguments.map(<[u8]>::to_vec).collect()).filter(|arguments: &Vec<Vec<u8>>| !bytes.is_empty() && !arguments.is_empty())
+    }
+
+    fn time(&self, at: Moment) -> String {
+        self.clock.rfc3339(at)
+    }
+}
