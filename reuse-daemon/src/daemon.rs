@@ -3,12 +3,7 @@
 //! One thread runs the tracer, the web side and the prober as tasks; only reading a snapshot and writing events have
 //! threads of their own.
 
-use std::{
-    io,
-    net::TcpListener,
-    path::Path,
-    time::Duration,
-};
+use std::{io, net::TcpListener, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use log::{Level, log_enabled};
@@ -73,10 +68,14 @@ pub struct Prepared {
 pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
     let Prepared { config, listeners, colored } = prepared;
     let stop = Stop::listen().context("cannot wait for signals")?;
-    let options = Options { btf: config.btf_path.as_deref().unwrap_or(Path::new(btf::DEFAULT_PATH)), log_level: kernel_log_level() };
+    let options = Options {
+        btf: config.btf_path.as_deref().unwrap_or(Path::new(btf::DEFAULT_PATH)),
+        log_level: kernel_log_level(),
+    };
     let (mut kernel, maps) = attach::start(&options)?;
     if config.strict && !kernel.gaps.is_empty() {
-        let gaps: Vec<_> = kernel.gaps.iter().map(|gap| format!("{}: {}", gap.tier.as_str(), gap.reason)).collect();
+        let gaps: Vec<_> =
+            kernel.gaps.iter().map(|gap| format!("{}: {}", gap.tier.as_str(), gap.reason)).collect();
         anyhow::bail!("--config.strict is set and not everything can be seen: {}", gaps.join("; "));
     }
     let test_group = match config.test_group {

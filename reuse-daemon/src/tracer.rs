@@ -219,7 +219,9 @@ impl Tracer {
         };
         self.counted = counts.len() as u64;
         self.groups.count(&counts);
-        for gone in counts.iter().filter(|count| count.live.is_none() && self.inventory.get(count.inode).is_none()) {
+        for gone in
+            counts.iter().filter(|count| count.live.is_none() && self.inventory.get(count.inode).is_none())
+        {
             self.selections.forget(gone.cookie);
         }
     }

@@ -78,6 +78,8 @@ pub struct Call {
     pub at: Moment,
     /// Who called
     pub caller: Caller,
+    /// The descriptor it gave
+    pub fd: i32,
     /// The socket after the call; `None` where the descriptor is none (`EBADF`, `ENOTSOCK`)
     /// or the family is neither IPv4 nor IPv6
     pub socket: Option<SocketFacts>,

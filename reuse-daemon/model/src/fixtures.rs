@@ -92,6 +92,7 @@ pub(crate) fn call(phase: Phase, errno: i32, pid: u32, at: u64, socket: SocketFa
         errno,
         at: Moment(at),
         caller: Caller { pid, tid: pid, comm: comm("srv"), uid: 0, cgroup: 1 },
+        fd: 3,
         requested: (phase == Phase::Bind).then_some(socket.local),
         socket: Some(socket),
     }

@@ -10,9 +10,7 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::{
-        CgroupAttachMode, Iter, Program, ProgramError, SkReuseport,
-    },
+    programs::{CgroupAttachMode, Iter, Program, ProgramError, SkReuseport},
 };
 use aya_log::EbpfLogger;
 use thiserror::Error;
@@ -45,7 +43,9 @@ pub enum StartError {
     #[error(transparent)]
     Layout(#[from] LayoutError),
     /// The object was refused as a whole
-    #[error("the kernel refused the programs' maps: {0}; on kernels before 5.11 raise the locked-memory limit (ulimit -l)")]
+    #[error(
+        "the kernel refused the programs' maps: {0}; on kernels before 5.11 raise the locked-memory limit (ulimit -l)"
+    )]
     Load(#[source] Box<aya::EbpfError>),
     /// A map is not in the object
     #[error("the eBPF object has no usable map {0}: it does not belong to this binary, build again")]
@@ -126,7 +126,8 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     let offsets = layout::program_offsets(&parsed)?;
     let decoder = Decoder::new(SocketLayout::from_btf(&parsed)?);
     let plan = plan::plan(&Capabilities::of_running_kernel(&parsed));
-    let types = aya::Btf::parse(&bytes, aya::Endianness::default()).map_err(|_| malformed("refused by the loader"))?;
+    let types = aya::Btf::parse(&bytes, aya::Endianness::default())
+        .map_err(|_| malformed("refused by the loader"))?;
     drop(bytes);
 
     let mut ebpf = EbpfLoader::new()
@@ -145,7 +146,18 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     kernel.snapshot().map_err(StartError::Inventory)?.learn_own_process().map_err(StartError::Inventory)?;
     let maps = kernel.maps()?;
     kernel.attach_all();
+    drop(types);
+    return_memory();
     Ok((kernel, maps))
+}
+
+/// Parsing BTF needed many times what is kept; glibc holds on to it until told otherwise.
+fn return_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no argument of consequence; frees nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 impl Kernel {
@@ -166,9 +178,15 @@ impl Kernel {
     }
 
     /// Takes each program that was not refused yet one stage further.
-    fn each_loaded(&mut self, mut act: impl FnMut(&mut Self, &Step) -> Result<Stage, Box<dyn std::error::Error>>) {
+    fn each_loaded(
+        &mut self,
+        mut act: impl FnMut(&mut Self, &Step) -> Result<Stage, Box<dyn std::error::Error>>,
+    ) {
         for index in 0..self.programs.len() {
-            let Some(step) = self.programs.get(index).filter(|planned| planned.stage != Stage::Refused) else { continue };
+            let Some(step) = self.programs.get(index).filter(|planned| planned.stage != Stage::Refused)
+            else {
+                continue;
+            };
             let step = step.step.clone();
             match act(self, &step) {
                 Ok(stage) => self.reached(index, stage),
@@ -188,7 +206,11 @@ impl Kernel {
         let Some(Planned { step, .. }) = self.programs.get(index) else { return };
         let reason = format!("the kernel refuses {} ({}): {}", step.program, step.hook.label(), chain(error));
         log::warn!("{}: {reason}", step.tier.as_str());
-        self.gaps.push(Gap { tier: step.tier, reason, remedy: "run `reuse-daemon doctor` and report what it prints" });
+        self.gaps.push(Gap {
+            tier: step.tier,
+            reason,
+            remedy: "run `reuse-daemon doctor` and report what it prints",
+        });
     }
 
     fn attach_all(&mut self) {
@@ -221,12 +243,16 @@ impl Kernel {
         let records: RingBuf<MapData> = self.take("RING")?.try_into().map_err(|_| StartError::Map("RING"))?;
         let sleeping: Array<MapData, u32> =
             self.take("SLEEPING")?.try_into().map_err(|_| StartError::Map("SLEEPING"))?;
-        let losses: PerCpuArray<MapData, u64> = self.take("LOST")?.try_into().map_err(|_| StartError::Map("LOST"))?;
+        let losses: PerCpuArray<MapData, u64> =
+            self.take("LOST")?.try_into().map_err(|_| StartError::Map("LOST"))?;
         let own: Array<MapData, u32> = self.take("OWN")?.try_into().map_err(|_| StartError::Map("OWN"))?;
         let hashes = self.take("PROBES")?.try_into().map_err(|_| StartError::Map("PROBES"))?;
-        let Map::HashMap(selections) = self.take("SELECTIONS")? else { return Err(StartError::Map("SELECTIONS")) };
+        let Map::HashMap(selections) = self.take("SELECTIONS")? else {
+            return Err(StartError::Map("SELECTIONS"));
+        };
         let iterator = self.link_sample(&selections);
-        let second = MapData::from_fd(clone_fd(selections.fd().as_fd())?).map_err(|_| StartError::Map("SELECTIONS"))?;
+        let second = MapData::from_fd(clone_fd(selections.fd().as_fd())?)
+            .map_err(|_| StartError::Map("SELECTIONS"))?;
         let typed = |data| HashMap::try_from(Map::HashMap(data)).map_err(|_| StartError::Map("SELECTIONS"));
         Ok(Maps {
             ring: Ring::new(records, sleeping).map_err(StartError::Ring)?,
@@ -243,7 +269,8 @@ impl Kernel {
     }
 
     fn link_sample(&mut self, map: &MapData) -> Option<OwnedFd> {
-        let is_sample = |planned: &Planned| planned.step.tier == Tier::Sample && planned.stage == Stage::Loaded;
+        let is_sample =
+            |planned: &Planned| planned.step.tier == Tier::Sample && planned.stage == Stage::Loaded;
         let index = self.programs.iter().position(is_sample)?;
         let program = self.ebpf.program(self.programs.get(index)?.step.program)?.fd().ok()?;
         let link = sys::link_map_iterator(program.as_fd(), map.fd().as_fd());

@@ -274,12 +274,36 @@ mod tests {
         // struct a { int; union { int x; struct b y:8 bits in }; } with an anonymous union in the middle
         let strings = b"\0int\0a\0b\0x\0flag\0btf_trace_t\0ONE\0";
         let types = [
-            1, KIND_INT << 24, 4, 32, // 1: int
-            7, 1 << 31 | KIND_STRUCT << 24 | 1, 4, 11, 1, 1 << 24 | 5, // 2: struct b { int flag:1 at bit 5 }
-            0, KIND_UNION << 24 | 1, 4, 9, 2, 0, // 3: union { struct b x; }
-            5, KIND_STRUCT << 24 | 1, 8, 0, 3, 32, // 4: struct a { <3> at bit 32 }
-            16, KIND_TYPEDEF << 24, 1, // 5
-            0, KIND_ENUM << 24 | 1, 4, 28, 7, // 6: enum { ONE = 7 }
+            1,
+            KIND_INT << 24,
+            4,
+            32, // 1: int
+            7,
+            1 << 31 | KIND_STRUCT << 24 | 1,
+            4,
+            11,
+            1,
+            1 << 24 | 5, // 2: struct b { int flag:1 at bit 5 }
+            0,
+            KIND_UNION << 24 | 1,
+            4,
+            9,
+            2,
+            0, // 3: union { struct b x; }
+            5,
+            KIND_STRUCT << 24 | 1,
+            8,
+            0,
+            3,
+            32, // 4: struct a { <3> at bit 32 }
+            16,
+            KIND_TYPEDEF << 24,
+            1, // 5
+            0,
+            KIND_ENUM << 24 | 1,
+            4,
+            28,
+            7, // 6: enum { ONE = 7 }
         ];
         file(&types, strings)
     }

@@ -16,7 +16,8 @@ fn root_in(mountinfo: &str) -> Option<PathBuf> {
         }
         let mut fields = mount.split(' ').skip(3);
         // A mount of a sub-group would see only what happens below it.
-        (fields.next()? == "/").then(|| fields.next().map(|path| PathBuf::from(path.replace("\\040", " "))))?
+        (fields.next()? == "/")
+            .then(|| fields.next().map(|path| PathBuf::from(path.replace("\\040", " "))))?
     })
 }
 

@@ -103,6 +103,7 @@ impl Decoder {
                 uid: record.uid,
                 cgroup: record.cgroup,
             },
+            fd: record.fd,
             socket,
             requested,
         }

@@ -12,7 +12,9 @@ use super::btf::Btf;
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum LayoutError {
     /// Not in BTF
-    #[error("this kernel's type information has no member `{0}`; it is too old, too new or changed: please report it")]
+    #[error(
+        "this kernel's type information has no member `{0}`; it is too old, too new or changed: please report it"
+    )]
     Missing(&'static str),
     /// Behind the bytes that are copied
     #[error("`{0}` lies behind the first {SOCK_COMMON} bytes of a socket on this kernel: please report it")]
@@ -95,9 +97,13 @@ impl SocketLayout {
 /// of which the first one wanted is where the copy begins.
 fn inet_bit(btf: &Btf<'_>, flag: &str, field: &'static str) -> Result<usize, LayoutError> {
     if btf.member_bits("inet_sock.inet_flags").is_some() {
-        return btf.enumerator(flag).map(|bit| bit as usize).ok_or(LayoutError::Missing("inet_sock.inet_flags"));
+        return btf
+            .enumerator(flag)
+            .map(|bit| bit as usize)
+            .ok_or(LayoutError::Missing("inet_sock.inet_flags"));
     }
-    let start = btf.member_bits("inet_sock.freebind").ok_or(LayoutError::Missing("inet_sock.freebind"))? / 8 * 8;
+    let start =
+        btf.member_bits("inet_sock.freebind").ok_or(LayoutError::Missing("inet_sock.freebind"))? / 8 * 8;
     let bit = btf.member_bits(field).ok_or(LayoutError::Missing(field))?;
     bit.checked_sub(start).filter(|bit| *bit < 64).map(|bit| bit as usize).ok_or(LayoutError::TooFar(field))
 }

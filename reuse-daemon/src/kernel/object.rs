@@ -7,7 +7,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/re
 
 /// This binary was built without its programs.
 #[derive(Debug, Error)]
-#[error("this reuse-daemon was built without its eBPF programs and can only print help; build it with `cargo xtask build --release`")]
+#[error(
+    "this reuse-daemon was built without its eBPF programs and can only print help; build it with `cargo xtask build --release`"
+)]
 pub struct Stub;
 
 /// The programs.

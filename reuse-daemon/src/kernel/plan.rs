@@ -250,7 +250,10 @@ mod tests {
     #[test]
     fn without_the_tracepoint_the_functions_that_wake_are_entered() {
         let before_6_3 = Capabilities { data_ready_tracepoint: false, ..full() };
-        assert_eq!(programs(&plan(&before_6_3), Tier::Selection), ["sock_def_readable", "subflow_data_ready"]);
+        assert_eq!(
+            programs(&plan(&before_6_3), Tier::Selection),
+            ["sock_def_readable", "subflow_data_ready"]
+        );
         let without_mptcp = Capabilities { subflow_function: false, ..before_6_3 };
         assert_eq!(programs(&plan(&without_mptcp), Tier::Selection), ["sock_def_readable"]);
     }

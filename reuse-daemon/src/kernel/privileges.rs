@@ -29,7 +29,9 @@ const CAP_PERFMON: u32 = 38;
 
 /// Capabilities are missing.
 #[derive(Debug, Error)]
-#[error("not privileged: missing {missing}; run as root (sudo), or grant them to the service, see `reuse-daemon doctor`")]
+#[error(
+    "not privileged: missing {missing}; run as root (sudo), or grant them to the service, see `reuse-daemon doctor`"
+)]
 pub struct NotPrivileged {
     /// Names with their purposes
     missing: String,
@@ -42,7 +44,8 @@ pub struct NotPrivileged {
 pub fn effective() -> io::Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let hex = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or_default().trim();
-    u64::from_str_radix(hex, 16).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "no CapEff in /proc/self/status"))
+    u64::from_str_radix(hex, 16)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "no CapEff in /proc/self/status"))
 }
 
 /// The needed capabilities that `set` does not grant.
@@ -60,7 +63,8 @@ pub fn missing(set: u64) -> impl Iterator<Item = Capability> {
 /// [`NotPrivileged`] with the names.
 pub fn check() -> Result<(), NotPrivileged> {
     let set = effective().unwrap_or_default();
-    let missing: Vec<_> = missing(set).map(|needed| format!("{} (to {})", needed.name, needed.purpose)).collect();
+    let missing: Vec<_> =
+        missing(set).map(|needed| format!("{} (to {})", needed.name, needed.purpose)).collect();
     if missing.is_empty() { Ok(()) } else { Err(NotPrivileged { missing: missing.join(", ") }) }
 }
 

@@ -1,6 +1,9 @@
 //! What the kernel says of a loaded program: verified instructions, runs, time, runs it skipped.
 
-use std::{fs, os::fd::{AsFd, AsRawFd as _}};
+use std::{
+    fs,
+    os::fd::{AsFd, AsRawFd as _},
+};
 
 /// From the program's `fdinfo` (kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Answers to the web side's questions, rendered here so that nothing of the model crosses the boundary.
 
 use reuse_model::report::{
-    self, ActiveTier, AttachedProgram, GroupList, GroupReport, Loss, SCHEMA, SocketList, SocketReport, StatusReport,
-    TestGroupList, TestGroupReport, View,
+    self, ActiveTier, AttachedProgram, GroupList, GroupReport, Loss, SCHEMA, SocketList, SocketReport,
+    StatusReport, TestGroupList, TestGroupReport, View,
 };
 use serde::Serialize;
 
@@ -77,7 +77,8 @@ impl Tracer {
         let counted = self.counts_selections();
         let mut groups: Vec<_> = self.groups.iter().filter(|group| group.is_live()).collect();
         groups.sort_by_key(|group| *group.key());
-        let reports = groups.into_iter().map(|group| GroupReport::new(group, counted, &self.names, View::Network));
+        let reports =
+            groups.into_iter().map(|group| GroupReport::new(group, counted, &self.names, View::Network));
         GroupList { schema: SCHEMA, groups: reports.collect() }
     }
 
@@ -106,7 +107,11 @@ impl Tracer {
             tiers: tiers.collect(),
             programs: programs.collect(),
             blind_spots: blind_spots.collect(),
-            losses: health.lost.into_iter().map(|(stage, lost)| Loss { stage: stage.to_owned(), lost }).collect(),
+            losses: health
+                .lost
+                .into_iter()
+                .map(|(stage, lost)| Loss { stage: stage.to_owned(), lost })
+                .collect(),
             sockets: self.inventory.len(),
             groups: self.groups.live(),
             corrections: self.corrections.iter().map(|(kind, count)| (kind.as_str(), *count)).collect(),

@@ -6,11 +6,7 @@ use reuse_model::event::{Event, Moment, Phase};
 use super::Tracer;
 use crate::{
     export::metrics::{BlindSpot, KernelHealth, MapFill, Program, RunStats, Tier},
-    kernel::{
-        attach::Stage,
-        plan,
-        program_stats,
-    },
+    kernel::{attach::Stage, plan, program_stats},
 };
 
 /// Ways to a port that no program sees yet.
@@ -114,6 +110,7 @@ impl Tracer {
             .filter(|planned| planned.stage != Stage::Attached)
             .map(|planned| planned.step.program)
             .collect();
-        (!refused.is_empty()).then(|| format!("not attached: {}; see reuse-daemon doctor", refused.join(", ")))
+        (!refused.is_empty())
+            .then(|| format!("not attached: {}; see reuse-daemon doctor", refused.join(", ")))
     }
 }

@@ -2,12 +2,7 @@
 
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
-use reuse_model::{
-    event::Moment,
-    process::Process,
-    report::Context,
-    socket::NetNs,
-};
+use reuse_model::{event::Moment, process::Process, report::Context, socket::NetNs};
 
 use crate::{
     clock::Clock,
@@ -47,7 +42,8 @@ impl Context for Names {
     fn command_line(&self, process: &Process) -> Option<Vec<Vec<u8>>> {
         let bytes = std::fs::read(format!("/proc/{}/cmdline", process.pid)).ok()?;
         let arguments = bytes.strip_suffix(&[0]).unwrap_or(&bytes).split(|byte| *byte == 0);
-        Some(arguments.map(<[u8]>::to_vec).collect()).filter(|arguments: &Vec<Vec<u8>>| !bytes.is_empty() && !arguments.is_empty())
+        Some(arguments.map(<[u8]>::to_vec).collect())
+            .filter(|arguments: &Vec<Vec<u8>>| !bytes.is_empty() && !arguments.is_empty())
     }
 
     fn time(&self, at: Moment) -> String {

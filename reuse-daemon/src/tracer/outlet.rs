@@ -46,7 +46,14 @@ impl Outlet {
     }
 
     /// Tells a refusal, at once or in a sum.
-    pub(super) fn refused(&mut self, call: &Call, process: &Arc<Process>, refusal: Refusal, now: Moment, names: &Names) {
+    pub(super) fn refused(
+        &mut self,
+        call: &Call,
+        process: &Arc<Process>,
+        refusal: Refusal,
+        now: Moment,
+        names: &Names,
+    ) {
         if self.writer.is_none() {
             return;
         }

@@ -58,7 +58,8 @@ impl Inventory {
         let caller = Owner {
             process: processes.process(call.caller.pid, call.caller.comm, call.caller.uid),
             comm: call.caller.comm,
-            fds: Vec::new(),
+            // A call that succeeded had a valid descriptor.
+            fds: u32::try_from(call.fd).into_iter().collect(),
             seen: call.at,
         };
         let known = self.sockets.get(&facts.inode);
@@ -118,6 +119,11 @@ impl Socket {
                 known.process = owner.process;
                 known.comm = owner.comm;
                 known.seen = owner.seen;
+                for fd in owner.fds {
+                    if !known.fds.contains(&fd) {
+                        known.fds.push(fd);
+                    }
+                }
             }
             None => self.owners.push(owner),
         }

@@ -94,7 +94,7 @@ fn a_socket_shows_paths_and_command_lines_on_the_local_socket_alone() {
     let report = |view| to_value(SocketReport::new(socket, &Numbers, view)).expect("serialises");
     let owner = json!({
         "pid": 10, "comm": "srv", "executable": "srv", "uid": 0, "user": "root", "service": "srv", "unit": null,
-        "container": null, "pod": null, "fds": [],
+        "container": null, "pod": null, "fds": [3],
     });
     let shown = json!({
         "address": "127.0.0.1", "port": 53, "family": "ipv4", "protocol": "udp", "state": "bound",
