@@ -58,23 +58,13 @@ pub(crate) fn prepare(workspace: &Workspace, args: &SetupArgs, purposes: &[Purpo
         candidates = candidates.into_iter().map(Candidate::with_clippy).collect();
     }
     if args.no_install {
-        if let Some(first) = candidates.first() {
-            steps.extend(unit_steps(workspace, first));
-        }
-        return match (steps.is_empty(), candidates.first()) {
-            (true, Some(first)) => linker::ready(workspace, &first.toolchain),
-            (true, None) => bail!("{}", unit::NONE_LEFT),
-            (false, _) => {
-                step::show(&steps);
-                bail!("{} missing, and --no-install was given", step::count(&steps));
-            }
-        };
+        return only_look(workspace, &steps, candidates.first());
     }
     for candidate in &candidates {
-        steps.extend(unit_steps(workspace, candidate));
-        consent::obtain(args, &steps)?;
+        let mut unit = unit_steps(workspace, candidate);
+        consent::obtain(args, &steps.iter().chain(&unit).collect::<Vec<_>>())?;
         step::take(&mut steps, &mut apt)?;
-        match linker::ready(workspace, &candidate.toolchain) {
+        match step::take(&mut unit, &mut apt).and_then(|()| linker::ready(workspace, &candidate.toolchain)) {
             Ok(toolchain) => {
                 if candidate.origin == Origin::Distribution {
                     compilers::warn_if_shadowed();
@@ -87,7 +77,19 @@ pub(crate) fn prepare(workspace: &Workspace, args: &SetupArgs, purposes: &[Purpo
     bail!("{}", unit::NONE_LEFT)
 }
 
-/// What the candidate still lacks. A step that fails is not the end: the next candidate is tried.
+/// `--no-install`: everything is there, or it is listed.
+fn only_look(workspace: &Workspace, steps: &[Step], best: Option<&Candidate>) -> Result<Toolchain> {
+    let Some(best) = best else { bail!("{}", unit::NONE_LEFT) };
+    let unit = unit_steps(workspace, best);
+    let missing: Vec<&Step> = steps.iter().chain(&unit).collect();
+    if missing.is_empty() {
+        return linker::ready(workspace, &best.toolchain);
+    }
+    step::show(&missing);
+    bail!("{} missing, and --no-install was given", step::count(missing.len()))
+}
+
+/// What the candidate still lacks.
 fn unit_steps(workspace: &Workspace, candidate: &Candidate) -> Vec<Step> {
     let mut steps: Vec<Step> = candidate.fixes.iter().map(Fix::step).collect();
     let cached = candidate.compiler.as_ref().is_some_and(|compiler| linker::is_built(workspace, compiler));

@@ -82,6 +82,8 @@ pub(crate) fn sysroot(toolchain: &str) -> Result<PathBuf> {
 pub(crate) fn in_toolchain(toolchain: &str, program: &str) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", toolchain, program]).env("RUSTUP_AUTO_INSTALL", "0");
+    // A missing toolchain is an answer, not a bug of rustup to be traced.
+    command.env_remove("RUST_BACKTRACE");
     command
 }
 

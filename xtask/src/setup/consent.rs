@@ -31,7 +31,7 @@ fn way(yes: bool, terminal: bool) -> Way {
 ///
 /// # Errors
 /// If the person at the terminal declines, or the terminal cannot be read.
-pub(crate) fn obtain(args: &SetupArgs, steps: &[Step]) -> Result<()> {
+pub(crate) fn obtain(args: &SetupArgs, steps: &[&Step]) -> Result<()> {
     if steps.is_empty() {
         return Ok(());
     }
@@ -44,7 +44,7 @@ pub(crate) fn obtain(args: &SetupArgs, steps: &[Step]) -> Result<()> {
             Ok(())
         }
         Way::Ask => {
-            eprint!("xtask: {} missing. Install? [Y/n] ", step::count(steps));
+            eprint!("xtask: {} missing. Install? [Y/n] ", step::count(steps.len()));
             std::io::stderr().flush()?;
             let mut answer = String::new();
             std::io::stdin().lock().read_line(&mut answer)?;

@@ -15,6 +15,7 @@ use crate::{
     process,
     setup::{
         Step, compilers,
+        step::Failure,
         unit::{Compiler, PINS},
     },
     workspace::Workspace,
@@ -67,6 +68,7 @@ pub(crate) fn step(workspace: &Workspace, toolchain: &str) -> Step {
         let compiler = fitting(&toolchain)?;
         install(&home_in(&cache, &compiler), &compiler)
     })
+    .on_failure(Failure::Ends)
 }
 
 fn fitting(toolchain: &str) -> Result<Compiler> {
@@ -89,6 +91,8 @@ fn install(home: &Path, compiler: &Compiler) -> Result<()> {
         .args(["--no-default-features", "--features", PINS.llvm_feature, "--root"])
         .arg(home)
         .env("LLVM_PREFIX", &llvm)
+        // Half of the time a build takes would go into its debug information.
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
         // The workspace's target folder belongs to the workspace; cargo then uses a temporary one.
         .env_remove("CARGO_TARGET_DIR")
         .current_dir(home);

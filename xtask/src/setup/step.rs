@@ -23,9 +23,9 @@ pub(crate) struct Step {
 /// What it means when a step fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// Nothing works without it.
+    /// What it belongs to does not work without it.
     Ends,
-    /// Whoever uses it notices its absence and says so: a skipped test, another toolchain.
+    /// Whoever uses it notices its absence and says so, as by a skipped test.
     IsNoticedLater,
 }
 
@@ -54,15 +54,15 @@ impl Step {
 }
 
 /// Lists the steps with reasons and commands on standard error.
-pub(crate) fn show(steps: &[Step]) {
+pub(crate) fn show(steps: &[&Step]) {
     for Step { what, why, shown, .. } in steps {
         eprintln!("xtask: missing: {what}\n         for: {why}\n          by: {shown}");
     }
 }
 
-/// "1 thing" or "3 things".
-pub(crate) fn count(steps: &[Step]) -> String {
-    match steps.len() {
+/// "1 thing is" or "3 things are".
+pub(crate) fn count(steps: usize) -> String {
+    match steps {
         1 => "1 thing is".to_owned(),
         n => format!("{n} things are"),
     }
@@ -72,7 +72,7 @@ pub(crate) fn count(steps: &[Step]) -> String {
 /// are still taken.
 ///
 /// # Errors
-/// If a step fails without which nothing works.
+/// At the first other failure.
 pub(crate) fn take(steps: &mut Vec<Step>, apt: &mut Apt) -> Result<()> {
     for Step { what, shown, work, if_it_fails, .. } in steps.drain(..) {
         eprintln!("xtask: installing {what}: {shown}");

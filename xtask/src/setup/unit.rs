@@ -5,7 +5,7 @@ use std::{fmt, process::Command};
 
 use crate::{
     cli::Origin,
-    setup::{Step, apt},
+    setup::{Step, apt, step::Failure},
 };
 
 /// The pinned parts.
@@ -135,7 +135,7 @@ impl Candidate {
     }
 }
 
-/// The compilers worth trying, best first: those that are complete or need no download, then by origin.
+/// The compilers worth trying, best first: those that are complete, then by origin.
 pub(crate) fn candidates(machine: &Machine, only: Option<Origin>) -> Vec<Candidate> {
     let mut all: Vec<Candidate> = [active(machine), Some(pinned(machine)), distribution(machine)]
         .into_iter()
@@ -143,7 +143,7 @@ pub(crate) fn candidates(machine: &Machine, only: Option<Origin>) -> Vec<Candida
         .filter(|candidate| only.is_none_or(|origin| candidate.origin == origin))
         .collect();
     // A stable sort keeps the preference among equals; so a unit that had to give way once is not tried again.
-    all.sort_by_key(|candidate| candidate.fixes.iter().any(|fix| *fix != Fix::LinkDistribution));
+    all.sort_by_key(|candidate| !candidate.fixes.is_empty());
     all
 }
 
@@ -185,7 +185,7 @@ fn distribution(machine: &Machine) -> Option<Candidate> {
 }
 
 impl Fix {
-    /// The step that brings the part.
+    /// The step that brings the part. Without it the candidate is none, but for its clippy.
     pub(crate) fn step(&self) -> Step {
         let mut rustup = Command::new("rustup");
         match self {
@@ -193,22 +193,24 @@ impl Fix {
                 rustup.args(["component", "add", "rust-src", "--toolchain", toolchain]);
                 let why = "the eBPF object is built with a core of its own, from source";
                 Step::command(format!("rust-src of {toolchain}"), why.into(), rustup)
+                    .on_failure(Failure::Ends)
             }
             Self::InstallPinned => {
                 rustup.args(["toolchain", "install", PINS.rustc, "--profile", "minimal"]);
                 rustup.args(["--component", "rust-src"]);
                 let why = "a compiler of the eBPF object whose LLVM and core source match";
-                Step::command(format!("Rust {}", PINS.rustc), why.into(), rustup)
+                Step::command(format!("Rust {}", PINS.rustc), why.into(), rustup).on_failure(Failure::Ends)
             }
             Self::InstallDistribution => {
                 let why =
                     "a compiler of the eBPF object and its core source; your own cargo and rustc stay first";
-                apt::install_step(PINS.distribution_packages.to_vec(), why.into())
+                apt::install_step(PINS.distribution_packages.to_vec(), why.into()).on_failure(Failure::Ends)
             }
             Self::LinkDistribution => {
                 rustup.args(["toolchain", "link", PINS.distribution_toolchain, "/usr"]);
-                let why = "a name for the distribution's compiler";
-                Step::command(format!("toolchain {}", PINS.distribution_toolchain), why.into(), rustup)
+                let what = format!("toolchain {}", PINS.distribution_toolchain);
+                let why = "rustup's name for the distribution's compiler";
+                Step::command(what, why.into(), rustup).on_failure(Failure::Ends)
             }
             Self::AddClippy(toolchain) => {
                 rustup.args(["component", "add", "clippy", "--toolchain", toolchain]);
@@ -254,17 +256,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_at_hand_comes_before_what_must_be_fetched() {
-        let machine = Machine {
+    fn the_distribution_comes_first_only_once_it_was_chosen_before() {
+        let mut machine = Machine {
             active: compiler("stable", "22.1.2", false),
             distribution: compiler("reuse-ebpf", "22.1.8", true),
-            has_apt: true,
             ..Machine::default()
         };
-        let all = candidates(&machine, None);
-        assert_eq!(all[0].origin, Origin::Distribution);
-        assert_eq!(all[0].fixes, [Fix::LinkDistribution]);
-        assert_eq!(all[1].origin, Origin::Active);
+        assert_eq!(origins(&machine), [Origin::Active, Origin::Pinned, Origin::Distribution]);
+        assert_eq!(candidates(&machine, None)[2].fixes, [Fix::LinkDistribution]);
+        machine.distribution_linked = true;
+        assert_eq!(origins(&machine), [Origin::Distribution, Origin::Active, Origin::Pinned]);
     }
 
     #[test]
