@@ -91,5 +91,8 @@ fn pairs<'a>(names: &[&str], values: impl IntoIterator<Item = &'a str>) -> Vec<L
         pair.set_value(value.to_owned());
         pair
     };
-    names.iter().zip(values).map(pair).collect()
+    // Room for one more: the label that only an info family has.
+    let mut pairs = Vec::with_capacity(names.len() + 1);
+    pairs.extend(names.iter().zip(values).map(pair));
+    pairs
 }

@@ -432,30 +432,3 @@ fn the_test_group_tells_its_three_answers() {
         assert!(text.lines().any(|have| have == line), "no line {line} in {text}");
     }
 }
-#[test]
-fn zz_timing() {
-    let mut world = World::new();
-    let mut inode = 0;
-    for port in 1..=1000u16 {
-        for _ in 0..8 {
-            inode += 1;
-            world.member(inode, 10_000 + port, Protocol::Tcp, inode);
-        }
-    }
-    let mut metrics = metrics(100_000);
-    let mut t = Vec::new();
-    for _ in 0..20 {
-        let cpu = || {
-            let c = nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
-            c.tv_sec() * 1_000_000 + c.tv_nsec() / 1000
-        };
-        let b = cpu();
-        let s = world.scrape(&mut metrics);
-        t.push((cpu() - b, s.len()));
-    }
-    eprintln!("{t:?}");
-    let mut metrics = self::metrics(10_000);
-    let b = std::time::Instant::now();
-    let s = world.scrape(&mut metrics);
-    eprintln!("default budget {:?} {}", b.elapsed(), s.lines().filter(|l| !l.starts_with('#')).count());
-}
