@@ -123,6 +123,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_no_namespace_names_none() {
+        let directory = Directory::new();
+        namespace(&directory, "proc/1/ns/net");
+        namespace(&directory, "netns/blue");
+        // A number of another file system, as a name has whose mount is gone.
+        std::os::unix::fs::symlink("/proc/version", directory.path("netns/stale")).unwrap();
+        let stale = identity(Path::new("/proc/version")).unwrap().1;
+        assert_eq!(&*namespaces(&directory).name(stale, Instant::now()), "other");
+    }
+
+    #[test]
     fn own_namespace_is_host_where_pid_one_is_hidden() {
         let directory = Directory::new();
         let own = namespace(&directory, "proc/self/ns/net");

@@ -78,7 +78,8 @@ impl Group {
 }
 
 impl Member {
-    /// Opens a socket and says where it is bound.
+    /// Opens a socket and says where it is bound. Binding to ::1 makes it IPv6 only (net/ipv6/af_inet6.c,
+    /// `__inet6_bind`, Linux 6.18).
     ///
     /// The first of a group is bound without SO_REUSEPORT and gets it afterwards. So it takes no port on which
     /// another process of the same user has a group already: neither a port that was asked for nor, on UDP, one of
@@ -92,9 +93,6 @@ impl Member {
         let socket =
             Socket::new(Domain::for_address(local), kind, Some(protocol)).map_err(failed(Step::Create))?;
         socket.set_nonblocking(true).map_err(failed(Step::Options))?;
-        if local.is_ipv6() {
-            socket.set_only_v6(true).map_err(failed(Step::Options))?;
-        }
         if !first {
             socket.set_reuse_port(true).map_err(failed(Step::Options))?;
         }

@@ -70,6 +70,16 @@ async fn probes_go_on_amid_a_flood() {
     }
     assert!(findings <= 2, "{findings} findings of one kind within seconds");
     flood.join().unwrap();
+    // What still waits is taken bit by bit, then probes arrive again.
+    let recovered = async {
+        let mut accepted = 0;
+        while accepted < 8 {
+            if let Observation::Probe(probe) = running.next().await {
+                accepted = if probe.accepted.is_some() { accepted + 1 } else { 0 };
+            }
+        }
+    };
+    timeout(PATIENCE, recovered).await.expect("probes are lost after the flood");
     running.stop().await;
 }
 
@@ -85,6 +95,7 @@ async fn a_probe_that_another_socket_took_is_lost() {
             intruder.set_reuse_port(true).unwrap();
             intruder.bind(&target.into()).unwrap();
             intruder.listen(8).unwrap();
+            intruder.set_nonblocking(true).unwrap();
             intruder
         })
         .collect();
@@ -96,6 +107,10 @@ async fn a_probe_that_another_socket_took_is_lost() {
         }
     };
     assert_eq!((lost.group, lost.outcome(), lost.took), (key, Outcome::Lost, None));
-    drop(intruders);
+    let mut taken =
+        intruders.iter().find_map(|intruder| intruder.accept().ok()).expect("an intruder has it").0;
+    assert_eq!(taken.peer_addr().ok().and_then(|peer| peer.as_socket()), None, "closed by the probe");
+    let error = taken.read(&mut [0]).expect_err("a reset, not an end that leaves TIME_WAIT");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     running.stop().await;
 }
