@@ -63,6 +63,9 @@ impl GroupFamilies {
         for group in groups.iter() {
             by_labels.entry(LabelSet::of(group, context)).or_default().push(group);
         }
+        for sharing in by_labels.values_mut() {
+            sharing.sort_unstable_by_key(|group| group.key());
+        }
         self.forget(&by_labels);
         for folded in self.folded.values_mut() {
             (folded.members, folded.row.now) = (0, None);
