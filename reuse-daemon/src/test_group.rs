@@ -20,6 +20,7 @@ mod kernel_view;
 pub mod listeners;
 mod observation;
 mod outlet;
+mod probe;
 mod prober;
 mod strangers;
 #[cfg(test)]

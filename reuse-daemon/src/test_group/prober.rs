@@ -1,52 +1,30 @@
-//! The probes: one at a time, each from a new source port, the groups in turn, and what the kernel and the members
-//! say of it.
+//! The pace: one probe at a time, the groups in turn, and whatever else arrives in between.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    io,
-    time::Duration,
-};
+use std::{hash::RandomState, io, time::Duration};
 
-use reuse_model::test_group::Probe;
 use tokio::{
     sync::mpsc::Sender,
-    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout_at},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 
 use super::{
     arrivals::{Arrival, Watched, any},
-    client::{Client, Nonce},
-    delivery::{Delivery, growth},
     kernel_view::KernelView,
     observation::{Finding, Observation},
     outlet::{Closed, Outlet},
+    probe::Cut,
     strangers::Strangers,
 };
-use crate::clock::Clock;
-
-/// Time after which a probe counts as lost. On loopback it takes well under a millisecond.
-const DEADLINE: Duration = Duration::from_secs(1);
-/// How often the kernel's counts are read again where they don't tell of a probe that arrived. The kernel queues
-/// first and counts when it wakes the reader, which may have looked already.
-const RECOUNTS: u32 = 3;
-/// Time between two readings.
-const RECOUNT: Duration = Duration::from_millis(1);
 
 /// Sends probes and takes whatever else arrives.
 #[derive(Debug)]
 pub(super) struct Prober<V> {
-    view: V,
-    outlet: Outlet,
-    strangers: Strangers,
-    secret: RandomState,
-    sent: u64,
-}
-
-/// A member that accepted or received the probe.
-#[derive(Clone, Copy, Debug)]
-struct Accepted {
-    member: usize,
-    took: Duration,
+    pub(super) view: V,
+    pub(super) outlet: Outlet,
+    pub(super) strangers: Strangers,
+    /// What makes nonces that nobody guesses
+    pub(super) secret: RandomState,
+    pub(super) sent: u64,
 }
 
 impl<V: KernelView> Prober<V> {
@@ -84,108 +62,10 @@ impl<V: KernelView> Prober<V> {
     async fn turn(&mut self, group: &Watched) -> Result<(), Closed> {
         self.strangers.welcome();
         self.outlet.tell_sums().await?;
-        match self.probe(group).await? {
+        match self.probe(group).await {
             Ok(probe) => self.outlet.tell(Observation::Probe(probe)).await,
-            Err(error) => self.failed(group, &error).await,
-        }
-    }
-
-    async fn probe(&mut self, group: &Watched) -> Result<io::Result<Probe>, Closed> {
-        let before = self.view.deliveries(&group.cookies);
-        self.sent = self.sent.wrapping_add(1);
-        let nonce = Nonce::from(self.secret.hash_one(self.sent).to_ne_bytes());
-        let (at, began) = (Clock::now(), Instant::now());
-        let client = match Client::send(group.key.transport, group.local, nonce) {
-            Ok(client) => client,
-            Err(error) => return Ok(Err(error)),
-        };
-        let mut strangers = vec![0; group.cookies.len()];
-        let accepted = match self.accepted(group, &client, began, &mut strangers).await? {
-            Ok(accepted) => accepted,
-            Err(error) => return Ok(Err(error)),
-        };
-        let source_port = client.source.port();
-        drop(client);
-        let accepter = accepted.map(|accepted| accepted.member);
-        let (delivery, grown) = self.delivered(group, &before, accepter, &mut strangers).await?;
-        if let Delivery::Unclear(_) = delivery {
-            self.outlet.find(Finding::UnexplainedDeliveries { group: group.key, source_port, grown }).await?;
-        }
-        Ok(Ok(Probe {
-            group: group.key,
-            at,
-            source_port,
-            members: slot(group.cookies.len()),
-            hash: self.view.hash(group.key.transport, group.key.family, source_port),
-            delivered: delivery.member().map(slot),
-            accepted: accepter.map(slot),
-            took: accepted.map(|accepted| u64::try_from(accepted.took.as_nanos()).unwrap_or(u64::MAX)),
-        }))
-    }
-
-    /// Waits until a member has the probe; `None` when it is lost. One that no member had may come yet.
-    async fn accepted(
-        &mut self,
-        group: &Watched,
-        client: &Client,
-        began: Instant,
-        strangers: &mut [u64],
-    ) -> Result<io::Result<Option<Accepted>>, Closed> {
-        let accepted = self.await_member(group, client, began, strangers).await?;
-        if !matches!(accepted, Ok(Some(_))) {
-            self.strangers.expect(client.source);
-        }
-        Ok(accepted)
-    }
-
-    async fn await_member(
-        &mut self,
-        group: &Watched,
-        client: &Client,
-        began: Instant,
-        strangers: &mut [u64],
-    ) -> Result<io::Result<Option<Accepted>>, Closed> {
-        let deadline = began + DEADLINE;
-        while self.strangers.may_come() {
-            let Ok(arrived) = timeout_at(deadline, group.next()).await else { break };
-            let took = began.elapsed();
-            let mut arrival = match arrived {
-                Ok(arrival) => arrival,
-                Err(error) => return Ok(Err(error)),
-            };
-            match timeout_at(deadline, client.recognises(&mut arrival)).await {
-                Ok(Ok(true)) => return Ok(Ok(Some(Accepted { member: arrival.member, took }))),
-                Ok(Ok(false)) => self.stranger(group, &arrival, strangers).await?,
-                Ok(Err(error)) => return Ok(Err(error)),
-                Err(_) => break,
-            }
-        }
-        Ok(Ok(None))
-    }
-
-    /// Asks the kernel to which member it delivered, and by how much each count grew.
-    async fn delivered(
-        &mut self,
-        group: &Watched,
-        before: &[u64],
-        accepted: Option<usize>,
-        strangers: &mut [u64],
-    ) -> Result<(Delivery, Vec<u64>), Closed> {
-        let mut recounts = if accepted.is_some() { RECOUNTS } else { 0 };
-        loop {
-            let grown = growth(before, &self.view.deliveries(&group.cookies));
-            let delivery = Delivery::of(&grown, strangers, accepted);
-            if matches!(delivery, Delivery::To(_)) || recounts == 0 {
-                return Ok((delivery, grown));
-            }
-            recounts -= 1;
-            let again = Instant::now() + RECOUNT;
-            while self.strangers.may_come() {
-                // An error shows at the next probe; the counts don't depend on it.
-                let Ok(Ok(arrival)) = timeout_at(again, group.next()).await else { break };
-                self.stranger(group, &arrival, strangers).await?;
-            }
-            sleep_until(again).await;
+            Err(Cut::Failed(error)) => self.failed(group, &error).await,
+            Err(Cut::Closed) => Err(Closed),
         }
     }
 
@@ -201,7 +81,13 @@ impl<V: KernelView> Prober<V> {
         }
     }
 
-    async fn stranger(&mut self, group: &Watched, arrival: &Arrival, seen: &mut [u64]) -> Result<(), Closed> {
+    /// Takes an arrival that is not the probe under way, and counts it in `seen` for its member.
+    pub(super) async fn stranger(
+        &mut self,
+        group: &Watched,
+        arrival: &Arrival,
+        seen: &mut [u64],
+    ) -> Result<(), Closed> {
         if let Some(seen) = seen.get_mut(arrival.member) {
             *seen += 1;
         }
@@ -219,6 +105,6 @@ impl<V: KernelView> Prober<V> {
 }
 
 /// A number of members, or the place of one, as the model has them.
-fn slot(member: usize) -> u32 {
+pub(super) fn slot(member: usize) -> u32 {
     u32::try_from(member).unwrap_or(u32::MAX)
 }
