@@ -64,6 +64,20 @@ offsets! {
     task_cred: "task_struct.cred", Bytes, false;
     /// Process id of a task
     task_tgid: "task_struct.tgid", Bytes, false;
+    /// Thread id of a task
+    task_pid: "task_struct.pid", Bytes, false;
+    /// Namespaces of a task
+    task_nsproxy: "task_struct.nsproxy", Bytes, false;
+    /// Network namespace of those
+    nsproxy_net: "nsproxy.net_ns", Bytes, false;
+    /// cgroups of a task
+    task_cgroups: "task_struct.cgroups", Bytes, false;
+    /// The cgroup v2 one of those
+    cgroups_default: "css_set.dfl_cgrp", Bytes, false;
+    /// Its node
+    cgroup_node: "cgroup.kn", Bytes, false;
+    /// Whose number is the cgroup's id
+    node_id: "kernfs_node.id", Bytes, false;
     /// Name of a task
     task_comm: "task_struct.comm", Bytes, false;
     /// What the threads of a process share

@@ -63,8 +63,10 @@ pub struct CallRecord {
     pub result: i32,
     /// `CLOCK_BOOTTIME` at the return, nanoseconds
     pub boottime_ns: u64,
-    /// Process id in the upper half, thread id in the lower
-    pub pid_tgid: u64,
+    /// Process id
+    pub pid: u32,
+    /// Thread id
+    pub tid: u32,
     /// cgroup v2 id of the caller
     pub cgroup: u64,
     /// `comm` of the calling thread

@@ -97,8 +97,8 @@ impl Decoder {
             errno: record.result.wrapping_neg(),
             at: Moment(record.boottime_ns),
             caller: Caller {
-                pid: (record.pid_tgid >> 32) as u32,
-                tid: record.pid_tgid as u32,
+                pid: record.pid,
+                tid: record.tid,
                 comm: Comm(record.comm),
                 uid: record.uid,
                 cgroup: record.cgroup,

@@ -3,25 +3,23 @@
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::generated::{
-        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task_btf,
-        bpf_ktime_get_boot_ns, bpf_task_pt_regs,
-    },
+    helpers::generated::{bpf_ktime_get_boot_ns, bpf_task_pt_regs},
     macros::tracepoint,
     programs::TracePointContext,
 };
 use aya_log_ebpf::debug;
 use reuse_ebpf::{
     count::Lost,
-    record::{CallRecord, COMM, Kind, SOCKADDR},
+    record::{COMM, CallRecord, Kind, SOCKADDR},
 };
 
 use super::{
     arch::{EXIT_RESULT, FIRST, SECOND, THIRD},
     emit::{reserve, submit},
-    field::{copy_user, load, offset, read},
+    field::{copy_user, offset, read},
     maps::OWN,
     socket::{IPPROTO_MPTCP, copy_raw, of_descriptor},
+    task::Task,
 };
 
 /// `syscalls:sys_exit_bind`
@@ -40,14 +38,13 @@ pub(crate) fn sys_exit_listen(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn tell(ctx: &TracePointContext, kind: Kind) {
-    // SAFETY: helpers without arguments.
-    let (pid_tgid, task) = unsafe { (bpf_get_current_pid_tgid(), bpf_get_current_task_btf()) };
-    if is_own((pid_tgid >> 32) as u32) {
+    let task = Task::current();
+    if is_own(task.pid()) {
         return;
     }
     // SAFETY: the tracepoint's record is longer than this offset; the saved registers of the current task are whole.
     let (result, fd, second, length) = unsafe {
-        let registers = bpf_task_pt_regs(task) as *const u64;
+        let registers = bpf_task_pt_regs(task.as_ptr().cast()) as *const u64;
         let result = ctx.as_ptr().cast::<u8>().add(EXIT_RESULT).cast::<i64>().read();
         (
             result,
@@ -57,7 +54,7 @@ fn tell(ctx: &TracePointContext, kind: Kind) {
         )
     };
     let Some(mut entry) = reserve::<CallRecord>(Lost::RingCall) else {
-        debug!(ctx, "no room in the ring for a call of process {}", pid_tgid >> 32);
+        debug!(ctx, "no room in the ring for a call of process {}", task.pid());
         return;
     };
     let record = entry.as_mut_ptr();
@@ -67,11 +64,11 @@ fn tell(ctx: &TracePointContext, kind: Kind) {
         (*record).kind = kind as u32;
         (*record).result = result as i32;
         (*record).boottime_ns = bpf_ktime_get_boot_ns();
-        (*record).pid_tgid = pid_tgid;
-        (*record).cgroup = bpf_get_current_cgroup_id();
-        bpf_get_current_comm((&raw mut (*record).comm).cast(), COMM as u32);
-        let cred: *const u8 = load(task.cast::<u8>(), offset!(task_cred));
-        (*record).uid = load(cred, offset!(cred_euid));
+        (*record).pid = task.pid();
+        (*record).tid = task.tid();
+        (*record).cgroup = task.cgroup();
+        (&raw mut (*record).comm).cast::<[u64; COMM / 8]>().write_unaligned(task.comm());
+        (*record).uid = task.euid();
         (*record).fd = fd;
         // `bind(fd, address, length)`, `listen(fd, backlog)`
         (*record).length = if matches!(kind, Kind::Bind) { length } else { second as i32 };
@@ -80,8 +77,8 @@ fn tell(ctx: &TracePointContext, kind: Kind) {
         (*record).has_socket = 0;
         (*record).reserved = 0;
         let mut shows_request = false;
-        if let Some(socket) = of_descriptor(task.cast(), fd, result != 0) {
-            copy_raw(&raw mut (*record).socket, socket);
+        if let Some(socket) = of_descriptor(task, fd, result != 0) {
+            copy_raw(&raw mut (*record).socket, socket, task);
             (*record).has_socket = 1;
             // The port lock says whether the port was asked for; an MPTCP socket's lock is its subflow's.
             shows_request = result == 0 && (*record).socket.protocol != IPPROTO_MPTCP;
@@ -106,7 +103,8 @@ unsafe fn copy_requested(to: *mut [u8; SOCKADDR], address: u64, length: i32) -> 
         return 0;
     }
     // The verifier wants to see the bound on the very register that the helper gets.
-    let wanted = core::hint::black_box((length as u32).min(SOCKADDR as u32)) & (SOCKADDR as u32).next_power_of_two() - 1;
+    let wanted = core::hint::black_box((length as u32).min(SOCKADDR as u32))
+        & (SOCKADDR as u32).next_power_of_two() - 1;
     // SAFETY: `wanted` is at most SOCKADDR: the mask changes nothing.
     if unsafe { copy_user(to.cast(), wanted, address) } { wanted } else { 0 }
 }

@@ -13,7 +13,8 @@ use reuse_ebpf::{
 use super::{
     emit::{reserve, submit},
     field::{address_of, load, offset, read},
-    socket::{holds_port, inode_number},
+    socket::{Common, holds_port, inode_number},
+    task::Task,
 };
 
 /// `cgroup/sock_release` on the root of cgroup v2: the last descriptor of an IPv4 or IPv6 socket is gone
@@ -24,7 +25,8 @@ pub(crate) fn sock_release(ctx: SockContext) -> i32 {
     // SAFETY: members of the program's context, always readable.
     let (protocol, state) = unsafe { ((*ctx.sock).protocol as u16, (*ctx.sock).state as u8) };
     let sk = address_of(ctx.sock);
-    if !holds_port(sk, protocol, state) {
+    let common: Common = read(sk);
+    if !holds_port(sk, protocol, state, common.at(offset!(sk_num))) {
         return ALLOW;
     }
     let Some(mut entry) = reserve::<CloseRecord>(Lost::RingClose) else { return ALLOW };
@@ -35,7 +37,7 @@ pub(crate) fn sock_release(ctx: SockContext) -> i32 {
         (*record).reserved = 0;
         (*record).boottime_ns = bpf_ktime_get_boot_ns();
         (*record).inode = inode_number(read(sk + offset!(sk_socket) as u64));
-        (*record).cookie = read(sk + offset!(sk_cookie) as u64);
+        (*record).cookie = common.at(offset!(sk_cookie));
     }
     submit(entry);
     ALLOW
@@ -47,9 +49,9 @@ pub(crate) fn sock_release(ctx: SockContext) -> i32 {
 pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let task: *const u8 = ctx.arg(0);
     // SAFETY: `task` is the tracepoint's typed argument; the members are its BTF members.
-    let (live, pid) = unsafe {
+    let live: i32 = unsafe {
         let signal: *const u8 = load(task, offset!(task_signal));
-        (load::<i32>(signal, offset!(signal_live)), load::<u32>(task, offset!(task_tgid)))
+        load(signal, offset!(signal_live))
     };
     if live != 0 {
         return 0;
@@ -59,7 +61,7 @@ pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the reserved space of one record, all of it written.
     unsafe {
         (*record).kind = Kind::Exit as u32;
-        (*record).pid = pid;
+        (*record).pid = Task::from_argument(task).pid();
         (*record).boottime_ns = bpf_ktime_get_boot_ns();
     }
     submit(entry);

@@ -1,4 +1,5 @@
-//! Programs by concern, and what they share: [`maps`], [`emit`], [`field`], [`socket`], [`arch`], [`atomic`].
+//! Programs by concern, and what they share: [`maps`], [`emit`], [`field`], [`socket`],
+//! [`task`], [`arch`], [`atomic`].
 
 mod arch;
 mod atomic;
@@ -12,3 +13,4 @@ mod sample;
 mod selection;
 mod snapshot;
 mod socket;
+mod task;

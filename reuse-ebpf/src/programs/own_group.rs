@@ -1,10 +1,6 @@
 //! The program on the daemon's own SO_REUSEPORT groups: it sees the kernel's hash and decides nothing.
 
-use aya_ebpf::{
-    bindings::sk_action::SK_PASS,
-    macros::sk_reuseport,
-    programs::SkReuseportContext,
-};
+use aya_ebpf::{bindings::sk_action::SK_PASS, macros::sk_reuseport, programs::SkReuseportContext};
 use reuse_ebpf::count::{Lost, ProbeKey};
 
 use super::{emit::count_lost, maps::PROBES};

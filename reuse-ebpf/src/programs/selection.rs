@@ -53,9 +53,7 @@ pub(crate) fn udp_fail_queue_rcv_skb(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn in_group(sk: *const u8) -> bool {
     // SAFETY: `sk` is a typed argument; the members are its BTF members.
-    unsafe {
-        load_bits(sk, offset!(sk_reuseport), 1) != 0 && load::<u64>(sk, offset!(sk_reuseport_cb)) != 0
-    }
+    unsafe { load_bits(sk, offset!(sk_reuseport), 1) != 0 && load::<u64>(sk, offset!(sk_reuseport_cb)) != 0 }
 }
 
 #[inline(always)]
@@ -85,7 +83,12 @@ fn woken(sk: *const u8) {
 #[inline(always)]
 fn count(sk: *const u8, look: bool, refused: bool) {
     // SAFETY: `sk` is a typed pointer to a socket; the helper makes a cookie where there is none yet.
-    let cookie = unsafe { bpf_get_socket_cookie(sk.cast_mut().cast()) };
+    let cookie = unsafe {
+        match load::<u64>(sk, offset!(sk_cookie)) {
+            0 => bpf_get_socket_cookie(sk.cast_mut().cast()),
+            cookie => cookie,
+        }
+    };
     let seen = if look && !refused { newest_is_copy(sk) } else { None };
     let Some(entry) = entry(cookie, sk) else {
         count_lost(Lost::SelectionMap);

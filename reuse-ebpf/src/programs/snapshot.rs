@@ -9,13 +9,11 @@ use aya_ebpf::{
 use reuse_ebpf::record::{COMM, HoldingRecord};
 
 use super::{
-    field::{copy, load, offset, read},
+    field::{load, offset, read},
     maps::OWN,
-    socket::{copy_raw, drops, holds_port, of_socket},
+    socket::{AF_INET, AF_INET6, Common, S_IFMT, S_IFSOCK, copy_raw, drops, holds_port, of_socket},
+    task::Task,
 };
-
-const S_IFMT: u16 = 0xf000;
-const S_IFSOCK: u16 = 0xc000;
 
 /// `struct bpf_iter__task_file` (kernel/bpf/task_iter.c)
 #[repr(C)]
@@ -36,44 +34,41 @@ pub(crate) fn snapshot(ctx: *const TaskFile) -> i32 {
         return 0;
     }
     note_reader();
-    // SAFETY: `file` and `task` are typed and not null; the members are their BTF members.
-    let (mode, private, pid, cred) = unsafe {
+    let task = Task::from_argument(task);
+    // SAFETY: `file` is typed and not null; the members are their BTF members.
+    let (mode, private) = unsafe {
         let inode: *const u8 = load(file, offset!(file_inode));
-        (
-            load::<u16>(inode, offset!(inode_mode)),
-            load::<u64>(file, offset!(file_private)),
-            load::<u32>(task, offset!(task_tgid)),
-            load::<u64>(task, offset!(task_cred)),
-        )
+        (load::<u16>(inode, offset!(inode_mode)), load::<u64>(file, offset!(file_private)))
     };
     if mode & S_IFMT != S_IFSOCK {
         return 0;
     }
     let Some(socket) = of_socket(private) else { return 0 };
     let sk = socket.sk;
-    let family: u16 = read(sk + offset!(sk_family) as u64);
-    if family != super::socket::AF_INET && family != super::socket::AF_INET6 {
+    let common: Common = read(sk);
+    let family: u16 = common.at(offset!(sk_family));
+    if family != AF_INET && family != AF_INET6 {
         return 0;
     }
     let protocol: u16 = read(sk + offset!(sk_protocol) as u64);
-    let state: u8 = read(sk + offset!(sk_state) as u64);
-    if !holds_port(sk, protocol, state) {
+    let (state, port) = (common.at(offset!(sk_state)), common.at(offset!(sk_num)));
+    if !holds_port(sk, protocol, state, port) {
         return 0;
     }
     let mut record = MaybeUninit::<HoldingRecord>::zeroed();
     let to = record.as_mut_ptr();
     // SAFETY: `to` is one whole record on the stack; the helper copies it to the iterator's file.
     unsafe {
-        (*to).pid = pid;
+        (*to).pid = task.pid();
         (*to).fd = fd;
-        (*to).uid = read(cred + offset!(cred_euid) as u64);
+        (*to).uid = task.euid();
         (*to).drops = drops(sk);
         (*to).accept_queue = read(sk + offset!(sk_ack_backlog) as u64);
         (*to).accept_queue_limit = read(sk + offset!(sk_max_ack_backlog) as u64);
         (*to).receive_queue = read(sk + offset!(sk_rmem_alloc) as u64);
         (*to).receive_queue_limit = read(sk + offset!(sk_rcvbuf) as u64);
-        copy((&raw mut (*to).comm).cast(), COMM, super::field::address_of(task) + offset!(task_comm) as u64);
-        copy_raw(&raw mut (*to).socket, socket);
+        (&raw mut (*to).comm).cast::<[u64; COMM / 8]>().write_unaligned(task.comm());
+        copy_raw(&raw mut (*to).socket, socket, task);
         bpf_seq_write(*seq, to.cast(), size_of::<HoldingRecord>() as u32);
     }
     0

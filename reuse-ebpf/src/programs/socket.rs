@@ -1,12 +1,14 @@
 //! From a descriptor to its socket, and a socket copied for the daemon.
 
-use aya_ebpf::cty::c_void;
 use reuse_ebpf::record::{DEVICE, RawSocket, SOCK_COMMON};
 
-use super::field::{copy, load, offset, read, read_bits};
+use super::{
+    field::{copy, offset, read, read_bits},
+    task::Task,
+};
 
-const S_IFMT: u16 = 0xf000;
-const S_IFSOCK: u16 = 0xc000;
+pub(crate) const S_IFMT: u16 = 0xf000;
+pub(crate) const S_IFSOCK: u16 = 0xc000;
 
 pub(crate) const AF_INET: u16 = 2;
 pub(crate) const AF_INET6: u16 = 10;
@@ -25,19 +27,25 @@ pub(crate) struct Socket {
     pub(crate) sk: u64,
 }
 
-/// The socket behind a descriptor of the current task; `checked` also makes sure that it is one, for calls that may
-/// have failed because it is not.
+/// The first bytes of a `struct sock_common`, read at once: one helper call for all of its members.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Common([u64; SOCK_COMMON / 8]);
+
+impl Common {
+    /// A member by its offset, which the daemon and the verifier hold within the copied bytes.
+    #[inline(always)]
+    pub(crate) fn at<T: Copy>(&self, offset: usize) -> T {
+        // SAFETY: integers only are read, and the verifier refuses an offset outside.
+        unsafe { self.0.as_ptr().cast::<u8>().add(offset).cast::<T>().read_unaligned() }
+    }
+}
+
+/// The socket behind a descriptor of a task; `checked` also makes sure that it is one, for calls that may have failed
+/// because it is not.
 #[inline(always)]
-pub(crate) fn of_descriptor(task: *const c_void, fd: i32, checked: bool) -> Option<Socket> {
-    let task = task.cast::<u8>();
-    // SAFETY: `task` is the current task, typed for the verifier; files and descriptor table are its BTF members.
-    let (limit, array) = unsafe {
-        let files: *const u8 = load(task, offset!(task_files));
-        let table: *const u8 = load(files, offset!(files_fdt));
-        let limit: u32 = load(table, offset!(fdt_max));
-        let array: u64 = load(table, offset!(fdt_fd));
-        (limit, array)
-    };
+pub(crate) fn of_descriptor(task: Task, fd: i32, checked: bool) -> Option<Socket> {
+    let (limit, array) = task.descriptors();
     let fd = fd as u32;
     if fd >= limit {
         return None;
@@ -76,23 +84,25 @@ pub(crate) fn inode_number(socket: u64) -> u64 {
     read(socket + (offset!(alloc_inode) - offset!(alloc_socket) + offset!(inode_ino)) as u64)
 }
 
-/// Copies what the daemon decodes.
+/// Copies what the daemon decodes. `task` is one whose namespace is likely the socket's, which spares a look.
 ///
 /// # Safety
-/// `to` must be valid for writes; every field is written.
+/// `to` must be valid for writes; every field but `device` is written, that one only with `has_device`.
 #[inline(always)]
-pub(crate) unsafe fn copy_raw(to: *mut RawSocket, Socket { socket, sk }: Socket) {
+pub(crate) unsafe fn copy_raw(to: *mut RawSocket, Socket { socket, sk }: Socket, task: Task) {
     // SAFETY: `to` is valid as promised; `common` has SOCK_COMMON bytes, within which the verifier holds both members.
     unsafe {
         copy((&raw mut (*to).common).cast(), SOCK_COMMON, sk);
         let common = (&raw const (*to).common).cast::<u8>();
         let net: u64 = common.add(offset!(sk_net)).cast::<u64>().read_unaligned();
         let device: u32 = common.add(offset!(sk_bound_dev)).cast::<u32>().read_unaligned();
+        let (own_net, own_netns) = task.netns();
+        let (uid, protocol) = uid_and_protocol(sk);
         (*to).inode = inode_number(socket);
         (*to).inet_flags = read(sk + offset!(inet_flags) as u64);
-        (*to).netns = read(net + offset!(net_inum) as u64);
-        (*to).uid = read(sk + offset!(sk_uid) as u64);
-        (*to).protocol = read(sk + offset!(sk_protocol) as u64);
+        (*to).netns = if net == own_net { own_netns } else { read(net + offset!(net_inum) as u64) };
+        (*to).uid = uid;
+        (*to).protocol = protocol;
         (*to).userlocks = read_bits(sk, offset!(sk_userlocks), 4);
         (*to).reserved = [0; 4];
         (*to).has_device = 0;
@@ -100,6 +110,17 @@ pub(crate) unsafe fn copy_raw(to: *mut RawSocket, Socket { socket, sk }: Socket)
             (*to).has_device = 1;
         }
     }
+}
+
+/// Both at once where they are neighbours, as since 6.13.
+#[inline(always)]
+fn uid_and_protocol(sk: u64) -> (u32, u16) {
+    let (uid, protocol) = (offset!(sk_uid), offset!(sk_protocol));
+    if protocol == uid + 4 {
+        let both: u64 = read(sk + uid as u64);
+        return (both as u32, (both >> 32) as u16);
+    }
+    (read(sk + uid as u64), read(sk + protocol as u64))
 }
 
 /// Name of the device with that index: `net->dev_index_head[index % 256]` (net/core/dev.c, `dev_index_hash`).
@@ -129,23 +150,20 @@ unsafe fn copy_device_name(to: *mut [u8; DEVICE], net: u64, index: u32) -> bool 
 
 /// Whether a socket holds a port that its owner (not a connect or an accept) took: what the inventory lists and whose
 /// close is told. UDP sockets with a port always do; a TCP child keeps its listener's address lock but never the port
-/// lock (net/core/sock.c, `sk_clone_lock`).
+/// lock (net/core/sock.c, `sk_clone_lock`). `port` is the local one.
 #[inline(always)]
-pub(crate) fn holds_port(sk: u64, protocol: u16, state: u8) -> bool {
+pub(crate) fn holds_port(sk: u64, protocol: u16, state: u8, port: u16) -> bool {
+    if port == 0 {
+        return false;
+    }
     match protocol {
-        IPPROTO_UDP => has_port(sk),
-        IPPROTO_TCP | IPPROTO_MPTCP => match state {
-            TCP_LISTEN => true,
-            TCP_CLOSE => has_port(sk),
-            _ => read_bits(sk, offset!(sk_userlocks), 4) & SOCK_BINDPORT_LOCK != 0 && has_port(sk),
-        },
+        IPPROTO_UDP => true,
+        IPPROTO_TCP | IPPROTO_MPTCP => {
+            matches!(state, TCP_LISTEN | TCP_CLOSE)
+                || read_bits(sk, offset!(sk_userlocks), 4) & SOCK_BINDPORT_LOCK != 0
+        }
         _ => false,
     }
-}
-
-#[inline(always)]
-fn has_port(sk: u64) -> bool {
-    read::<u16>(sk + offset!(sk_num) as u64) != 0
 }
 
 /// Dropped packets of a socket: one counter, or two since 6.18 (net/core/sock.c, `sk_drops_read`).
