@@ -1,6 +1,5 @@
 //! The ways out: what the daemon found, as metrics, over HTTP and as records on stdout.
 
-pub mod answer;
 pub mod events;
 pub mod metrics;
 pub mod web;
