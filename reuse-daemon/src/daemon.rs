@@ -9,9 +9,10 @@ use anyhow::Context as _;
 use log::{Level, log_enabled};
 use reuse_ebpf::count::ProbeKey;
 use reuse_model::{
-    endpoint::{Family, Transport},
+    endpoint::{Endpoint, Family, Transport},
     event::Snapshot,
     repeats::Mode,
+    report::View,
     socket::Cookie,
     test_group,
 };
@@ -23,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    cli::run::Repeats,
+    cli::run::{CommandLines, Repeats},
     config::{Config, TelemetryPath},
     export::{events::EventWriter, web},
     kernel::{
@@ -88,6 +89,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
         losses: maps.losses,
         own_pid: maps.own_pid,
         outlet: outlet(&config, colored)?,
+        event_view: event_view(&config),
         max_series: config.max_series,
     })?;
 
@@ -129,6 +131,13 @@ fn outlet(config: &Config, colored: bool) -> anyhow::Result<Outlet> {
     };
     let writer = EventWriter::stdout(output.format, colored).context("cannot write events to stdout")?;
     Ok(Outlet::new(Some(writer), mode))
+}
+
+fn event_view(config: &Config) -> View {
+    match config.events.map(|output| output.command_lines) {
+        Some(CommandLines::Full) => View::Local,
+        Some(CommandLines::None) | None => View::Network,
+    }
 }
 
 /// aya-log's number of the log level, 0 where kernel-side diagnostics are not asked for: the verifier then prunes them.
@@ -192,7 +201,8 @@ impl Turns {
         for group in test_group.groups() {
             let key = test_group::TestGroup { transport: group.transport, family: group.family };
             let members = u32::try_from(group.members.len()).unwrap_or(u32::MAX);
-            self.tracer.test_groups().announce(key, members);
+            let local = Endpoint { address: group.local.ip(), port: group.local.port() };
+            self.tracer.test_groups().announce(key, local, members);
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use env_logger::{Builder, Target};
 use serde::Serialize;
 
-use crate::{clock::Clock, cli::run::LogFormat, config};
+use crate::{cli::run::LogFormat, clock::Clock, config};
 
 /// One line of the JSON log.
 #[derive(Serialize)]

@@ -17,7 +17,7 @@ use reuse_model::{
     inventory::{Change, Correction, Inventory, Limits},
     process::Processes as _,
     refusal::{Refusal, UNPRIVILEGED_PORT_START},
-    report::RecordBody,
+    report::{RecordBody, View},
     tally::Tally,
     test_group::{Outcome, TestGroups},
 };
@@ -76,6 +76,8 @@ pub struct Parts {
     pub own_pid: u32,
     /// Where records go
     pub outlet: Outlet,
+    /// Who reads them
+    pub event_view: View,
     /// Most series in a scrape
     pub max_series: usize,
 }
@@ -86,7 +88,7 @@ impl Tracer {
     /// # Errors
     /// The metrics cannot be described, which is a bug.
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
-        let Parts { kernel, selections, losses, own_pid, outlet, max_series } = parts;
+        let Parts { kernel, selections, losses, own_pid, outlet, event_view, max_series } = parts;
         let decoder = kernel.decoder();
         Ok(Self {
             kernel,
@@ -99,7 +101,7 @@ impl Tracer {
             test_groups: TestGroups::default(),
             corrections: BTreeMap::new(),
             processes: ProcessTable::new("/proc", [own_pid]),
-            names: Names::of_this_host(),
+            names: Names::of_this_host(event_view),
             metrics: Metrics::new(max_series)?,
             outlet,
             received: Received::default(),

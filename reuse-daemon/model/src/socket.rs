@@ -67,7 +67,7 @@ pub struct Flags {
 pub struct Device {
     /// Interface index in the socket's namespace; never 0
     pub index: u32,
-    /// Name as the kernel had it when the socket was seen; `if<index>` where it could not be read
+    /// Name as the kernel had it when the socket was seen, escaped; `if<index>` where it could not be read
     pub name: Arc<str>,
 }
 

@@ -11,6 +11,7 @@ pub use probe::{Outcome, Probe, TestGroup};
 
 use crate::{
     distribution::{Uniformity, uniformity},
+    endpoint::Endpoint,
     event::Moment,
 };
 
@@ -37,12 +38,19 @@ pub struct GroupTally {
     /// By outcome, in the order of [`Outcome::ALL`]
     outcomes: [u64; 3],
     members: Vec<MemberTally>,
+    local: Option<Endpoint>,
     /// Flows that the kernel delivered to each member in the running window
     flows: Vec<u64>,
     window_began: Option<Moment>,
 }
 
 impl GroupTally {
+    /// Where the group listens, once it was announced.
+    #[must_use]
+    pub fn local(&self) -> Option<Endpoint> {
+        self.local
+    }
+
     /// Probes that ended so.
     #[must_use]
     pub fn outcome(&self, outcome: Outcome) -> u64 {
@@ -106,8 +114,9 @@ pub struct TestGroups {
 
 impl TestGroups {
     /// Names a group that exists, so that its counts start at 0.
-    pub fn announce(&mut self, group: TestGroup, members: u32) {
+    pub fn announce(&mut self, group: TestGroup, local: Endpoint, members: u32) {
         let tally = self.tallies.entry(group).or_default();
+        tally.local = Some(local);
         if tally.members.len() < members as usize {
             tally.members.resize(members as usize, MemberTally::default());
         }

@@ -42,7 +42,13 @@ struct Finding {
 
 impl Finding {
     fn good(check: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { check: check.into(), ok: true, detail: detail.into(), remedy: None, verified_instructions: None }
+        Self {
+            check: check.into(),
+            ok: true,
+            detail: detail.into(),
+            remedy: None,
+            verified_instructions: None,
+        }
     }
 
     fn bad(check: impl Into<String>, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
@@ -54,7 +60,8 @@ impl Finding {
 #[must_use]
 pub fn main(arguments: &DoctorArguments) -> ExitCode {
     let (doctor, status) = examine(arguments.btf_path.as_deref().unwrap_or(Path::new(btf::DEFAULT_PATH)));
-    let kernel = nix::sys::utsname::uname().map_or_else(|_| "unknown".to_owned(), |name| name.release().to_string_lossy().into_owned());
+    let kernel = nix::sys::utsname::uname()
+        .map_or_else(|_| "unknown".to_owned(), |name| name.release().to_string_lossy().into_owned());
     let report = Report { schema: 1, kernel, doctor };
     let text = if arguments.json { json(&report) } else { text(&report, status) };
     // A closed stdout leaves nobody to tell.
@@ -96,12 +103,14 @@ fn look_at_privileges() -> Finding {
 }
 
 fn look_at_programs(kernel: &Kernel) -> Vec<Finding> {
-    let attached = kernel.stats().filter(|(planned, _)| planned.stage != Stage::Refused).map(|(planned, stats)| {
-        let detail = format!("{} at {}", planned.step.program, planned.step.hook.label());
-        let verified_instructions = Some(stats.verified_instructions).filter(|count| *count > 0);
-        Finding { verified_instructions, ..Finding::good(planned.step.tier.as_str(), detail) }
-    });
-    let missing = kernel.gaps.iter().map(|gap| Finding::bad(gap.tier.as_str(), gap.reason.as_str(), gap.remedy));
+    let attached =
+        kernel.stats().filter(|(planned, _)| planned.stage != Stage::Refused).map(|(planned, stats)| {
+            let detail = format!("{} at {}", planned.step.program, planned.step.hook.label());
+            let verified_instructions = Some(stats.verified_instructions).filter(|count| *count > 0);
+            Finding { verified_instructions, ..Finding::good(planned.step.tier.as_str(), detail) }
+        });
+    let missing =
+        kernel.gaps.iter().map(|gap| Finding::bad(gap.tier.as_str(), gap.reason.as_str(), gap.remedy));
     attached.chain(missing).collect()
 }
 

@@ -54,7 +54,8 @@ fn run(config: Config, colored: bool) -> anyhow::Result<()> {
     object::bytes()?;
     privileges::check()?;
     let listeners = config.web.listen.iter().map(listen).collect::<anyhow::Result<Vec<_>>>()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     runtime.block_on(daemon::run(Prepared { config, listeners, colored }))
 }
 
@@ -66,8 +67,9 @@ fn listen(address: &ListenAddress) -> anyhow::Result<TcpListener> {
         } else {
             String::new()
         };
-        anyhow::Error::new(error)
-            .context(format!("cannot listen on {address}{who}; stop it, or give another address with --web.listen-address"))
+        anyhow::Error::new(error).context(format!(
+            "cannot listen on {address}{who}; stop it, or give another address with --web.listen-address"
+        ))
     })
 }
 

@@ -2,7 +2,12 @@
 
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
-use reuse_model::{event::Moment, process::Process, report::Context, socket::NetNs};
+use reuse_model::{
+    event::Moment,
+    process::Process,
+    report::{Context, View},
+    socket::NetNs,
+};
 
 use crate::{
     clock::Clock,
@@ -14,14 +19,16 @@ pub(super) struct Names {
     namespaces: RefCell<Namespaces>,
     users: RefCell<Users>,
     clock: Clock,
+    event_view: View,
 }
 
 impl Names {
-    pub(super) fn of_this_host() -> Self {
+    pub(super) fn of_this_host(event_view: View) -> Self {
         Self {
             namespaces: RefCell::new(Namespaces::new("/proc", "/run/netns")),
             users: RefCell::new(Users::new("/etc/passwd")),
             clock: Clock::default(),
+            event_view,
         }
     }
 
@@ -44,6 +51,10 @@ impl Context for Names {
         let arguments = bytes.strip_suffix(&[0]).unwrap_or(&bytes).split(|byte| *byte == 0);
         Some(arguments.map(<[u8]>::to_vec).collect())
             .filter(|arguments: &Vec<Vec<u8>>| !bytes.is_empty() && !arguments.is_empty())
+    }
+
+    fn event_view(&self) -> View {
+        self.event_view
     }
 
     fn time(&self, at: Moment) -> String {

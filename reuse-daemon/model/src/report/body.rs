@@ -2,7 +2,7 @@
 
 use super::{
     CallEvent, CloseEvent, ConflictEvent, Contender, Context, GroupEvent, OwnerReport, RecordBody,
-    SocketReport, TestGroupEvent, View,
+    SocketReport, TestGroupEvent,
 };
 use crate::{
     event::{Call, Phase},
@@ -11,7 +11,6 @@ use crate::{
     process::Process,
     refusal::{Refusal, result_name},
     test_group::Probe,
-    text::escape,
 };
 
 impl RecordBody {
@@ -57,21 +56,21 @@ impl RecordBody {
     /// A socket that is gone.
     #[must_use]
     pub fn close(socket: &Socket, context: &dyn Context) -> Self {
-        Self::Close(CloseEvent { socket: SocketReport::new(socket, context, View::Network) })
+        Self::Close(CloseEvent { socket: SocketReport::new(socket, context, context.event_view()) })
     }
 
     /// A change of a group.
     #[must_use]
     pub fn group(change: &GroupChange, context: &dyn Context) -> Self {
         let (key, socket) = (&change.key, &change.socket);
-        let owners = socket.owners.iter().map(|owner| OwnerReport::new(owner, context, View::Network));
+        let owners = socket.owners.iter().map(|owner| OwnerReport::new(owner, context, context.event_view()));
         Self::Group(GroupEvent {
             change: change.kind.as_str(),
             protocol: key.transport,
             family: key.family,
             address: key.local.address,
             port: key.local.port,
-            device: change.device.as_ref().map(|name| escape(name.as_bytes()).into_owned()),
+            device: change.device.clone(),
             v6only: key.v6only,
             uid: key.uid,
             netns: key.netns.0,

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, owner::command_line};
 use crate::{
     endpoint::{Family, Protocol},
     event::Call,
@@ -25,6 +25,9 @@ pub struct Contender {
     pub executable: Arc<str>,
     /// Service
     pub service: Arc<str>,
+    /// Arguments, escaped; only where the events may carry them
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmdline: Option<Vec<String>>,
     /// Effective uid of the caller
     pub uid: u32,
     /// Id of the caller's cgroup v2 group
@@ -62,7 +65,7 @@ pub struct Contender {
     /// `IP_BIND_ADDRESS_NO_PORT`
     pub bind_address_no_port: bool,
     /// Bound device by name
-    pub device: Option<String>,
+    pub device: Option<Arc<str>>,
     /// How the request came in
     pub via: &'static str,
 }
@@ -82,6 +85,7 @@ impl Contender {
             comm: escape(call.caller.comm.as_bytes()).into_owned(),
             executable: Arc::clone(&process.executable),
             service: Arc::clone(&process.service),
+            cmdline: command_line(process, context, context.event_view()),
             uid: call.caller.uid,
             cgroup_id: call.caller.cgroup,
             socket_uid: socket.map(|socket| socket.uid),
@@ -100,7 +104,7 @@ impl Contender {
             freebind: flags.freebind,
             transparent: flags.transparent,
             bind_address_no_port: flags.bind_address_no_port,
-            device: device.map(|device| escape(device.name.as_bytes()).into_owned()),
+            device: device.map(|device| Arc::clone(&device.name)),
             via: "syscall",
         }
     }

@@ -25,6 +25,11 @@ pub trait Context {
     /// [`View::Local`] alone.
     fn command_line(&self, process: &Process) -> Option<Vec<Vec<u8>>>;
 
+    /// Who reads the events: the operator decides whether they may carry paths and command lines.
+    fn event_view(&self) -> View {
+        View::Network
+    }
+
     /// A moment as RFC 3339 with microseconds.
     fn time(&self, at: Moment) -> String;
 }

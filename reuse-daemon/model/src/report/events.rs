@@ -72,7 +72,7 @@ pub struct GroupEvent {
     /// Port
     pub port: u16,
     /// Bound device by name
-    pub device: Option<String>,
+    pub device: Option<Arc<str>>,
     /// `IPV6_V6ONLY`
     pub v6only: bool,
     /// Socket uid of all members

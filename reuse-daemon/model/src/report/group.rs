@@ -8,7 +8,6 @@ use super::{Context, OwnerReport, View};
 use crate::{
     endpoint::{Family, Transport},
     group::{Group, Member},
-    text::escape,
 };
 
 /// Body of `/api/v1/groups`.
@@ -32,7 +31,7 @@ pub struct GroupReport {
     /// Family
     pub family: Family,
     /// Bound device by name
-    pub device: Option<String>,
+    pub device: Option<Arc<str>>,
     /// `IPV6_V6ONLY`
     pub v6only: bool,
     /// Socket uid of all members
@@ -96,7 +95,7 @@ impl GroupReport {
             address: key.local.address,
             port: key.local.port,
             family: key.family,
-            device: group.device().map(|name| escape(name.as_bytes()).into_owned()),
+            device: group.device().cloned(),
             v6only: key.v6only,
             uid: key.uid,
             netns: key.netns.0,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Context, View};
-use crate::{inventory::Owner, text::escape};
+use crate::{inventory::Owner, process::Process, text::escape};
 
 /// A process that has a socket open.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -45,13 +45,12 @@ impl OwnerReport {
         let process = &*owner.process;
         let local = view == View::Local;
         let exe = process.exe.as_ref().filter(|_| local);
-        let cmdline = if local { context.command_line(process) } else { None };
         Self {
             pid: process.pid,
             comm: escape(owner.comm.as_bytes()).into_owned(),
             executable: Arc::clone(&process.executable),
             exe: exe.map(|path| escape(path).into_owned()),
-            cmdline: cmdline.map(|words| words.iter().map(|word| escape(word).into_owned()).collect()),
+            cmdline: command_line(process, context, view),
             uid: process.uid,
             user: context.user_name(process.uid),
             service: Arc::clone(&process.service),
@@ -61,4 +60,13 @@ impl OwnerReport {
             fds: owner.fds.clone(),
         }
     }
+}
+
+/// Arguments of a process, escaped; `None` where they are not for those who read.
+pub(super) fn command_line(process: &Process, context: &dyn Context, view: View) -> Option<Vec<String>> {
+    if view != View::Local {
+        return None;
+    }
+    let words = context.command_line(process)?;
+    Some(words.iter().map(|word| escape(word).into_owned()).collect())
 }

@@ -8,7 +8,6 @@ use super::{Context, OwnerReport, View};
 use crate::{
     endpoint::{Family, Protocol},
     inventory::Socket,
-    text::escape,
 };
 
 /// Body of `/api/v1/sockets`.
@@ -40,7 +39,7 @@ pub struct SocketReport {
     /// `IPV6_V6ONLY`
     pub v6only: bool,
     /// Bound device by name
-    pub device: Option<String>,
+    pub device: Option<Arc<str>>,
     /// Uid of the socket
     pub socket_uid: Option<u32>,
     /// Its name
@@ -81,7 +80,7 @@ impl SocketReport {
             reuseaddr: facts.flags.reuseaddr,
             reuseport: facts.flags.reuseport,
             v6only: facts.flags.v6only,
-            device: facts.device.as_ref().map(|device| escape(device.name.as_bytes()).into_owned()),
+            device: facts.device.as_ref().map(|device| Arc::clone(&device.name)),
             socket_uid: Some(facts.uid),
             user: context.user_name(facts.uid),
             inode: facts.inode.0,

@@ -1,5 +1,7 @@
 //! The test group: its members' tallies and the probes whose answers differed.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 
 use super::Context;
@@ -24,6 +26,10 @@ pub struct TestGroupReport {
     pub protocol: Transport,
     /// Family
     pub family: Family,
+    /// Address
+    pub address: Option<IpAddr>,
+    /// Port
+    pub port: Option<u16>,
     /// Probes of which all three answers are the same
     pub r#match: u64,
     /// Probes of which two answers differ
@@ -104,6 +110,8 @@ impl TestGroupReport {
         Self {
             protocol: group.transport,
             family: group.family,
+            address: tally.local().map(|local| local.address),
+            port: tally.local().map(|local| local.port),
             r#match: tally.outcome(Outcome::Match),
             mismatch: tally.outcome(Outcome::Mismatch),
             lost: tally.outcome(Outcome::Lost),

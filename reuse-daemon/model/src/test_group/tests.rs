@@ -1,7 +1,10 @@
 //! Outcomes, tallies and windows.
 
 use super::*;
-use crate::endpoint::{Family, Transport};
+use crate::{
+    endpoint::{Family, Transport},
+    fixtures::loopback,
+};
 
 const GROUP: TestGroup = TestGroup { transport: Transport::Udp, family: Family::Ipv4 };
 
@@ -39,7 +42,7 @@ fn answers_agree_differ_or_are_missing() {
 #[test]
 fn tallies_are_by_outcome_and_by_member() {
     let mut groups = TestGroups::default();
-    groups.announce(GROUP, 4);
+    groups.announce(GROUP, loopback(7), 4);
     assert_eq!(groups.record(&probe(Some(0), Some(0), Some(0))), Outcome::Match);
     groups.record(&probe(Some(0), Some(3), Some(3)));
     groups.record(&probe(Some(0), Some(9), None));

@@ -406,7 +406,8 @@ fn the_kernel_side_is_told_as_it_is() {
 fn the_test_group_tells_its_three_answers() {
     let mut world = World::new();
     let group = TestGroup { transport: Transport::Udp, family: Family::Ipv6 };
-    world.test_groups.announce(group, 2);
+    let local = Endpoint { address: std::net::Ipv6Addr::LOCALHOST.into(), port: 7 };
+    world.test_groups.announce(group, local, 2);
     let probe = Probe {
         group,
         at: Moment(1),
