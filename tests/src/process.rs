@@ -1,19 +1,20 @@
 //! Child processes that hold sockets, for tests about owners and exits.
 
-use std::{io::Write, os::fd::OwnedFd};
+use std::io::Write;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::{
-    sys::wait::waitpid,
-    unistd::{ForkResult, Pid, fork, pipe},
+    sys::{
+        signal::{Signal, kill},
+        wait::waitpid,
+    },
+    unistd::{ForkResult, Pid, fork},
 };
 
-/// A copy of this process made by fork(), with every descriptor this one had, that does nothing until it is told to end.
+/// A copy of this process made by fork(), with every descriptor this one had, that does nothing until it is killed.
 #[derive(Debug)]
 pub struct Forked {
     pid: Pid,
-    /// The child ends when this end of the pipe closes.
-    leash: Option<OwnedFd>,
 }
 
 impl Forked {
@@ -22,18 +23,16 @@ impl Forked {
     /// # Errors
     /// The kernel's.
     pub fn new() -> Result<Self> {
-        let (reader, writer) = pipe().context("pipe")?;
-        // SAFETY: the child makes only calls that are safe after a fork of a threaded process: close, read, _exit.
+        // SAFETY: the child makes only system calls, which are safe after a fork of a threaded process.
         match unsafe { fork() }.context("fork")? {
-            ForkResult::Parent { child } => Ok(Self { pid: child, leash: Some(writer) }),
-            ForkResult::Child => {
-                drop(writer);
-                let mut byte = [0_u8; 1];
-                // Returns when the parent closes its end, or dies.
-                let _ = nix::unistd::read(&reader, &mut byte);
-                // SAFETY: ends the child without running destructors or exit handlers of the parent's copies.
-                unsafe { libc::_exit(0) }
-            }
+            ForkResult::Parent { child } => Ok(Self { pid: child }),
+            ForkResult::Child => loop {
+                // SAFETY: plain numbers; the child goes when the thread that forked it does, then waits for a signal.
+                unsafe {
+                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                    libc::pause();
+                }
+            },
         }
     }
 
@@ -43,29 +42,18 @@ impl Forked {
         self.pid.as_raw()
     }
 
-    /// Lets the child exit, and waits until it has.
-    ///
-    /// # Errors
-    /// When it did not end by itself.
-    pub fn exit(mut self) -> Result<()> {
-        self.reap()
-    }
-
-    fn reap(&mut self) -> Result<()> {
-        if self.leash.take().is_some() {
-            match waitpid(self.pid, None).context("waiting for the forked child")? {
-                nix::sys::wait::WaitStatus::Exited(_, 0) => {}
-                status => bail!("forked child ended with {status:?}"),
-            }
-        }
-        Ok(())
+    /// Ends the child, and returns once the kernel has closed all it had open.
+    pub fn exit(self) {
+        drop(self);
     }
 }
 
 impl Drop for Forked {
     fn drop(&mut self) {
-        if let Err(error) = self.reap() {
-            eprintln!("{error:#}");
+        // It has not been waited for, so the id is still its own.
+        let ended = kill(self.pid, Signal::SIGKILL).and_then(|()| waitpid(self.pid, None));
+        if let Err(error) = ended {
+            eprintln!("forked child {}: {error}", self.pid);
         }
     }
 }

@@ -68,8 +68,8 @@ fn taken(shares: &[Share]) -> u64 {
     shares.iter().map(|share| share.taken).sum()
 }
 
-/// Copies first, then unicast: only the latter may appear, exactly, at the member that got it.
-fn assert_copies_do_not_count(daemon: &Daemon, group: &Group, target: IpAddr, unicast: IpAddr) -> Result<()> {
+/// Copies first, then unicast, in the calling thread's namespace; gives what each member got of the latter.
+fn copies_then_unicast(group: &Group, target: IpAddr, unicast: IpAddr) -> Result<Vec<Share>> {
     let port = group.address().port();
     let mut copies = empty_shares(group)?;
     send(group, SocketAddr::new(target, port), COPIES, &mut copies)?;
@@ -84,15 +84,16 @@ fn assert_copies_do_not_count(daemon: &Daemon, group: &Group, target: IpAddr, un
         drain(group, &mut selected)?;
         Ok((taken(&selected) == UNICAST).then_some(()))
     })?;
+    Ok(selected)
+}
 
+/// Only unicast may appear, exactly, at the member that got it.
+fn assert_only(daemon: &Daemon, group: &Group, selected: &[Share]) -> Result<()> {
     let shown = groups::of_inode(daemon, group.inode()?)?;
     let members = groups::members(&shown)?;
-    for share in &selected {
+    for share in selected {
         let member = members.get(&share.inode).with_context(|| format!("no {share:?} in {shown}"))?;
-        assert_eq!(
-            member.selections, share.taken,
-            "selections of {share:?} beside {COPIES} copies each: {shown}"
-        );
+        assert_eq!(member.selections, share.taken, "{share:?} got {COPIES} copies beside: {shown}");
     }
     Ok(())
 }
@@ -102,15 +103,33 @@ fn broadcast_copies_are_not_selections() -> Result<()> {
     let Some(launch) = Launch::prepare()? else { return Ok(()) };
     let namespace = Namespace::new("broadcast")?;
     let daemon = launch.start()?;
-    namespace.run(|| {
+    let (group, selected) = namespace.run(|| {
         let group = Group::open(Transport::Udp, Ipv4Addr::UNSPECIFIED.into(), 3)?;
         let target = Ipv4Addr::new(127, 255, 255, 255).into();
-        assert_copies_do_not_count(&daemon, &group, target, Ipv4Addr::LOCALHOST.into())
-    })
+        let selected = copies_then_unicast(&group, target, Ipv4Addr::LOCALHOST.into())?;
+        Ok((group, selected))
+    })?;
+    assert_only(&daemon, &group, &selected)
 }
 
 #[test]
-fn multicast_copies_are_not_selections() -> Result<()> {
+fn multicast_copies_of_ipv4_are_not_selections() -> Result<()> {
+    let Some(launch) = Launch::prepare()? else { return Ok(()) };
+    let namespace = Namespace::new("multicast")?;
+    let daemon = launch.start()?;
+    let (group, selected) = namespace.run(|| {
+        let group = Group::open(Transport::Udp, Ipv4Addr::UNSPECIFIED.into(), 3)?;
+        for member in group.members() {
+            member.join_multicast_v4_n(&MULTICAST_IPV4, &InterfaceIndexOrAddress::Index(device("lo")?))?;
+        }
+        let selected = copies_then_unicast(&group, MULTICAST_IPV4.into(), Ipv4Addr::LOCALHOST.into())?;
+        Ok((group, selected))
+    })?;
+    assert_only(&daemon, &group, &selected)
+}
+
+#[test]
+fn multicast_copies_of_ipv6_are_not_selections() -> Result<()> {
     let Some(launch) = Launch::prepare()? else { return Ok(()) };
     let namespace = Namespace::new("multicast")?;
     // Loopback delivers no IPv6 multicast; the sending host's own copy on any other device will do.
@@ -118,19 +137,13 @@ fn multicast_copies_are_not_selections() -> Result<()> {
     namespace.ip(&["link", "set", "veth-b", "up"])?;
     namespace.ip(&["address", "add", "fd00::1/64", "dev", "veth-a", "nodad"])?;
     let daemon = launch.start()?;
-    namespace.run(|| {
-        let group = Group::open(Transport::Udp, Ipv4Addr::UNSPECIFIED.into(), 3)?;
-        for member in group.members() {
-            member.join_multicast_v4_n(&MULTICAST_IPV4, &InterfaceIndexOrAddress::Index(device("lo")?))?;
-        }
-        assert_copies_do_not_count(&daemon, &group, MULTICAST_IPV4.into(), Ipv4Addr::LOCALHOST.into())
-            .context("IPv4")?;
-
+    let (group, selected) = namespace.run(|| {
         let group = Group::open(Transport::Udp, Ipv6Addr::UNSPECIFIED.into(), 3)?;
         for member in group.members() {
             member.join_multicast_v6(&MULTICAST_IPV6, device("veth-a")?)?;
         }
-        assert_copies_do_not_count(&daemon, &group, MULTICAST_IPV6.into(), Ipv6Addr::LOCALHOST.into())
-            .context("IPv6")
-    })
+        let selected = copies_then_unicast(&group, MULTICAST_IPV6.into(), Ipv6Addr::LOCALHOST.into())?;
+        Ok((group, selected))
+    })?;
+    assert_only(&daemon, &group, &selected)
 }
