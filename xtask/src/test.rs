@@ -1,20 +1,18 @@
 //! Every test: unit tests, end-to-end tests on this machine's kernel as root, other kernels in virtual machines.
 
+mod counted;
 mod libtest;
 mod tally;
 
 use std::{
     ffi::OsString,
-    io::{BufRead as _, BufReader, IsTerminal as _, Read},
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
-    sync::Mutex,
-    thread,
+    process::ExitCode,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use self::libtest::Transcript;
+use self::counted::counted;
 pub(crate) use self::tally::Tally;
 use crate::{
     build::{self, Profile},
@@ -92,37 +90,6 @@ fn runner(target: &str, prefix: &[&str], path: &OsString, daemon: &Path) -> Stri
     format!("target.{target}.runner=[{}]", words.join(","))
 }
 
-/// Runs the command, shows what it prints and counts the tests in it.
-fn counted(mut command: Command) -> Result<Tally> {
-    if std::io::stderr().is_terminal() {
-        command.env("CARGO_TERM_COLOR", "always");
-    }
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start `{}`", process::render(&command)))?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let transcript = Mutex::new(Transcript::default());
-    thread::scope(|scope| {
-        scope.spawn(|| follow(stdout, &transcript, |line| println!("{line}")));
-        scope.spawn(|| follow(stderr, &transcript, |line| eprintln!("{line}")));
-    });
-    let status = child.wait().with_context(|| format!("cannot wait for `{}`", process::render(&command)))?;
-    let transcript = transcript.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Ok(transcript.conclude(status.success()))
-}
-
-fn follow(stream: Option<impl Read>, transcript: &Mutex<Transcript>, show: impl Fn(&str)) {
-    let Some(stream) = stream else { return };
-    for line in BufReader::new(stream).split(b'\n') {
-        let Ok(line) = line else { return };
-        let line = String::from_utf8_lossy(&line);
-        transcript.lock().unwrap_or_else(std::sync::PoisonError::into_inner).feed(&line);
-        show(&line);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,13 +98,5 @@ mod tests {
     fn the_runner_sets_again_what_sudo_takes_away() {
         let runner = runner("t", &["sudo"], &"/a:/b c".into(), Path::new("/d"));
         assert_eq!(runner, "target.t.runner=['sudo','env','PATH=/a:/b c','REUSE_DAEMON_BIN=/d']");
-    }
-
-    #[test]
-    fn both_streams_are_counted() {
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", "echo 'SKIP a: dull' >&2; echo 'test result: ok. 2 passed; 0 failed; 0 ignored'"]);
-        assert_eq!(counted(command).unwrap(), Tally { passed: 1, failed: 0, skipped: 1 });
     }
 }
