@@ -77,7 +77,7 @@ fn a_hostile_thread_name_breaks_no_line_of_text() -> Result<()> {
     })?;
     let wanted = format!("127.0.0.1:{port}");
     reuse_tests::deadline::until("the refusal as text", reuse_tests::deadline::PROMPT, || {
-        let text = String::from_utf8(daemon.stdout_lines().join(&b'\n')).context("text events are UTF-8")?;
+        let text = String::from_utf8(daemon.stdout_lines()?.join(&b'\n')).context("text events are UTF-8")?;
         Ok(text.contains(&wanted).then_some(()))
     })?;
     let lines = daemon.stop_cleanly()?.stdout;

@@ -1,25 +1,21 @@
 //! A daemon that cannot start says what failed, why, and ends with the documented status.
 
-use std::{fs, net::Ipv4Addr, os::unix::fs::PermissionsExt, process::Output};
+use std::{fs, net::Ipv4Addr, os::unix::fs::PermissionsExt};
 
 use anyhow::{Context, Result};
 use reuse_tests::{
-    daemon::{Daemon, Launch},
+    daemon::{Daemon, Launch, Refusal},
     http,
     scratch::Scratch,
     sockets::{self, Transport},
     user,
 };
 
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
 /// Checks status and words of a refusal, and that it is an explanation and no crash.
 #[track_caller]
-fn assert_explains(output: &Output, status: i32, words: &[&str]) {
-    let said = stderr(output);
-    assert_eq!(output.status.code(), Some(status), "standard error:\n{said}");
+fn assert_explains(refusal: &Refusal, status: i32, words: &[&str]) {
+    let said = &refusal.stderr;
+    assert_eq!(refusal.status.code(), Some(status), "standard error:\n{said}");
     for word in words {
         assert!(said.to_lowercase().contains(&word.to_lowercase()), "no {word:?} in:\n{said}");
     }
@@ -34,8 +30,8 @@ fn without_privileges() -> Result<()> {
     let copy = scratch.path().join("reuse-daemon");
     fs::copy(launch.binary_path(), &copy).context("copying the daemon")?;
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
-    let output = launch.binary(&copy).user(user::NOBODY).run_to_end()?;
-    assert_explains(&output, 1, &["root", "CAP_"]);
+    let refusal = launch.binary(&copy).user(user::NOBODY).run_to_end()?;
+    assert_explains(&refusal, 1, &["root", "CAP_"]);
     Ok(())
 }
 
@@ -43,9 +39,9 @@ fn without_privileges() -> Result<()> {
 fn its_port_taken_by_another_daemon() -> Result<()> {
     let Some(first) = Daemon::start(&[])? else { return Ok(()) };
     let Some(launch) = Launch::prepare()? else { return Ok(()) };
-    let output = launch.web(first.web()).run_to_end()?;
+    let refusal = launch.web(first.web()).run_to_end()?;
     let name = first.service_name()?;
-    assert_explains(&output, 1, &[&first.web().to_string(), &first.pid().to_string(), &name]);
+    assert_explains(&refusal, 1, &[&first.web().to_string(), &first.pid().to_string(), &name]);
     assert_eq!(http::get(first.web(), "/-/ready")?.status, 200, "the first one is not disturbed");
     Ok(())
 }
@@ -56,19 +52,19 @@ fn its_port_taken_by_another_program() -> Result<()> {
     let holder = sockets::bound(Transport::Tcp, (Ipv4Addr::LOCALHOST, 0).into())?;
     holder.listen(1)?;
     let address = sockets::local_address(&holder)?;
-    let output = launch.web(address).run_to_end()?;
+    let refusal = launch.web(address).run_to_end()?;
     let executable = std::env::current_exe()?;
     // Executable or process name: the latter is cut to 15 bytes.
     let name: String = executable.file_name().context("a name")?.to_string_lossy().chars().take(15).collect();
-    assert_explains(&output, 1, &[&address.to_string(), &std::process::id().to_string(), &name]);
+    assert_explains(&refusal, 1, &[&address.to_string(), &std::process::id().to_string(), &name]);
     Ok(())
 }
 
 #[test]
 fn an_address_that_is_not_local() -> Result<()> {
     let Some(launch) = Launch::prepare()? else { return Ok(()) };
-    let output = launch.web("192.0.2.1:10542".parse()?).run_to_end()?;
-    assert_explains(&output, 1, &["192.0.2.1:10542"]);
+    let refusal = launch.web("192.0.2.1:10542".parse()?).run_to_end()?;
+    assert_explains(&refusal, 1, &["192.0.2.1:10542"]);
     Ok(())
 }
 
@@ -96,9 +92,9 @@ fn flags_it_does_not_have() -> Result<()> {
         &["surplus"],
     ] {
         let Some(launch) = Launch::prepare()? else { return Ok(()) };
-        let output = launch.flags(flags).run_to_end()?;
+        let refusal = launch.flags(flags).run_to_end()?;
         // What was wrong is quoted back.
-        assert_explains(&output, 2, &[flags[flags.len() - 1]]);
+        assert_explains(&refusal, 2, &[flags[flags.len() - 1]]);
     }
     Ok(())
 }
@@ -106,13 +102,13 @@ fn flags_it_does_not_have() -> Result<()> {
 #[test]
 fn a_configuration_is_checked_without_starting() -> Result<()> {
     let Some(launch) = Launch::prepare()? else { return Ok(()) };
-    let output = launch.flags(["--config.check"]).run_to_end()?;
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let refusal = launch.flags(["--config.check"]).run_to_end()?;
+    assert_eq!(refusal.status.code(), Some(0), "{}", refusal.stderr);
 
     for check in [&["--config.check"][..], &[]] {
         let Some(launch) = Launch::prepare()? else { return Ok(()) };
-        let output = launch.flags(["--test-group.members", "0"]).flags(check).run_to_end()?;
-        assert_explains(&output, 2, &["--test-group.members", "0"]);
+        let refusal = launch.flags(["--test-group.members", "0"]).flags(check).run_to_end()?;
+        assert_explains(&refusal, 2, &["--test-group.members", "0"]);
     }
     Ok(())
 }
@@ -120,15 +116,15 @@ fn a_configuration_is_checked_without_starting() -> Result<()> {
 #[test]
 fn no_type_information() -> Result<()> {
     let Some(launch) = Launch::prepare()? else { return Ok(()) };
-    let output = launch.flags(["--btf.path", "/nonexistent/btf"]).run_to_end()?;
-    assert_explains(&output, 1, &["/nonexistent/btf", "BTF"]);
+    let refusal = launch.flags(["--btf.path", "/nonexistent/btf"]).run_to_end()?;
+    assert_explains(&refusal, 1, &["/nonexistent/btf", "BTF"]);
 
     let scratch = Scratch::new("btf")?;
     let file = scratch.path().join("vmlinux");
     fs::write(&file, [0_u8; 64])?;
     let path = file.to_string_lossy().into_owned();
     let Some(launch) = Launch::prepare()? else { return Ok(()) };
-    let output = launch.flags(["--btf.path", &path]).run_to_end()?;
-    assert_explains(&output, 1, &[&path, "BTF"]);
+    let refusal = launch.flags(["--btf.path", &path]).run_to_end()?;
+    assert_explains(&refusal, 1, &[&path, "BTF"]);
     Ok(())
 }

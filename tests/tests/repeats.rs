@@ -114,7 +114,7 @@ fn text_says_the_first_and_a_sum() -> Result<()> {
         text.filter(|line| line.contains(&address) && line.contains("EADDRINUSE")).collect::<Vec<_>>()
     };
     deadline::until("the first refusal as text", PROMPT, || {
-        Ok((!about(&daemon.stdout_lines()).is_empty()).then_some(()))
+        Ok((!about(&daemon.stdout_lines()?).is_empty()).then_some(()))
     })?;
     let lines = about(&daemon.stop_cleanly()?.stdout);
     assert_eq!(lines.len(), 2, "{lines:#?}");

@@ -4,13 +4,13 @@ use std::{
     ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 
-use super::{Daemon, output::Lines};
+use super::{Daemon, output::Output};
 use crate::{
     deadline, http, skip,
     sockets::{Transport, free_port},
@@ -29,6 +29,15 @@ pub struct Launch {
     events: &'static str,
     arguments: Vec<OsString>,
     user: Option<u32>,
+}
+
+/// How a daemon that did not start ended.
+#[derive(Debug)]
+pub struct Refusal {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All it wrote to standard error.
+    pub stderr: String,
 }
 
 impl Launch {
@@ -90,10 +99,7 @@ impl Launch {
     /// When it ends first or is not ready in time; the message carries what it wrote.
     pub fn start(self) -> Result<Daemon> {
         let started = Instant::now();
-        let mut child =
-            self.command().spawn().with_context(|| format!("starting {}", self.binary.display()))?;
-        let stdout = Lines::collect(child.stdout.take().context("stdout is piped")?);
-        let stderr = Lines::collect(child.stderr.take().context("stderr is piped")?);
+        let (child, stdout, stderr) = self.spawn()?;
         let mut daemon = Daemon { child, web: self.web, stdout, stderr, start_to_ready: Duration::ZERO };
         let ready = deadline::until("the daemon is ready", START_LIMIT, || {
             if let Some(status) = daemon.child.try_wait()? {
@@ -112,20 +118,28 @@ impl Launch {
     ///
     /// # Errors
     /// When it keeps running.
-    pub fn run_to_end(self) -> Result<Output> {
-        let mut child =
-            self.command().spawn().with_context(|| format!("starting {}", self.binary.display()))?;
-        let mut stdout = Lines::collect(child.stdout.take().context("stdout is piped")?);
-        let mut stderr = Lines::collect(child.stderr.take().context("stderr is piped")?);
+    pub fn run_to_end(self) -> Result<Refusal> {
+        let (mut child, _, stderr) = self.spawn()?;
         let ended = deadline::until("the daemon ends", REFUSAL_LIMIT, || Ok(child.try_wait()?));
         if ended.is_err() {
             child.kill()?;
             child.wait()?;
         }
-        stdout.finish();
-        stderr.finish();
-        let status = ended.with_context(|| format!("standard error:\n{}", stderr.text()))?;
-        Ok(Output { status, stdout: stdout.text().into_bytes(), stderr: stderr.text().into_bytes() })
+        let stderr = stderr.text();
+        let status = ended.with_context(|| format!("standard error:\n{stderr}"))?;
+        Ok(Refusal { status, stderr })
+    }
+
+    fn spawn(&self) -> Result<(Child, Output, Output)> {
+        let (stdout, stderr) = (Output::new()?, Output::new()?);
+        let child = self
+            .command()
+            .stdin(Stdio::null())
+            .stdout(stdout.stdio()?)
+            .stderr(stderr.stdio()?)
+            .spawn()
+            .with_context(|| format!("starting {}", self.binary.display()))?;
+        Ok((child, stdout, stderr))
     }
 
     fn command(&self) -> Command {
@@ -133,10 +147,7 @@ impl Launch {
         command
             .args(["run", "--events", self.events, "--web.listen-address"])
             .arg(self.web.to_string())
-            .args(&self.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .args(&self.arguments);
         // Settings of whoever runs the tests are not the test's.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("REUSE_") {

@@ -17,8 +17,8 @@ use nix::{
 };
 use serde_json::Value;
 
-pub use self::launch::Launch;
-use self::output::Lines;
+pub use self::launch::{Launch, Refusal};
+use self::output::Output;
 use crate::{
     attempts::Tally,
     deadline::{self, PROMPT},
@@ -34,8 +34,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 pub struct Daemon {
     child: Child,
     web: SocketAddr,
-    stdout: Lines,
-    stderr: Lines,
+    stdout: Output,
+    stderr: Output,
     /// From starting the process to `/-/ready` answering 200.
     pub start_to_ready: Duration,
 }
@@ -140,7 +140,7 @@ impl Daemon {
     /// # Errors
     /// When a line on standard output is not a JSON object of schema 1.
     pub fn events(&self) -> Result<Vec<Value>> {
-        parse_events(&self.stdout.since(0))
+        parse_events(&self.stdout.since(0)?)
     }
 
     /// The first event that `accept` picks, waiting for it.
@@ -150,7 +150,7 @@ impl Daemon {
     pub fn wait_event(&self, what: &str, accept: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut seen = Vec::new();
         let found = deadline::until(what, PROMPT, || {
-            let fresh = parse_events(&self.stdout.since(seen.len()))?;
+            let fresh = parse_events(&self.stdout.since(seen.len())?)?;
             seen.extend(fresh);
             Ok(seen.iter().find(|event| accept(event)).cloned())
         });
@@ -161,9 +161,11 @@ impl Daemon {
     }
 
     /// The lines on standard output so far.
-    #[must_use]
-    pub fn stdout_lines(&self) -> Vec<Vec<u8>> {
-        self.stdout.since(0)
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn stdout_lines(&self) -> Result<Vec<Vec<u8>>> {
+        Ok(self.stdout.since(0)?)
     }
 
     /// Standard error so far.
@@ -189,9 +191,7 @@ impl Daemon {
         let status =
             deadline::until("the daemon ends after the signal", STOP_LIMIT, || Ok(self.child.try_wait()?))
                 .with_context(|| format!("standard error:\n{}", self.stderr()))?;
-        self.stdout.finish();
-        self.stderr.finish();
-        Ok(Stopped { status, stdout: self.stdout.since(0), stderr: self.stderr.text() })
+        Ok(Stopped { status, stdout: self.stdout.since(0)?, stderr: self.stderr.text() })
     }
 
     /// Stops by SIGTERM and checks that it ended with status 0.
