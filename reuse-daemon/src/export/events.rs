@@ -24,8 +24,8 @@ use reuse_model::report::Record;
 use crate::{config::EventFormat, render};
 use sink::Sink;
 
-/// Records that may wait to be written: some 80 ms of 100,000 binds a second.
-const WAITING: usize = 8_192;
+/// Records that may wait to be written: a burst of 15,000 binds with their closes. Full, it holds some 25 MiB.
+const WAITING: usize = 32_768;
 /// Bytes to gather before writing, while more records wait.
 const BATCH: usize = 64 * 1024;
 
