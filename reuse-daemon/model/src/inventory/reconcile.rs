@@ -40,6 +40,9 @@ impl Inventory {
         self.rescan = blind;
         let found = gather(snapshot, &ended, processes);
         self.remove_absent(&found, snapshot.began, &mut result);
+        // Inode numbers mostly grow: the members of a group that is found get their slots in the order they joined.
+        let mut found: Vec<_> = found.into_iter().collect();
+        found.sort_unstable_by_key(|(inode, _)| *inode);
         for (inode, found) in found {
             match self.sockets.get(&inode).cloned() {
                 Some(known) if is_another(known.facts.cookie, found.facts.cookie) => {
