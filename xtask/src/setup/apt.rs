@@ -1,6 +1,10 @@
 //! The distribution's package manager: installs packages, or fetches and unpacks one without installing it.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -58,7 +62,9 @@ impl Apt {
     /// If the package cannot be fetched or unpacked.
     pub(crate) fn unpack(&mut self, package: &str, into: &Path) -> Result<()> {
         self.refresh();
-        let folder = into.with_extension("partial");
+        let mut folder = into.as_os_str().to_owned();
+        folder.push(".partial");
+        let folder = PathBuf::from(folder);
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("cannot clear {}", folder.display()))?;
         }

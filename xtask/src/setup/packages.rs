@@ -76,6 +76,14 @@ const PACKAGES: &[Package] = &[
         without_it: Failure::Ends,
     },
     Package {
+        name: "python3",
+        purpose: Purpose::Test,
+        brings: Brings::Program("python3"),
+        delivery: Delivery::Install,
+        why: "programs other than the tests themselves that hold sockets",
+        without_it: Failure::Ends,
+    },
+    Package {
         name: "prometheus",
         purpose: Purpose::Test,
         brings: Brings::Program("promtool"),

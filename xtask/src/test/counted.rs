@@ -102,9 +102,10 @@ fn end_descendants(of: u32) -> Result<bool> {
     if pids.is_empty() {
         return Ok(false);
     }
-    // kill(1) fails when one of them is gone already, which is as well.
-    let status = privilege::as_root("kill")?.arg("-KILL").args(&pids).status();
-    status.map(|_| true).context("cannot start kill")
+    // The shell has a kill of its own, a small system no other. It fails when one of them is gone already, which is as
+    // well.
+    let status = privilege::as_root("sh")?.args(["-c", "kill -KILL \"$@\"", "kill"]).args(&pids).status();
+    status.map(|_| true).context("cannot start sh")
 }
 
 /// Every process with its parent (proc_pid_stat(5): the fields after the last parenthesis are state and ppid).
