@@ -7,6 +7,7 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
+#[expect(clippy::needless_pass_by_value, reason = "aya-ebpf's attribute macros pass the context by value")]
 mod programs;
 
 #[cfg(target_arch = "bpf")]

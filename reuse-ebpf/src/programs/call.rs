@@ -104,7 +104,7 @@ unsafe fn copy_requested(to: *mut [u8; SOCKADDR], address: u64, length: i32) -> 
     }
     // The verifier wants to see the bound on the very register that the helper gets.
     let wanted = core::hint::black_box((length as u32).min(SOCKADDR as u32))
-        & (SOCKADDR as u32).next_power_of_two() - 1;
+        & ((SOCKADDR as u32).next_power_of_two() - 1);
     // SAFETY: `wanted` is at most SOCKADDR: the mask changes nothing.
     if unsafe { copy_user(to.cast(), wanted, address) } { wanted } else { 0 }
 }

@@ -29,7 +29,7 @@ const ALWAYS: [(HeaderName, &str); 5] = [
 ];
 
 /// Every route. The metrics and the two health checks answer any host, since scrapers and orchestrators use names;
-/// the page and the API only hosts that [`host::check`] lets pass.
+/// the page and the API only hosts that `host::check` lets pass.
 pub fn router(asker: Asker, telemetry_path: &TelemetryPath) -> Router {
     let guarded = Router::new()
         .route("/", get(|State(asker)| ask(asker, Query::Landing)))
