@@ -267,6 +267,7 @@ impl Turns {
                 // What happened before the snapshot's end must be known before it is compared.
                 self.drain(BACKLOG);
                 self.tracer.reconcile(&snapshot);
+                self.tracer.tell_losses();
             }
             Err(error) => log::warn!("cannot read the sockets of the host, trying again: {error}"),
         }
@@ -274,6 +275,7 @@ impl Turns {
 
     fn finish(&mut self) {
         self.drain(BACKLOG);
+        self.tracer.tell_losses();
         self.tracer.finish();
     }
 }

@@ -198,16 +198,19 @@ impl Tracer {
         self.inventory.wants_rescan(Clock::now())
     }
 
-    /// Does what is due: doubts that became corrections, sums of repeated refusals, groups that are long gone, losses
-    /// that nobody was told of yet.
+    /// Does what is due: doubts that became corrections, sums of repeated refusals, groups that are long gone.
     pub fn tick(&mut self) {
         let now = Clock::now();
         let confirmed = self.inventory.confirm(now);
         self.correct(confirmed);
         self.groups.prune(now);
-        let lost = self.lost();
-        self.outlet.losses(now, &lost, &self.names);
         self.outlet.due(now, &self.names);
+    }
+
+    /// Tells what was lost since the last time. It asks the kernel about every program: not for each tick.
+    pub fn tell_losses(&mut self) {
+        let lost = self.lost();
+        self.outlet.losses(Clock::now(), &lost, &self.names);
     }
 
     /// Reads the selection counters into the groups and forgets sockets that are gone, after their last count.
