@@ -17,7 +17,7 @@ use crate::{
 fn socket(facts: SocketFacts, pid: u32) -> Arc<Socket> {
     let process = Everyone.process(pid, Default::default(), 0);
     let owner = Owner { process, comm: Default::default(), fds: Vec::new(), seen: Moment(0) };
-    Arc::new(Socket { facts, since: None, seen: Moment(0), owners: vec![owner] })
+    Arc::new(Socket { facts, since: None, seen: Moment(0), owners: vec![owner], former: Vec::new() })
 }
 
 #[derive(Default)]

@@ -70,7 +70,7 @@ impl Inventory {
             _ => Some(call.at),
         };
         let owners = known.map_or_else(Vec::new, |known| known.owners.clone());
-        let mut socket = Socket { facts, since, seen: call.at, owners };
+        let mut socket = Socket { facts, since, seen: call.at, owners, former: Vec::new() };
         socket.join(caller);
         self.ownerless.remove(&socket.facts.inode);
         self.put(Arc::new(socket), changes);
@@ -102,8 +102,9 @@ impl Inventory {
         for inode in self.by_pid.remove(&pid).unwrap_or_default() {
             let Some(known) = self.sockets.get(&inode) else { continue };
             let mut socket = Socket::clone(known);
-            socket.owners.retain(|owner| owner.process.pid != pid);
+            let ended: Vec<_> = socket.owners.extract_if(.., |owner| owner.process.pid == pid).collect();
             if socket.owners.is_empty() {
+                socket.former = ended;
                 self.ownerless.insert(inode, at);
             }
             self.put(Arc::new(socket), changes);

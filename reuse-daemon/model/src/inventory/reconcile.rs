@@ -121,7 +121,13 @@ impl Inventory {
         let implicit =
             facts.protocol == Protocol::Udp && may_be_implicit(facts, &self.limits.ephemeral_ports);
         let kind = if implicit { Correction::ImplicitBind } else { Correction::MissedBind };
-        let socket = Socket { facts: facts.clone(), since: None, seen: snapshot.began, owners: found.owners };
+        let socket = Socket {
+            facts: facts.clone(),
+            since: None,
+            seen: snapshot.began,
+            owners: found.owners,
+            former: Vec::new(),
+        };
         if self.put(Arc::new(socket), changes) && self.backfilled {
             self.doubts.raise(facts.inode, kind, snapshot.ended);
         }

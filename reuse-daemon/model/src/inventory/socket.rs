@@ -32,6 +32,8 @@ pub struct Socket {
     pub seen: Moment,
     /// The processes that have it open, in the order they were seen
     pub owners: Vec<Owner>,
+    /// Where there is no owner any more: who the last ones were. A process that ends is gone before its sockets are
+    pub former: Vec<Owner>,
 }
 
 impl Socket {
@@ -39,6 +41,12 @@ impl Socket {
     #[must_use]
     pub fn owner(&self, pid: u32) -> Option<&Owner> {
         self.owners.iter().find(|owner| owner.process.pid == pid)
+    }
+
+    /// The owners, or the last ones where none is left.
+    #[must_use]
+    pub fn known_owners(&self) -> &[Owner] {
+        if self.owners.is_empty() { &self.former } else { &self.owners }
     }
 
     /// Whether one of the daemon's own processes has it open.

@@ -105,6 +105,8 @@ fn an_exit_takes_owners_and_asks_for_a_scan_where_none_is_left() {
     assert!(!host.inventory.wants_rescan(Moment(SECOND)));
     host.apply(&exit(11, 400));
     assert_eq!(host.pids(1), [0; 0]);
+    let known: Vec<_> = host.socket(1).known_owners().iter().map(|owner| owner.process.pid).collect();
+    assert_eq!(known, [11], "who had it last");
     assert!(!host.inventory.wants_rescan(Moment(500)), "the close comes right after the exit");
     assert!(host.inventory.wants_rescan(Moment(SECOND)));
     host.apply(&close(1, 500));

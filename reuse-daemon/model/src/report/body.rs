@@ -56,14 +56,18 @@ impl RecordBody {
     /// A socket that is gone.
     #[must_use]
     pub fn close(socket: &Socket, context: &dyn Context) -> Self {
-        Self::Close(CloseEvent { socket: SocketReport::new(socket, context, context.event_view()) })
+        let view = context.event_view();
+        let owners = socket.known_owners().iter().map(|owner| OwnerReport::new(owner, context, view));
+        let socket = SocketReport { owners: owners.collect(), ..SocketReport::new(socket, context, view) };
+        Self::Close(CloseEvent { socket })
     }
 
     /// A change of a group.
     #[must_use]
     pub fn group(change: &GroupChange, context: &dyn Context) -> Self {
         let (key, socket) = (&change.key, &change.socket);
-        let owners = socket.owners.iter().map(|owner| OwnerReport::new(owner, context, context.event_view()));
+        let owners =
+            socket.known_owners().iter().map(|owner| OwnerReport::new(owner, context, context.event_view()));
         Self::Group(GroupEvent {
             change: change.kind.as_str(),
             protocol: key.transport,

@@ -8,6 +8,7 @@ use super::{Context, OwnerReport, View};
 use crate::{
     endpoint::{Family, Protocol},
     inventory::Socket,
+    socket::State,
 };
 
 /// Body of `/api/v1/sockets`.
@@ -62,8 +63,8 @@ pub struct SocketReport {
     pub owners: Vec<OwnerReport>,
     /// Listener: connections waiting; UDP: bytes waiting
     pub queue: u64,
-    /// Most of these
-    pub queue_limit: u64,
+    /// Most of these; null where nobody looked yet
+    pub queue_limit: Option<u64>,
 }
 
 impl SocketReport {
@@ -92,7 +93,8 @@ impl SocketReport {
             kernel: false,
             owners: socket.owners.iter().map(|owner| OwnerReport::new(owner, context, view)).collect(),
             queue: facts.queue,
-            queue_limit: facts.queue_limit,
+            // A backlog may be 0, a receive buffer never is.
+            queue_limit: Some(facts.queue_limit).filter(|limit| *limit > 0 || facts.state == State::Listen),
         }
     }
 }
