@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -112,33 +112,26 @@ fn describe(toolchain: &str, version: &str, sysroot: &Path) -> Result<Compiler> 
     })
 }
 
-/// Warns if the distribution's cargo now comes first in the user's `PATH`.
+/// Warns if the distribution's cargo comes first in the user's `PATH`.
 pub(crate) fn warn_if_shadowed() {
     let path = env::var_os("PATH").unwrap_or_default();
-    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
-    let Some(rustup_bin) = cargo_home.or(home).map(|home| home.join("bin")) else { return };
-    let first = process::find_in(&as_typed(&path, &rustup_bin), "cargo");
-    if first.is_some_and(|cargo| cargo.starts_with(DISTRIBUTION_SYSROOT)) {
+    if is_shadowed(&path) {
         eprintln!(
-            "xtask: {DISTRIBUTION_SYSROOT}/bin/cargo is now first in your PATH; to keep rustup's, put this into your \
-             shell's profile: export PATH={}:$PATH",
-            rustup_bin.display()
+            "xtask: {DISTRIBUTION_SYSROOT}/bin/cargo is now first in your PATH; to keep rustup's, put this at the end of \
+             your shell's profile: export PATH=\"${{CARGO_HOME:-$HOME/.cargo}}/bin:$PATH\""
         );
     }
 }
 
-/// The `PATH` of the shell: rustup's proxies put their own folder in front of what they were given.
-fn as_typed(path: &OsStr, rustup_bin: &Path) -> OsString {
-    let mut folders: Vec<PathBuf> = env::split_paths(path).collect();
-    if folders.first().is_some_and(|first| first == rustup_bin) {
-        folders.remove(0);
-    }
-    env::join_paths(folders).unwrap_or_else(|_| path.to_owned())
+/// rustup's proxies add their folder to the `PATH` only where it is missing, so the order is still the user's.
+fn is_shadowed(path: &OsStr) -> bool {
+    process::find_in(path, "cargo").is_some_and(|cargo| cargo.starts_with(DISTRIBUTION_SYSROOT))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const VERSION: &str = "rustc 1.95.0 (59807616e 2026-04-14)\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\n\
@@ -157,9 +150,17 @@ mod tests {
     }
 
     #[test]
-    fn only_the_folder_added_by_the_proxy_is_taken_off() {
-        let bin = Path::new("/home/u/.cargo/bin");
-        assert_eq!(as_typed(OsStr::new("/home/u/.cargo/bin:/usr/bin"), bin), "/usr/bin");
-        assert_eq!(as_typed(OsStr::new("/usr/bin:/home/u/.cargo/bin"), bin), "/usr/bin:/home/u/.cargo/bin");
+    fn only_a_cargo_of_the_distribution_that_comes_first_shadows() {
+        let folder = env::temp_dir().join(format!("xtask-compilers-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("cargo"), "").unwrap();
+        let first = env::join_paths([folder.as_path(), Path::new("/usr/bin")]).unwrap();
+        assert!(!is_shadowed(&first));
+        assert!(!is_shadowed(OsStr::new("/nonexistent")));
+        if Path::new("/usr/bin/cargo").is_file() {
+            let last = env::join_paths([Path::new("/usr/bin"), folder.as_path()]).unwrap();
+            assert!(is_shadowed(&last));
+        }
+        fs::remove_dir_all(folder).unwrap();
     }
 }
