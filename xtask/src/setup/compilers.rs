@@ -115,7 +115,7 @@ fn describe(toolchain: &str, version: &str, sysroot: &Path) -> Result<Compiler> 
 /// Warns if the distribution's cargo comes first in the user's `PATH`.
 pub(crate) fn warn_if_shadowed() {
     let path = env::var_os("PATH").unwrap_or_default();
-    if is_shadowed(&path) {
+    if is_shadowed(&path, Path::new(DISTRIBUTION_SYSROOT)) {
         eprintln!(
             "xtask: {DISTRIBUTION_SYSROOT}/bin/cargo is now first in your PATH; to keep rustup's, put this at the end of \
              your shell's profile: export PATH=\"${{CARGO_HOME:-$HOME/.cargo}}/bin:$PATH\""
@@ -124,8 +124,8 @@ pub(crate) fn warn_if_shadowed() {
 }
 
 /// rustup's proxies add their folder to the `PATH` only where it is missing, so the order is still the user's.
-fn is_shadowed(path: &OsStr) -> bool {
-    process::find_in(path, "cargo").is_some_and(|cargo| cargo.starts_with(DISTRIBUTION_SYSROOT))
+fn is_shadowed(path: &OsStr, distribution: &Path) -> bool {
+    process::find_in(path, "cargo").is_some_and(|cargo| cargo.starts_with(distribution))
 }
 
 #[cfg(test)]
@@ -150,17 +150,17 @@ mod tests {
     }
 
     #[test]
-    fn only_a_cargo_of_the_distribution_that_comes_first_shadows() {
+    fn a_cargo_of_the_distribution_shadows_only_where_it_comes_first() {
         let folder = env::temp_dir().join(format!("xtask-compilers-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("cargo"), "").unwrap();
-        let first = env::join_paths([folder.as_path(), Path::new("/usr/bin")]).unwrap();
-        assert!(!is_shadowed(&first));
-        assert!(!is_shadowed(OsStr::new("/nonexistent")));
-        if Path::new("/usr/bin/cargo").is_file() {
-            let last = env::join_paths([Path::new("/usr/bin"), folder.as_path()]).unwrap();
-            assert!(is_shadowed(&last));
+        let (own, distribution) = (folder.join("own"), folder.join("usr/bin"));
+        for bin in [&own, &distribution] {
+            fs::create_dir_all(bin).unwrap();
+            fs::write(bin.join("cargo"), "").unwrap();
         }
+        let shadowed = |order: [&Path; 2]| is_shadowed(&env::join_paths(order).unwrap(), &folder.join("usr"));
+        assert!(shadowed([&distribution, &own]));
+        assert!(!shadowed([&own, &distribution]));
+        assert!(!shadowed([Path::new("/nonexistent"), Path::new("/nonexistent")]));
         fs::remove_dir_all(folder).unwrap();
     }
 }
