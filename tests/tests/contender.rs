@@ -1,7 +1,10 @@
 //! Who asked: users, thread names of every kind of bytes, executables and network namespaces.
 
 use std::{
+    ffi::OsStr,
     net::{Ipv4Addr, SocketAddr},
+    os::unix::ffi::OsStrExt,
+    process::Command,
     thread,
 };
 
@@ -12,6 +15,7 @@ use reuse_tests::{
     events::{self, assert_fields},
     namespace::{self, Namespace},
     process,
+    scratch::Scratch,
     sockets::{self, Transport},
     user,
 };
@@ -87,6 +91,29 @@ fn a_hostile_thread_name_breaks_no_line_of_text() -> Result<()> {
         assert!(!line.chars().any(char::is_control), "control character in {line:?}");
         // A raw newline in the name would leave this rest at the start of a line.
         assert!(!line.starts_with("b\"c"), "broken line {line:?}");
+    }
+    Ok(())
+}
+
+/// A file may have any name; what stands for the service in labels may not.
+#[test]
+fn a_hostile_executable_s_name_is_made_harmless() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let scratch = Scratch::new("hostile")?;
+    let python = std::fs::canonicalize("/usr/bin/python3").context("python3")?;
+    let copy = scratch.path().join(OsStr::from_bytes(b"a\nb\"c\\d\xffe{f=} and much more than 32 bytes"));
+    std::fs::copy(python, &copy).context("copying python3")?;
+    let (pid, ended) = Command::new(&copy)
+        .args(["-c", "import socket\nsocket.socket().bind(('127.0.0.1', 0))"])
+        .env("PYTHONHOME", "/usr")
+        .spawn()
+        .and_then(|mut child| Ok((child.id(), child.wait()?)))?;
+    assert!(ended.success(), "{ended}");
+    let event = daemon.wait_event("the child's bind", |event| event["contender"]["pid"] == pid)?;
+    for key in ["executable", "service"] {
+        let name = event["contender"][key].as_str().context("a name")?;
+        let harmless = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+        assert!(!name.is_empty() && name.len() <= 32 && name.chars().all(harmless), "{key} {name:?}");
     }
     Ok(())
 }
