@@ -17,6 +17,7 @@ use crate::{
 /// # Errors
 /// If set-up or the build fails, root cannot be had, or the daemon cannot be started.
 pub(crate) fn command(workspace: &Workspace, args: &RunArgs) -> Result<ExitCode> {
+    privilege::prefix()?;
     let toolchain = setup::prepare(workspace, &args.setup, &[Purpose::Build])?;
     let daemon = build::daemon(workspace, &toolchain, Profile::Release)?;
     let mut command = privilege::as_root(&daemon.to_string_lossy())?;

@@ -31,6 +31,7 @@ const END_TO_END: &str = "reuse-tests";
 /// # Errors
 /// If set-up or the build of the daemon fails, or root cannot be had. Failing tests are no error but the exit status.
 pub(crate) fn command(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
+    privilege::prefix()?;
     let toolchain = setup::prepare(workspace, &args.setup, &[Purpose::Build, Purpose::Test, Purpose::Vm])?;
     let daemon = build::daemon(workspace, &toolchain, Profile::Release)?;
     let parts = [
