@@ -13,6 +13,7 @@ pub mod events;
 pub mod generator;
 pub mod groups;
 pub mod http;
+pub mod inventory;
 pub mod metrics;
 pub mod namespace;
 pub mod process;

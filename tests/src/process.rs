@@ -1,7 +1,5 @@
 //! Child processes that hold sockets, for tests about owners and exits.
 
-use std::io::Write;
-
 use anyhow::{Context, Result};
 use nix::{
     sys::{
@@ -65,14 +63,4 @@ impl Drop for Forked {
 pub fn set_comm(name: &[u8]) -> Result<()> {
     let name = std::ffi::CString::new(name).context("comm with a NUL")?;
     nix::sys::prctl::set_name(&name).context("PR_SET_NAME")
-}
-
-/// Writes a kernel setting below `/proc/sys`, in the namespace of the calling thread where the setting has one.
-///
-/// # Errors
-/// When there is no such setting, or it refuses the value.
-pub fn write_sysctl(name: &str, value: &str) -> Result<()> {
-    let path = format!("/proc/sys/{}", name.replace('.', "/"));
-    let mut file = std::fs::OpenOptions::new().write(true).open(&path).with_context(|| path.clone())?;
-    file.write_all(value.as_bytes()).with_context(|| format!("{path} = {value}"))
 }
