@@ -161,10 +161,15 @@ impl Tracer {
     }
 
     /// Carries the changes of sockets over to the groups.
-    fn regroup(&mut self, at: Moment) {
+    fn carry(&mut self, at: Moment) {
         for change in self.changes.drain(..) {
             self.groups.apply(&change, at, &mut self.joins);
         }
+    }
+
+    /// Does so and tells who joined and left.
+    fn regroup(&mut self, at: Moment) {
+        self.carry(at);
         for change in self.joins.drain(..) {
             self.outlet.tell(at, &self.names, |names| RecordBody::group(&change, names));
         }
@@ -180,10 +185,17 @@ impl Tracer {
 
     /// Takes in a snapshot. Every event up to its end must have been taken in before.
     pub fn reconcile(&mut self, snapshot: &Snapshot) {
+        let first = !self.inventory.is_backfilled();
         let found = self.inventory.reconcile(snapshot, &mut self.processes);
         self.correct(found.kinds);
         self.changes.extend(found.changes);
-        self.regroup(snapshot.ended);
+        if first {
+            // What was there first is found, not an event.
+            self.carry(snapshot.ended);
+            self.joins.clear();
+        } else {
+            self.regroup(snapshot.ended);
+        }
     }
 
     fn correct(&mut self, kinds: impl IntoIterator<Item = Correction>) {
@@ -228,6 +240,7 @@ impl Tracer {
             counts.iter().filter(|count| count.live.is_none() && self.inventory.get(count.inode).is_none())
         {
             self.selections.forget(gone.cookie);
+            self.groups.forget(gone.cookie);
         }
     }
 

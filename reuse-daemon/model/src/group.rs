@@ -84,8 +84,6 @@ pub struct Groups {
     /// Groups without a member, by when the last left
     empty: BTreeSet<(Moment, GroupKey)>,
     counted: NumberMap<Cookie, Counted>,
-    /// Number of the last full reading of the kernel's counts
-    reading: u64,
     left: Left,
 }
 

@@ -1,7 +1,7 @@
 //! Names of network namespaces: `host`, the names `ip netns` gave, else `other`.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -11,8 +11,10 @@ use std::{
 
 use reuse_model::{socket::NetNs, text::escape};
 
-/// Least time between two readings, so that a user who makes namespaces in a loop costs nothing.
+/// Least time between two readings for a namespace that had no name.
 const REFRESH: Duration = Duration::from_secs(1);
+/// Least time between two readings: a storm of new namespaces costs no more than this.
+const BURST: Duration = Duration::from_millis(10);
 /// Most names read of the directory.
 const NAME_LIMIT: usize = 4096;
 
@@ -27,6 +29,8 @@ pub struct Namespaces {
     names: HashMap<NetNs, Arc<str>>,
     host: Arc<str>,
     other: Arc<str>,
+    /// Numbers that had no name when last looked for
+    nameless: HashSet<NetNs>,
     read: Option<Instant>,
 }
 
@@ -41,21 +45,31 @@ impl Namespaces {
             names: HashMap::new(),
             host: "host".into(),
             other: "other".into(),
+            nameless: HashSet::new(),
             read: None,
         }
     }
 
-    /// The name of the namespace at the time `now`. A number that is not known makes the names be read again, at
-    /// most once a second; one whose name went away keeps it until then.
+    /// The name of the namespace at the time `now`. A number that was never asked for makes the names be read again:
+    /// it may be of a namespace made a moment ago. One that had no name is looked for once a second; one whose name
+    /// went away keeps it until then.
     pub fn name(&mut self, namespace: NetNs, now: Instant) -> Arc<str> {
         if let Some(name) = self.names.get(&namespace) {
             return Arc::clone(name);
         }
-        if self.read.is_none_or(|read| now.duration_since(read) >= REFRESH) {
+        let pause = if self.nameless.contains(&namespace) { REFRESH } else { BURST };
+        if self.read.is_none_or(|read| now.duration_since(read) >= pause) {
             self.read = Some(now);
             self.refresh();
         }
-        self.names.get(&namespace).unwrap_or(&self.other).clone()
+        if let Some(name) = self.names.get(&namespace) {
+            return Arc::clone(name);
+        }
+        if self.nameless.len() >= NAME_LIMIT {
+            self.nameless.clear();
+        }
+        self.nameless.insert(namespace);
+        Arc::clone(&self.other)
     }
 
     /// The host's own namespace, `None` where neither PID 1's nor the daemon's can be looked at.
@@ -150,15 +164,28 @@ mod tests {
     }
 
     #[test]
-    fn a_new_namespace_is_found_within_a_second() {
+    fn a_number_never_asked_for_is_looked_up_at_once() {
         let directory = Directory::new();
         namespace(&directory, "proc/1/ns/net");
         let mut names = namespaces(&directory);
         let start = Instant::now();
         assert_eq!(&*names.name(NetNs(1), start), "other");
-        let late = namespace(&directory, "netns/late");
-        assert_eq!(&*names.name(late, start + REFRESH / 2), "other", "read again within the second");
-        assert_eq!(&*names.name(late, start + REFRESH), "late");
+        let new = namespace(&directory, "netns/new");
+        assert_eq!(&*names.name(new, start + BURST), "new");
+    }
+
+    #[test]
+    fn a_namespace_without_a_name_is_looked_up_once_a_second() {
+        let directory = Directory::new();
+        namespace(&directory, "proc/1/ns/net");
+        let mut names = namespaces(&directory);
+        let start = Instant::now();
+        let elsewhere = namespace(&directory, "elsewhere");
+        assert_eq!(&*names.name(elsewhere, start), "other");
+        fs::create_dir_all(directory.path("netns")).unwrap();
+        fs::hard_link(directory.path("elsewhere"), directory.path("netns/late")).unwrap();
+        assert_eq!(&*names.name(elsewhere, start + REFRESH / 2), "other", "read again within the second");
+        assert_eq!(&*names.name(elsewhere, start + REFRESH), "late");
     }
 
     #[test]

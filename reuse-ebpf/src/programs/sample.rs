@@ -29,7 +29,9 @@ pub(crate) fn sample(ctx: *const MapElement) -> i32 {
     let (cookie, selection) = unsafe { (key.read(), value.read()) };
     let sk = selection.sock;
     let mut row = SelectionRow { cookie, selected: selection.selected, inode: selection.inode, ..ZERO };
-    if read::<u64>(sk + offset!(sk_cookie) as u64) == cookie {
+    // A socket that is closed keeps its cookie until its memory is used again, but belongs to nobody.
+    let owned = read::<u64>(sk + offset!(sk_socket) as u64) != 0;
+    if owned && read::<u64>(sk + offset!(sk_cookie) as u64) == cookie {
         row.live = 1;
         row.state = read(sk + offset!(sk_state) as u64);
         row.drops = drops(sk);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::{
     event::{MemberCount, Moment},
     hash::NumberMap,
-    socket::Inode,
+    socket::{Cookie, Inode},
 };
 
 use super::{Groups, RETAINED, Seat};
@@ -19,31 +19,26 @@ pub(super) struct Counted {
     selections: u64,
     /// Where the socket sat last
     seat: Seat,
-    /// Reading that had it last
-    reading: u64,
 }
 
 impl Groups {
-    /// Takes in everything the kernel's map of counts holds now.
+    /// Takes in counts of sockets, all or some.
     ///
     /// Counts are totals for each socket since the daemon started; what is new since the last reading goes to the slot
-    /// the socket sits in, or sat in last. A socket that is no member yet keeps its total until it is one. What the
-    /// reading lacks the kernel has dropped, and will count from 0 should it come back.
+    /// the socket sits in, or sat in last. A socket that is no member yet keeps its total until it is one. A reading
+    /// need not be whole: a socket that it lacks is as it was.
     pub fn count(&mut self, counts: &[MemberCount]) {
-        self.reading += 1;
-        self.settle(counts);
-        let reading = self.reading;
-        self.counted.retain(|_, counted| counted.reading == reading);
-    }
-
-    /// Takes in the counts of some sockets, such as those that the kernel's map is about to forget.
-    pub fn settle(&mut self, counts: &[MemberCount]) {
         for count in counts {
-            self.settle_one(count);
+            self.settle(count);
         }
     }
 
-    fn settle_one(&mut self, count: &MemberCount) {
+    /// Forgets a socket whose last count was taken in: the kernel's map forgets it too, and would begin at 0.
+    pub fn forget(&mut self, cookie: Cookie) {
+        self.counted.remove(&cookie);
+    }
+
+    fn settle(&mut self, count: &MemberCount) {
         let known = self.counted.get(&count.cookie).copied();
         let seated = self.seats.get(&count.inode).copied();
         let Some(seat) = seated.or(known.map(|counted| counted.seat)).or_else(|| self.left.seat(count.inode))
@@ -53,7 +48,7 @@ impl Groups {
         let before = known.map_or(0, |counted| counted.selections);
         // A smaller total was counted from 0: the kernel's map had evicted the socket.
         let new = count.selections.checked_sub(before).unwrap_or(count.selections);
-        let counted = Counted { selections: count.selections, seat, reading: self.reading };
+        let counted = Counted { selections: count.selections, seat };
         self.counted.insert(count.cookie, counted);
         if let Some(group) = self.groups.get_mut(&seat.key) {
             group.select(seat.slot, new);

@@ -154,13 +154,16 @@ fn counts_wait_for_their_member_and_find_one_that_is_gone() {
     host.close(2);
     host.count(&[(1, 11, 9), (2, 12, 4)]);
     assert_eq!(host.selections(), [9, 4], "first read after the close");
-    host.groups.settle(&[count(1, 11, 12)]);
+    host.count(&[(1, 11, 12)]);
     assert_eq!(host.selections(), [12, 4]);
     host.count(&[(1, 11, 2)]);
     assert_eq!(host.selections(), [14, 4], "the map had forgotten it and began at 0");
-    host.count(&[]);
+    host.count(&[(2, 12, 4)]);
     host.count(&[(1, 11, 20)]);
-    assert_eq!(host.selections(), [34, 4], "it had, as the reading before said");
+    assert_eq!(host.selections(), [32, 4], "a reading that lacked it forgot nothing");
+    host.groups.forget(Cookie(11));
+    host.count(&[(1, 11, 20)]);
+    assert_eq!(host.selections(), [52, 4], "the kernel's map was told to forget it");
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl World {
                 live: Some(MemberGauges { drops: 2, queue: 3, queue_limit: 128 }),
             })
             .collect();
-        self.groups.settle(&counts);
+        self.groups.count(&counts);
     }
 }
 
