@@ -219,15 +219,18 @@ impl<'a> Btf<'a> {
         self.named.contains_key(&(KIND_FUNC, name.as_bytes()))
     }
 
-    /// Whether a BTF tracepoint exists: its prototype is the typedef `btf_trace_<name>`.
+    /// How many arguments a BTF tracepoint has, `None` where it does not exist. Its prototype is what the typedef
+    /// `btf_trace_<name>` points to, with the tracepoint's own data before the arguments.
     #[must_use]
-    pub fn has_tracepoint(&self, name: &str) -> bool {
+    pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
         let wanted = format!("btf_trace_{name}");
-        self.positions.iter().any(|position| {
-            let position = *position as usize;
+        let typedef = self.positions.iter().map(|position| *position as usize).find(|position| {
             word(self.types, position + 4).is_some_and(|info| info >> 24 & 0x1f == KIND_TYPEDEF)
-                && self.name_at(position) == Some(wanted.as_bytes())
-        })
+                && self.name_at(*position) == Some(wanted.as_bytes())
+        })?;
+        let (_, _, _, pointer) = self.type_at(word(self.types, typedef + 8)?)?;
+        let (kind, parameters, _, _) = self.type_at(word(self.types, pointer + 8)?)?;
+        if kind == KIND_FUNC_PROTO { parameters.checked_sub(1) } else { None }
     }
 }
 
@@ -256,6 +259,8 @@ mod tests {
 
     use super::*;
 
+    const KIND_PTR: u32 = 2;
+
     /// Writes BTF by hand: strings and types as given.
     fn file(types: &[u32], strings: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -273,38 +278,17 @@ mod tests {
     fn sample() -> Vec<u8> {
         // struct a { int; union { int x; struct b y:8 bits in }; } with an anonymous union in the middle
         let strings = b"\0int\0a\0b\0x\0flag\0btf_trace_t\0ONE\0";
-        let types = [
-            1,
-            KIND_INT << 24,
-            4,
-            32, // 1: int
-            7,
-            1 << 31 | KIND_STRUCT << 24 | 1,
-            4,
-            11,
-            1,
-            1 << 24 | 5, // 2: struct b { int flag:1 at bit 5 }
-            0,
-            KIND_UNION << 24 | 1,
-            4,
-            9,
-            2,
-            0, // 3: union { struct b x; }
-            5,
-            KIND_STRUCT << 24 | 1,
-            8,
-            0,
-            3,
-            32, // 4: struct a { <3> at bit 32 }
-            16,
-            KIND_TYPEDEF << 24,
-            1, // 5
-            0,
-            KIND_ENUM << 24 | 1,
-            4,
-            28,
-            7, // 6: enum { ONE = 7 }
+        let types: [&[u32]; 8] = [
+            &[1, KIND_INT << 24, 4, 32],                                  // 1: int
+            &[7, 1 << 31 | KIND_STRUCT << 24 | 1, 4, 11, 1, 1 << 24 | 5], // 2: struct b, flag:1 at bit 5
+            &[0, KIND_UNION << 24 | 1, 4, 9, 2, 0],                       // 3: union { struct b x; }
+            &[5, KIND_STRUCT << 24 | 1, 8, 0, 3, 32],                     // 4: struct a, <3> at bit 32
+            &[16, KIND_TYPEDEF << 24, 7],                                 // 5: to <7>
+            &[0, KIND_ENUM << 24 | 1, 4, 28, 7],                          // 6: enum { ONE = 7 }
+            &[0, KIND_PTR << 24, 8],                                      // 7: to <8>
+            &[0, KIND_FUNC_PROTO << 24 | 3, 0, 0, 1, 0, 1, 0, 1],         // 8: void (int, int, int)
         ];
+        let types: Vec<u32> = types.concat();
         file(&types, strings)
     }
 
@@ -324,8 +308,8 @@ mod tests {
         let btf = Btf::parse(&bytes).unwrap();
         assert_eq!(btf.enumerator("ONE"), Some(7));
         assert_eq!(btf.enumerator("TWO"), None);
-        assert!(btf.has_tracepoint("t"));
-        assert!(!btf.has_tracepoint("u"));
+        assert_eq!(btf.tracepoint_arguments("t"), Some(2));
+        assert_eq!(btf.tracepoint_arguments("u"), None);
     }
 
     proptest! {

@@ -17,6 +17,8 @@ pub struct Capabilities {
     pub subflow_function: bool,
     /// `udp:udp_fail_queue_rcv_skb`
     pub udp_drop_tracepoint: bool,
+    /// It shows the datagram (6.10)
+    pub udp_drop_shows_datagram: bool,
     /// `sched:sched_process_exit`
     pub exit_tracepoint: bool,
     /// Root of the cgroup v2 hierarchy
@@ -27,13 +29,15 @@ impl Capabilities {
     /// Looks at the running kernel.
     #[must_use]
     pub fn of_running_kernel(btf: &Btf<'_>) -> Self {
+        let udp_drop_arguments = btf.tracepoint_arguments("udp_fail_queue_rcv_skb");
         Self {
             syscall_tracepoints: tracefs::has_event("syscalls", "sys_exit_bind"),
-            data_ready_tracepoint: btf.has_tracepoint("sk_data_ready"),
+            data_ready_tracepoint: btf.tracepoint_arguments("sk_data_ready").is_some(),
             readable_function: btf.has_function("sock_def_readable"),
             subflow_function: btf.has_function("subflow_data_ready"),
-            udp_drop_tracepoint: btf.has_tracepoint("udp_fail_queue_rcv_skb"),
-            exit_tracepoint: btf.has_tracepoint("sched_process_exit"),
+            udp_drop_tracepoint: udp_drop_arguments.is_some(),
+            udp_drop_shows_datagram: udp_drop_arguments.is_some_and(|arguments| arguments >= 3),
+            exit_tracepoint: btf.tracepoint_arguments("sched_process_exit").is_some(),
             cgroup: cgroup::root(),
         }
     }

@@ -207,7 +207,8 @@ impl Plan {
         }
         if have.udp_drop_tracepoint {
             let hook = Hook::BtfTracepoint("udp_fail_queue_rcv_skb");
-            self.step(Tier::SelectionDrops, "udp_fail_queue_rcv_skb", hook);
+            let program = if have.udp_drop_shows_datagram { "udp_refused" } else { "udp_refused_unseen" };
+            self.step(Tier::SelectionDrops, program, hook);
         } else {
             self.gap(
                 Tier::SelectionDrops,
@@ -229,6 +230,7 @@ mod tests {
             readable_function: true,
             subflow_function: true,
             udp_drop_tracepoint: true,
+            udp_drop_shows_datagram: true,
             exit_tracepoint: true,
             cgroup: Some("/sys/fs/cgroup".into()),
         }
@@ -256,6 +258,13 @@ mod tests {
         );
         let without_mptcp = Capabilities { subflow_function: false, ..before_6_3 };
         assert_eq!(programs(&plan(&without_mptcp), Tier::Selection), ["sock_def_readable"]);
+    }
+
+    #[test]
+    fn without_the_datagram_the_last_one_stands_for_it() {
+        let before_6_10 = Capabilities { udp_drop_shows_datagram: false, ..full() };
+        assert_eq!(programs(&plan(&before_6_10), Tier::SelectionDrops), ["udp_refused_unseen"]);
+        assert_eq!(programs(&plan(&full()), Tier::SelectionDrops), ["udp_refused"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use reuse_ebpf::count::{Lost, Selection};
 use super::{
     atomic::add_one,
     emit::count_lost,
-    field::{address_of, load, load_bits, offset, read},
+    field::{address_of, load, load_bits, offset, read, read_bits},
     maps::SELECTIONS,
     socket::{AF_INET, AF_INET6, IPPROTO_UDP, TCP_LISTEN, inode_number},
 };
@@ -38,15 +38,35 @@ pub(crate) fn subflow_data_ready(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// `tp_btf/udp_fail_queue_rcv_skb(int rc, struct sock *sk, ..)`: a datagram chose this socket and found its buffer full.
-/// The buffer is not an argument on every kernel, so multicast copies are told apart by what was delivered last.
+/// `tp_btf/udp_fail_queue_rcv_skb(int rc, struct sock *sk, struct sk_buff *skb)`, since 6.10: a datagram chose this
+/// socket and found its buffer full.
 #[btf_tracepoint(function = "udp_fail_queue_rcv_skb")]
-pub(crate) fn udp_fail_queue_rcv_skb(ctx: BtfTracePointContext) -> i32 {
+pub(crate) fn udp_refused(ctx: BtfTracePointContext) -> i32 {
     let sk: *const u8 = ctx.arg(1);
     if in_group(sk) {
-        count(sk, true, true);
+        let datagram: *const u8 = ctx.arg(2);
+        count(sk, Copy::Known(is_copy(address_of(datagram), address_of(sk))));
     }
     0
+}
+
+/// The same before, when the tracepoint did not show the datagram: what was delivered last stands for it.
+#[btf_tracepoint(function = "udp_fail_queue_rcv_skb")]
+pub(crate) fn udp_refused_unseen(ctx: BtfTracePointContext) -> i32 {
+    let sk: *const u8 = ctx.arg(1);
+    if in_group(sk) {
+        count(sk, Copy::AsLast);
+    }
+    0
+}
+
+/// Whether a datagram was a multicast or broadcast copy, which every member gets: no selection.
+#[derive(Clone, Copy)]
+enum Copy {
+    /// It was, or not
+    Known(bool),
+    /// Nobody can tell: what the socket got last was, or not
+    AsLast,
 }
 
 /// Whether the socket is in a SO_REUSEPORT group: the flag alone is not enough, accepted children inherit it.
@@ -73,15 +93,15 @@ fn woken(sk: *const u8) {
         return;
     }
     if protocol == IPPROTO_UDP {
-        count(sk, may_get_copies(sk, family), false);
+        count(sk, if may_get_copies(sk, family) { newest(sk) } else { Copy::Known(false) });
     } else if state == TCP_LISTEN {
-        count(sk, false, false);
+        count(sk, Copy::Known(false));
     }
 }
 
-/// One more for this socket, unless it was a multicast or broadcast copy, which every member gets.
+/// One more for this socket, unless it was a copy.
 #[inline(always)]
-fn count(sk: *const u8, look: bool, refused: bool) {
+fn count(sk: *const u8, seen: Copy) {
     // SAFETY: `sk` is a typed pointer to a socket; the helper makes a cookie where there is none yet.
     let cookie = unsafe {
         match load::<u64>(sk, offset!(sk_cookie)) {
@@ -89,7 +109,6 @@ fn count(sk: *const u8, look: bool, refused: bool) {
             cookie => cookie,
         }
     };
-    let seen = if look && !refused { newest_is_copy(sk) } else { None };
     let Some(entry) = entry(cookie, sk) else {
         count_lost(Lost::SelectionMap);
         return;
@@ -98,11 +117,11 @@ fn count(sk: *const u8, look: bool, refused: bool) {
     // flag a plain hint.
     unsafe {
         let copy = match seen {
-            Some(copy) => {
+            Copy::Known(copy) => {
                 (&raw mut (*entry).copy).write_volatile(u32::from(copy));
                 copy
             }
-            None => look && (&raw const (*entry).copy).read_volatile() != 0,
+            Copy::AsLast => (&raw const (*entry).copy).read_volatile() != 0,
         };
         if !copy {
             add_one(&raw mut (*entry).selected);
@@ -144,33 +163,37 @@ fn may_get_copies(sk: *const u8, family: u16) -> bool {
     }
 }
 
-/// Whether the newest datagram in the queue was a copy: its packet type says so, or its destination. `None` if a reader
-/// was faster and took it already; then the one before decides.
+/// What the newest datagram in the queue is. A reader may have been faster, and senders on other CPUs may have queued
+/// theirs meanwhile: exact while copies and selections do not reach one socket in the same microseconds.
 #[inline(always)]
-fn newest_is_copy(sk: *const u8) -> Option<bool> {
+fn newest(sk: *const u8) -> Copy {
     let queue = offset!(sk_receive_queue);
     // SAFETY: as in `in_group`.
     let newest: u64 = unsafe { load(sk, queue + offset!(queue_prev)) };
     let sock = address_of(sk);
     if newest == sock + queue as u64 || newest == 0 {
-        return None;
+        return Copy::AsLast;
     }
+    Copy::Known(is_copy(newest, sock))
+}
+
+/// Whether a datagram is a copy: its packet type says so, or its destination.
+#[inline(always)]
+fn is_copy(datagram: u64, sock: u64) -> bool {
     const PACKET_HOST: u8 = 0;
-    let packet_type = super::field::read_bits(newest, offset!(skb_pkt_type), 3);
-    if packet_type != PACKET_HOST {
-        return Some(true);
+    if read_bits(datagram, offset!(skb_pkt_type), 3) != PACKET_HOST {
+        return true;
     }
-    let head: u64 = read(newest + offset!(skb_head) as u64);
-    let at: u16 = read(newest + offset!(skb_network_header) as u64);
+    let head: u64 = read(datagram + offset!(skb_head) as u64);
+    let at: u16 = read(datagram + offset!(skb_network_header) as u64);
     let header: [u32; 10] = read(head + u64::from(at));
-    Some(if header[0] as u8 >> 4 == 6 {
-        header[6] as u8 == 0xff
-    } else {
-        let destination = header[4];
-        is_multicast_v4(destination)
-            || destination == u32::MAX
-            || (may_be_broadcast(destination) && is_loopback_broadcast(sock, destination))
-    })
+    if header[0] as u8 >> 4 == 6 {
+        return header[6] as u8 == 0xff;
+    }
+    let destination = header[4];
+    is_multicast_v4(destination)
+        || destination == u32::MAX
+        || (may_be_broadcast(destination) && is_loopback_broadcast(sock, destination))
 }
 
 /// 224.0.0.0/4, network byte order
