@@ -267,6 +267,8 @@ impl Turns {
                 // What happened before the snapshot's end must be known before it is compared.
                 self.drain(BACKLOG);
                 self.tracer.reconcile(&snapshot);
+                // Also where nobody scrapes: sockets that are gone leave the kernel's map only after their last count.
+                self.tracer.count_selections();
                 self.tracer.tell_losses();
             }
             Err(error) => log::warn!("cannot read the sockets of the host, trying again: {error}"),

@@ -59,6 +59,8 @@ pub struct Tracer {
     started: Moment,
     /// Entries of the selection map at the last reading
     counted: u64,
+    /// Selections of sockets that went before it was known which group they were in
+    unattributed: u64,
     /// Room for the changes of one event, kept to spare an allocation for each
     changes: Vec<Change>,
     joins: Vec<GroupChange>,
@@ -90,6 +92,7 @@ impl Tracer {
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
         let Parts { kernel, selections, losses, own_pid, outlet, event_view, max_series } = parts;
         let decoder = kernel.decoder();
+        let proc = procfs(kernel.sees_all_processes());
         Ok(Self {
             kernel,
             decoder,
@@ -100,7 +103,7 @@ impl Tracer {
             tally: Tally::new(metrics::max_conflicts(max_series)),
             test_groups: TestGroups::default(),
             corrections: BTreeMap::new(),
-            processes: ProcessTable::new("/proc", [own_pid]),
+            processes: ProcessTable::new(proc, [own_pid]),
             names: Names::of_this_host(event_view),
             metrics: Metrics::new(max_series)?,
             outlet,
@@ -108,6 +111,7 @@ impl Tracer {
             unprivileged_port_start: unprivileged_port_start(),
             started: Clock::now(),
             counted: 0,
+            unattributed: 0,
             changes: Vec::new(),
             joins: Vec::new(),
         })
@@ -240,7 +244,9 @@ impl Tracer {
             counts.iter().filter(|count| count.live.is_none() && self.inventory.get(count.inode).is_none())
         {
             self.selections.forget(gone.cookie);
-            self.groups.forget(gone.cookie);
+            if !self.groups.forget(gone.cookie) {
+                self.unattributed += gone.selections;
+            }
         }
     }
 
@@ -272,6 +278,12 @@ impl Tracer {
 
 fn tell_finding(finding: &Finding, repeated: u64) {
     log::warn!("test group ({repeated} times): {finding:?}");
+}
+
+/// Where the processes of the initial pid namespace are found. In another namespace the kernel's pids are other processes'
+/// than procfs', so nothing is looked up: names are then those that came with the event.
+fn procfs(host: bool) -> &'static str {
+    if host { "/proc" } else { "/proc/0" }
 }
 
 fn limits() -> Limits {

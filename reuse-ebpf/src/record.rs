@@ -98,8 +98,8 @@ const _: () = assert!(size_of::<CallRecord>() == 256);
 pub struct CloseRecord {
     /// [`Kind::Close`]
     pub kind: u32,
-    /// Always 0
-    pub reserved: u32,
+    /// `sk_drops` of a socket with SO_REUSEPORT, whose group counts them on; else 0
+    pub drops: u32,
     /// `CLOCK_BOOTTIME`, nanoseconds
     pub boottime_ns: u64,
     /// Inode number

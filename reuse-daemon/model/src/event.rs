@@ -99,6 +99,8 @@ pub enum Event {
         inode: Inode,
         /// Its cookie, 0 where nothing asked for it
         cookie: Cookie,
+        /// Packets dropped at it, told for sockets with SO_REUSEPORT only
+        drops: u64,
         /// When
         at: Moment,
     },
@@ -144,6 +146,8 @@ pub struct Snapshot {
     pub began: Moment,
     /// When reading ended
     pub ended: Moment,
+    /// Whether every process of the host was walked: what is absent is then gone
+    pub whole: bool,
     /// What was found, in the kernel's order
     pub holdings: Vec<Holding>,
 }

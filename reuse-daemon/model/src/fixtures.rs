@@ -110,7 +110,7 @@ pub(crate) fn listen(pid: u32, at: u64, socket: SocketFacts) -> Event {
 
 /// A close.
 pub(crate) fn close(inode: u64, at: u64) -> Event {
-    Event::Close { inode: Inode(inode), cookie: Cookie(0), at: Moment(at) }
+    Event::Close { inode: Inode(inode), cookie: Cookie(0), drops: 0, at: Moment(at) }
 }
 
 /// An exit.
@@ -125,5 +125,5 @@ pub(crate) fn holding(pid: u32, fd: u32, socket: SocketFacts) -> Holding {
 
 /// A snapshot.
 pub(crate) fn snapshot(began: u64, ended: u64, holdings: Vec<Holding>) -> Snapshot {
-    Snapshot { began: Moment(began), ended: Moment(ended), holdings }
+    Snapshot { began: Moment(began), ended: Moment(ended), whole: true, holdings }
 }

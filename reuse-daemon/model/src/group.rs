@@ -171,6 +171,7 @@ impl Groups {
         let Some(seat) = self.seats.remove(&inode) else { return };
         self.left.add(inode, seat, now);
         if let Some(group) = self.groups.get_mut(&seat.key) {
+            group.last_drops(seat.slot, socket.facts.drops);
             group.leave(seat.slot, now);
             events.push(group.change(GroupChangeKind::Leave, seat.slot, socket));
             if !group.is_live() {

@@ -88,6 +88,8 @@ pub struct Kernel {
     /// What is not seen, and why
     pub gaps: Vec<Gap>,
     decoder: Decoder,
+    /// This process is in the initial pid namespace
+    all_processes: bool,
 }
 
 /// The maps, each with the part of the daemon that reads it.
@@ -140,11 +142,14 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
         forward_diagnostics(&mut ebpf);
     }
     let programs = plan.steps.into_iter().map(|step| Planned { step, stage: Stage::Loaded }).collect();
-    let mut kernel = Kernel { ebpf, programs, gaps: plan.gaps, decoder };
+    let mut kernel = Kernel { ebpf, programs, gaps: plan.gaps, decoder, all_processes: true };
     kernel.each_loaded(|kernel, step| kernel.load(step, &types).map(|()| Stage::Loaded).map_err(Into::into));
     // One pass of the snapshot tells the programs which process is the daemon, before any of them is attached.
     kernel.snapshot().map_err(StartError::Inventory)?.learn_own_process().map_err(StartError::Inventory)?;
     let maps = kernel.maps()?;
+    if maps.own_pid != std::process::id() {
+        kernel.confined();
+    }
     kernel.attach_all();
     drop(types);
     return_memory();
@@ -285,7 +290,30 @@ impl Kernel {
         let Some(Program::Iter(program)) = self.ebpf.program_mut("snapshot") else {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "no snapshot program"));
         };
-        Ok(Pending { file: open(program).map_err(io::Error::other)?, decoder: self.decoder })
+        Ok(Pending {
+            file: open(program).map_err(io::Error::other)?,
+            decoder: self.decoder,
+            whole: self.all_processes,
+        })
+    }
+
+    /// The kernel's number of this process is not its own: the iterator walks this pid namespace only
+    /// (kernel/bpf/task_iter.c).
+    fn confined(&mut self) {
+        self.all_processes = false;
+        self.gaps.push(Gap {
+            tier: Tier::Inventory,
+            reason: "this process is in a pid namespace of its own: sockets of processes outside it are known only \
+                     from their binds, and processes are named by their comm"
+                .to_owned(),
+            remedy: "run it in the host's pid namespace (docker: --pid=host, Kubernetes: hostPID: true)",
+        });
+    }
+
+    /// Whether procfs and the inventory iterator show every process of the host.
+    #[must_use]
+    pub fn sees_all_processes(&self) -> bool {
+        self.all_processes
     }
 
     /// Decoder of this kernel's records.

@@ -29,6 +29,7 @@ pub enum DecodeError {
     Kind(u32),
 }
 
+const AF_UNSPEC: u16 = 0;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 /// include/net/sock.h
@@ -66,7 +67,7 @@ impl Decoder {
             kind if kind == Kind::Close as u32 => {
                 let record = CloseRecord::read(bytes).ok_or_else(short)?;
                 let (inode, cookie) = (Inode(record.inode), Cookie(record.cookie));
-                Ok(Event::Close { inode, cookie, at: Moment(record.boottime_ns) })
+                Ok(Event::Close { inode, cookie, drops: record.drops.into(), at: Moment(record.boottime_ns) })
             }
             kind if kind == Kind::Exit as u32 => {
                 let record = ExitRecord::read(bytes).ok_or_else(short)?;
@@ -89,7 +90,10 @@ impl Decoder {
                 let asked = raw.userlocks & SOCK_BINDPORT_LOCK != 0;
                 Some(Endpoint { port: if asked { facts.local.port } else { 0 }, ..facts.local })
             }
-            (_, Phase::Bind) => sockaddr(&record.requested, record.requested_len),
+            (facts, Phase::Bind) => {
+                let ipv4 = facts.as_ref().is_some_and(|facts| facts.family == Family::Ipv4);
+                sockaddr(&record.requested, record.requested_len, ipv4)
+            }
             (_, Phase::Listen) => None,
         };
         Call {
@@ -225,12 +229,15 @@ fn state(number: u8) -> State {
     }
 }
 
-/// A socket address as a process passed it; `None` if too short or of another family.
-fn sockaddr(bytes: &[u8], length: u32) -> Option<Endpoint> {
+/// A socket address as a process passed it; `None` if too short or of another family. An IPv4 socket takes `AF_UNSPEC` for
+/// `AF_INET` (net/ipv4/af_inet.c, `__inet_bind`).
+fn sockaddr(bytes: &[u8], length: u32, ipv4: bool) -> Option<Endpoint> {
     let bytes = bytes.get(..length as usize)?;
     let port = u16::from_be_bytes(<[u8; 2]>::read(bytes.get(2..)?)?);
     let address = match u16::read(bytes)? {
-        AF_INET => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::read(bytes.get(4..)?)?)),
+        family if family == AF_INET || (ipv4 && family == AF_UNSPEC) => {
+            IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::read(bytes.get(4..)?)?))
+        }
         AF_INET6 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::read(bytes.get(8..)?)?)),
         _ => return None,
     };
@@ -264,10 +271,12 @@ mod tests {
         let mut bytes = [0; 28];
         bytes[..8].copy_from_slice(&[2, 0, 0x1f, 0x90, 127, 0, 0, 1]);
         let whole = Endpoint { address: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 8080 };
-        assert_eq!(sockaddr(&bytes, 16), Some(whole));
-        assert_eq!(sockaddr(&bytes, 7), None);
+        assert_eq!(sockaddr(&bytes, 16, true), Some(whole));
+        assert_eq!(sockaddr(&bytes, 7, true), None);
+        bytes[0] = 0;
+        assert_eq!((sockaddr(&bytes, 16, true), sockaddr(&bytes, 16, false)), (Some(whole), None));
         bytes[0] = 1;
-        assert_eq!(sockaddr(&bytes, 28), None);
+        assert_eq!(sockaddr(&bytes, 28, true), None);
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::clock::Clock;
 pub struct Pending {
     pub(super) file: File,
     pub(super) decoder: Decoder,
+    /// The iterator walks every process of the host
+    pub(super) whole: bool,
 }
 
 impl Pending {
@@ -26,7 +28,7 @@ impl Pending {
         let mut bytes = Vec::new();
         self.file.read_to_end(&mut bytes)?;
         let ended = Clock::now();
-        Ok(Snapshot { began, ended, holdings: self.decoder.holdings(&bytes) })
+        Ok(Snapshot { began, ended, whole: self.whole, holdings: self.decoder.holdings(&bytes) })
     }
 
     /// Reads only so far that the program has run once: it then knows its reader, the daemon.

@@ -93,6 +93,7 @@ impl Tracer {
         let own = [
             ("program_skipped", skipped),
             ("decode", self.received.undecodable),
+            ("selection_unattributed", self.unattributed),
             ("event_output", self.outlet.lost()),
         ];
         kernel.into_iter().chain(own).collect()

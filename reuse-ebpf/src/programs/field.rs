@@ -65,17 +65,6 @@ pub(crate) unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
     unsafe { base.add(offset).cast::<T>().read() }
 }
 
-/// Like [`load`], for a bit-field of `width` bits that does not cross a byte.
-///
-/// # Safety
-/// As [`load`].
-#[inline(always)]
-pub(crate) unsafe fn load_bits(base: *const u8, bit: usize, width: u32) -> u8 {
-    // SAFETY: promised by the caller.
-    let byte: u8 = unsafe { load(base, bit >> 3) };
-    byte >> (bit & 7) & ((1 << width) - 1)
-}
-
 /// A bit-field of `width` bits that does not cross a byte, through the helper.
 #[inline(always)]
 pub(crate) fn read_bits(base: u64, bit: usize, width: u32) -> u8 {

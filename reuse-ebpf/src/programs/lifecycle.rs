@@ -13,7 +13,7 @@ use reuse_ebpf::{
 use super::{
     emit::{reserve, submit},
     field::{address_of, load, offset, read},
-    socket::{Common, holds_port, inode_number},
+    socket::{Common, drops, holds_port, inode_number},
     task::Task,
 };
 
@@ -34,7 +34,7 @@ pub(crate) fn sock_release(ctx: SockContext) -> i32 {
     // SAFETY: the reserved space of one record, all of it written.
     unsafe {
         (*record).kind = Kind::Close as u32;
-        (*record).reserved = 0;
+        (*record).drops = if common.bit(offset!(sk_reuseport)) { drops(sk) } else { 0 };
         (*record).boottime_ns = bpf_ktime_get_boot_ns();
         (*record).inode = inode_number(read(sk + offset!(sk_socket) as u64));
         (*record).cookie = common.at(offset!(sk_cookie));

@@ -12,7 +12,7 @@ use reuse_ebpf::count::{Lost, Selection};
 use super::{
     atomic::add_one,
     emit::count_lost,
-    field::{address_of, load, load_bits, offset, read, read_bits},
+    field::{address_of, load, offset, read, read_bits},
     maps::SELECTIONS,
     socket::{AF_INET, AF_INET6, IPPROTO_UDP, TCP_LISTEN, inode_number},
 };
@@ -69,11 +69,12 @@ enum Copy {
     AsLast,
 }
 
-/// Whether the socket is in a SO_REUSEPORT group: the flag alone is not enough, accepted children inherit it.
+/// Whether the socket is in a SO_REUSEPORT group. The option does not tell: accepted children inherit it, and clearing it
+/// takes no member out.
 #[inline(always)]
 fn in_group(sk: *const u8) -> bool {
-    // SAFETY: `sk` is a typed argument; the members are its BTF members.
-    unsafe { load_bits(sk, offset!(sk_reuseport), 1) != 0 && load::<u64>(sk, offset!(sk_reuseport_cb)) != 0 }
+    // SAFETY: `sk` is a typed argument; the member is its BTF member.
+    unsafe { load::<u64>(sk, offset!(sk_reuseport_cb)) != 0 }
 }
 
 #[inline(always)]

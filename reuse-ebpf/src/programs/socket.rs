@@ -39,6 +39,12 @@ impl Common {
         // SAFETY: integers only are read, and the verifier refuses an offset outside.
         unsafe { self.0.as_ptr().cast::<u8>().add(offset).cast::<T>().read_unaligned() }
     }
+
+    /// A bit-field of one bit.
+    #[inline(always)]
+    pub(crate) fn bit(&self, bit: usize) -> bool {
+        self.at::<u8>(bit >> 3) >> (bit & 7) & 1 != 0
+    }
 }
 
 /// The socket behind a descriptor of a task; `checked` also makes sure that it is one, for calls that may have failed

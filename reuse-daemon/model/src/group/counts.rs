@@ -33,9 +33,10 @@ impl Groups {
         }
     }
 
-    /// Forgets a socket whose last count was taken in: the kernel's map forgets it too, and would begin at 0.
-    pub fn forget(&mut self, cookie: Cookie) {
-        self.counted.remove(&cookie);
+    /// Forgets a socket whose last count was taken in: the kernel's map forgets it too, and would begin at 0. Whether
+    /// any slot had its count; if not, nobody has.
+    pub fn forget(&mut self, cookie: Cookie) -> bool {
+        self.counted.remove(&cookie).is_some()
     }
 
     fn settle(&mut self, count: &MemberCount) {

@@ -32,6 +32,15 @@ pub struct Member {
     drops: u64,
 }
 
+impl Member {
+    /// Adds what the socket dropped since the last time to its slot. Less than before is an older reading: a socket's
+    /// drops only grow.
+    fn drop_up_to(&mut self, drops: u64, counts: &mut SlotCounts) {
+        counts.drops += drops.saturating_sub(self.drops);
+        self.drops = self.drops.max(drops);
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Slot {
     member: Option<Member>,
@@ -132,9 +141,14 @@ impl Group {
     pub(super) fn gauge(&mut self, slot: u32, gauges: &MemberGauges) {
         let Some(Slot { member: Some(member), counts }) = self.slot_mut(slot) else { return };
         (member.queue, member.queue_limit) = (gauges.queue, gauges.queue_limit);
-        // Less than before is an older reading: a socket's drops only grow.
-        counts.drops += gauges.drops.saturating_sub(member.drops);
-        member.drops = member.drops.max(gauges.drops);
+        member.drop_up_to(gauges.drops, counts);
+    }
+
+    /// Takes in the drops of a member that leaves.
+    pub(super) fn last_drops(&mut self, slot: u32, drops: u64) {
+        if let Some(Slot { member: Some(member), counts }) = self.slot_mut(slot) {
+            member.drop_up_to(drops, counts);
+        }
     }
 
     pub(super) fn leave(&mut self, slot: u32, now: Moment) {

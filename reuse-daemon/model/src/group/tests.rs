@@ -144,6 +144,19 @@ fn slots_are_reused_and_go_on_counting() {
 }
 
 #[test]
+fn drops_told_with_the_close_are_counted() {
+    let mut host = Host::default();
+    host.put(udp_member(1, 53));
+    let live = Some(MemberGauges { drops: 3, queue: 0, queue_limit: 9 });
+    host.groups.count(&[MemberCount { live, ..count(1, 11, 5) }]);
+    let last = SocketFacts { drops: 8, ..udp_member(1, 53) };
+    host.apply(&Change::Removed(socket(last, 10)));
+    let group = host.groups.iter().next().expect("retained");
+    let drops: Vec<u64> = group.slots().map(|(_, _, counts)| counts.drops).collect();
+    assert_eq!(drops, [8]);
+}
+
+#[test]
 fn counts_wait_for_their_member_and_find_one_that_is_gone() {
     let mut host = Host::default();
     host.count(&[(1, 11, 5)]);

@@ -21,7 +21,7 @@ impl Inventory {
     pub fn apply(&mut self, event: &Event, processes: &mut dyn Processes, changes: &mut Vec<Change>) {
         match event {
             Event::Call(call) => self.call(call, processes, changes),
-            Event::Close { inode, cookie, at } => self.close(*inode, *cookie, *at, changes),
+            Event::Close { inode, cookie, drops, at } => self.close(*inode, *cookie, *drops, *at, changes),
             Event::Exit { pid, at } => self.exit(*pid, *at, changes),
         }
     }
@@ -88,12 +88,15 @@ impl Inventory {
         self.put(Arc::new(socket), changes);
     }
 
-    fn close(&mut self, inode: Inode, cookie: Cookie, at: Moment, changes: &mut Vec<Change>) {
+    fn close(&mut self, inode: Inode, cookie: Cookie, drops: u64, at: Moment, changes: &mut Vec<Change>) {
         // The inode number may have a new socket by now, whose bind came first.
         if self.sockets.get(&inode).is_some_and(|known| is_another(known.facts.cookie, cookie)) {
             return;
         }
         self.closes.bury(inode, at);
+        if let Some(socket) = self.sockets.get_mut(&inode).filter(|socket| socket.facts.drops < drops) {
+            Arc::make_mut(socket).facts.drops = drops;
+        }
         self.take(inode, changes);
     }
 

@@ -39,7 +39,9 @@ impl Inventory {
         let mut result = Corrections::default();
         self.rescan = blind;
         let found = gather(snapshot, &ended, processes);
-        self.remove_absent(&found, snapshot.began, &mut result);
+        if snapshot.whole {
+            self.remove_absent(&found, snapshot.began, &mut result);
+        }
         // Inode numbers mostly grow: the members of a group that is found get their slots in the order they joined.
         let mut found: Vec<_> = found.into_iter().collect();
         found.sort_unstable_by_key(|(inode, _)| *inode);
@@ -108,7 +110,9 @@ impl Inventory {
         if self.backfilled && (now.state, now.local) != (before.state, before.local) {
             self.doubts.raise(now.inode, Correction::StateChanged, snapshot.ended);
         }
-        merge_owners(&mut socket.owners, found.owners, snapshot.began, &mut result.kinds);
+        // Of a part, what is absent may be elsewhere.
+        let absent_before = if snapshot.whole { snapshot.began } else { Moment(0) };
+        merge_owners(&mut socket.owners, found.owners, absent_before, &mut result.kinds);
         self.ownerless.remove(&socket.facts.inode);
         if socket != **known {
             self.put(Arc::new(socket), &mut result.changes);

@@ -270,7 +270,7 @@ fn each_member_has_its_series() {
 fn a_member_that_left_keeps_its_counters_alone() {
     let mut world = World::new();
     world.member(1, 80, Protocol::Tcp, 40);
-    world.event(&Event::Close { inode: Inode(1), cookie: Cookie(1), at: Moment(2_000) });
+    world.event(&Event::Close { inode: Inode(1), cookie: Cookie(1), drops: 0, at: Moment(2_000) });
     let text = world.scrape(&mut metrics(10_000));
     let families: Vec<_> =
         samples(&text, "reuse_group_").iter().map(|line| line.split('{').next().expect("a name")).collect();
@@ -325,14 +325,19 @@ fn groups_beyond_the_budget_fold_and_never_go_back() {
         "{text}"
     );
 
-    world.event(&Event::Close { inode: Inode(20), cookie: Cookie(20), at: Moment(2_000) });
+    world.event(&Event::Close { inode: Inode(20), cookie: Cookie(20), drops: 0, at: Moment(2_000) });
     world.groups.prune(Moment(u64::MAX));
     world.selected(&[(19, 11)]);
     let text = world.scrape(&mut metrics);
     assert!(text.contains(&format!("{other} 181")), "what a folded group counted stays in the sum: {text}");
 
     for inode in 1..=2 {
-        world.event(&Event::Close { inode: Inode(inode), cookie: Cookie(inode), at: Moment(3_000) });
+        world.event(&Event::Close {
+            inode: Inode(inode),
+            cookie: Cookie(inode),
+            drops: 0,
+            at: Moment(3_000),
+        });
     }
     world.groups.prune(Moment(u64::MAX));
     world.scrape(&mut metrics);

@@ -48,6 +48,16 @@ fn a_snapshot_finds_what_no_event_told() {
 }
 
 #[test]
+fn a_snapshot_of_a_part_takes_nothing_away() {
+    let mut host = Host::backfilled();
+    host.apply(&bind(10, 100, facts(1, 80)));
+    host.apply(&bind(10, 100, facts(2, 81)));
+    let part = Snapshot { whole: false, ..snapshot(200, 300, vec![holding(11, 3, facts(2, 81))]) };
+    assert_eq!(host.reconcile(&part), [Correction::OwnerAdded]);
+    assert_eq!((host.pids(1), host.pids(2)), (vec![10], vec![10, 11]));
+}
+
+#[test]
 fn implicit_is_what_nothing_says_was_bound() {
     let udp = |inode, port, change: fn(&mut SocketFacts)| {
         let mut facts = udp_member(inode, port);
@@ -161,7 +171,7 @@ fn cookies_tell_sockets_of_one_inode_number_apart() {
     host.apply(&bind(11, 200, with(8, 81)));
     assert!(matches!(host.changes.as_slice(), [Change::Removed(_), Change::Added(_)]));
     assert_eq!(host.pids(1), [11]);
-    host.apply(&Event::Close { inode: Inode(1), cookie: Cookie(7), at: Moment(300) });
+    host.apply(&Event::Close { inode: Inode(1), cookie: Cookie(7), drops: 0, at: Moment(300) });
     assert_eq!(host.inventory.len(), 1, "a late close of the one before");
     assert_eq!(
         host.reconcile(&snapshot(400, 500, vec![holding(12, 3, with(9, 82))])),
