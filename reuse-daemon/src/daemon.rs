@@ -79,6 +79,9 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
             kernel.gaps.iter().map(|gap| format!("{}: {}", gap.tier.as_str(), gap.reason)).collect();
         anyhow::bail!("--config.strict is set and not everything can be seen: {}", gaps.join("; "));
     }
+    for gap in &kernel.gaps {
+        log::warn!("not seen ({}): {}; {}", gap.tier.as_str(), gap.reason, gap.remedy);
+    }
     let test_group = match config.test_group {
         Some(wanted) => Some(open_test_group(&wanted, &mut kernel)?),
         None => None,

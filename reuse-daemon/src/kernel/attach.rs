@@ -210,7 +210,6 @@ impl Kernel {
         self.reached(index, Stage::Refused);
         let Some(Planned { step, .. }) = self.programs.get(index) else { return };
         let reason = format!("the kernel refuses {} ({}): {}", step.program, step.hook.label(), chain(error));
-        log::warn!("{}: {reason}", step.tier.as_str());
         self.gaps.push(Gap {
             tier: step.tier,
             reason,
