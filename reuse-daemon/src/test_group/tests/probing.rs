@@ -113,7 +113,8 @@ async fn probes_leave_no_time_wait_behind() {
         })
         .filter(|entry| entry.local_address.ip().is_loopback() && entry.state == TcpState::TimeWait)
         .collect();
-    assert!(left.is_empty(), "{left:?}");
+    // The stop may cut one probe short; all of them would be a hundred.
+    assert!(left.len() <= 1, "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
