@@ -14,7 +14,7 @@ pub(crate) struct Pins {
     pub(crate) rustc: &'static str,
     /// Bitcode of another major version cannot be read ("Invalid record").
     pub(crate) llvm_major: u32,
-    /// From crates.io.
+    /// From the crate registry.
     pub(crate) bpf_linker: &'static str,
     /// bpf-linker's feature that selects bindings for `llvm_major`.
     pub(crate) llvm_feature: &'static str,
