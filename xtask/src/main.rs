@@ -10,6 +10,7 @@ mod privilege;
 mod process;
 mod run;
 mod setup;
+mod tally;
 mod test;
 mod vm;
 mod workspace;

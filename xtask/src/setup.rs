@@ -7,6 +7,7 @@
 mod apt;
 mod compilers;
 mod consent;
+pub(crate) mod kernels;
 mod linker;
 mod packages;
 mod step;
@@ -27,7 +28,6 @@ use anyhow::{Result, bail};
 use crate::{
     cli::{Origin, SetupArgs},
     setup::unit::{Candidate, Fix},
-    vm,
     workspace::Workspace,
 };
 
@@ -49,7 +49,7 @@ pub(crate) fn prepare(workspace: &Workspace, args: &SetupArgs, purposes: &[Purpo
     let mut apt = Apt::new();
     let mut steps = packages::missing(workspace, purposes, &apt);
     if purposes.contains(&Purpose::Vm) {
-        steps.extend(vm::missing_kernels(workspace, &apt));
+        steps.extend(kernels::missing(workspace, &apt));
     }
     let machine = compilers::probe()?;
     let mut candidates = unit::candidates(&machine, args.ebpf_toolchain);

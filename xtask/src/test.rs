@@ -2,7 +2,6 @@
 
 mod counted;
 mod libtest;
-mod tally;
 
 use std::{
     ffi::OsString,
@@ -13,12 +12,12 @@ use std::{
 use anyhow::Result;
 
 use self::counted::counted;
-pub(crate) use self::tally::Tally;
 use crate::{
     build::{self, Profile},
     cli::TestArgs,
     privilege, process,
     setup::{self, Purpose, Toolchain},
+    tally::Tally,
     vm,
     workspace::Workspace,
 };

@@ -3,7 +3,6 @@
 //! The machine this runs on shows one kernel; these show an older and a newer one, with nothing locked down.
 
 mod initramfs;
-mod kernels;
 mod qemu;
 mod verdict;
 
@@ -11,14 +10,15 @@ use std::{fs, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 
-pub(crate) use self::kernels::missing as missing_kernels;
-use self::kernels::{SERIES, Series};
 use crate::{
     build::{self, Profile},
     cli::VmArgs,
     process,
-    setup::{self, Purpose, Toolchain},
-    test::Tally,
+    setup::{
+        self, Purpose, Toolchain,
+        kernels::{self, SERIES, Series},
+    },
+    tally::Tally,
     workspace::Workspace,
 };
 

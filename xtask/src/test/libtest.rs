@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::test::Tally;
+use crate::tally::Tally;
 
 /// What the lines of a run have said so far.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use crate::{test::Tally, vm::qemu::Ending};
+use crate::{tally::Tally, vm::qemu::Ending};
 
 /// What the kernel prints before it stops (`kernel/panic.c`, `panic()`).
 const PANIC: &str = "Kernel panic - not syncing";
