@@ -7,15 +7,7 @@ use std::{io, net::TcpListener, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use log::{Level, log_enabled};
-use reuse_ebpf::count::ProbeKey;
-use reuse_model::{
-    endpoint::{Endpoint, Family, Transport},
-    event::Snapshot,
-    repeats::Mode,
-    report::View,
-    socket::Cookie,
-    test_group,
-};
+use reuse_model::{endpoint::Endpoint, event::Snapshot, repeats::Mode, report::View, test_group};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
@@ -30,11 +22,11 @@ use crate::{
     kernel::{
         attach::{self, Kernel, Options},
         btf,
-        counts::{Hashes, Selections},
+        own_groups::OwnGroups,
         ring::Ring,
     },
     query::{self, Questions},
-    test_group::{KernelView, Observation, TestGroup},
+    test_group::{Observation, TestGroup},
     tracer::{Outlet, Parts, Tracer},
 };
 
@@ -112,7 +104,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
     };
     let prober = test_group.map(|test_group| {
         turns.announce(&test_group);
-        let view = OwnGroups { selections: maps.own_selections, hashes: maps.hashes };
+        let view = OwnGroups::new(maps.own_selections, maps.hashes);
         tokio::spawn(test_group.run(view, observations))
     });
     let ended = turns.run(stop).await;
@@ -290,26 +282,5 @@ async fn finished(snapshot: &mut Option<JoinHandle<io::Result<Snapshot>>>) -> io
     match snapshot {
         Some(reading) => reading.await.unwrap_or_else(|error| Err(io::Error::other(error))),
         None => std::future::pending().await,
-    }
-}
-
-/// The kernel's account of the daemon's own groups.
-struct OwnGroups {
-    selections: Selections,
-    hashes: Hashes,
-}
-
-impl KernelView for OwnGroups {
-    fn hash(&mut self, transport: Transport, family: Family, source_port: u16) -> Option<u32> {
-        let protocol = match transport {
-            Transport::Tcp => 6,
-            Transport::Udp => 17,
-        };
-        let version = if family == Family::Ipv6 { 6 } else { 4 };
-        self.hashes.take(ProbeKey { protocol, version, port: source_port })
-    }
-
-    fn deliveries(&mut self, cookies: &[Cookie]) -> Vec<u64> {
-        cookies.iter().map(|cookie| self.selections.of(*cookie)).collect()
     }
 }

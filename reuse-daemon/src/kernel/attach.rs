@@ -12,15 +12,14 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
     programs::{CgroupAttachMode, Iter, Program, ProgramError, SkReuseport},
 };
-use aya_log::EbpfLogger;
 use thiserror::Error;
-use tokio::io::unix::AsyncFd;
 
 use super::{
     btf::{self, Btf, BtfError},
     capabilities::Capabilities,
     counts::{Hashes, Losses, Selections},
     decode::Decoder,
+    diagnostics,
     layout::{self, LayoutError, SocketLayout},
     object::{self, Stub},
     plan::{self, Gap, Hook, Step, Tier},
@@ -139,7 +138,7 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
         .load(object)
         .map_err(|error| StartError::Load(Box::new(error)))?;
     if options.log_level > 0 {
-        forward_diagnostics(&mut ebpf);
+        diagnostics::forward_log(&mut ebpf);
     }
     let programs = plan.steps.into_iter().map(|step| Planned { step, stage: Stage::Loaded }).collect();
     let mut kernel = Kernel { ebpf, programs, gaps: plan.gaps, decoder, all_processes: true };
@@ -209,7 +208,12 @@ impl Kernel {
     fn refused(&mut self, index: usize, error: &(dyn std::error::Error + 'static)) {
         self.reached(index, Stage::Refused);
         let Some(Planned { step, .. }) = self.programs.get(index) else { return };
-        let reason = format!("the kernel refuses {} ({}): {}", step.program, step.hook.label(), chain(error));
+        let reason = format!(
+            "the kernel refuses {} ({}): {}",
+            step.program,
+            step.hook.label(),
+            diagnostics::chain(error)
+        );
         self.gaps.push(Gap {
             tier: step.tier,
             reason,
@@ -354,47 +358,4 @@ fn open(program: &mut Iter) -> Result<File, Box<dyn std::error::Error + Send + S
 
 fn clone_fd(fd: BorrowedFd<'_>) -> Result<OwnedFd, StartError> {
     fd.try_clone_to_owned().map_err(StartError::Ring)
-}
-
-/// Passes what the programs log to the daemon's own log.
-fn forward_diagnostics(ebpf: &mut Ebpf) {
-    let watched = EbpfLogger::init(ebpf).map_err(io::Error::other).and_then(|logger| {
-        // SAFETY: the logger owns its descriptor, which stays the same and open until the logger is dropped.
-        unsafe { AsyncFd::register(logger) }.map_err(Into::into)
-    });
-    let mut logger = match watched {
-        Ok(logger) => logger,
-        Err(error) => {
-            log::warn!("no diagnostics from the kernel side: {error}");
-            return;
-        }
-    };
-    tokio::spawn(async move {
-        while let Ok(mut guard) = logger.readable_mut().await {
-            guard.get_inner_mut().flush();
-            guard.clear_ready();
-        }
-    });
-}
-
-/// An error with its causes, on one line; of a verifier's log only the end, where it says what it refused.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    const LONGEST: usize = 300;
-    if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
-        let log = verifier_log.to_string();
-        let words: Vec<_> = log.split_whitespace().collect();
-        let log = words.join(" ");
-        let start = log.char_indices().rev().nth(LONGEST).map_or(0, |(at, _)| at);
-        return format!("{io_error}; the verifier's last words: {}", log.get(start..).unwrap_or_default());
-    }
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let words = inner.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = inner.source();
-    }
-    text
 }
