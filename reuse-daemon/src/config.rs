@@ -38,6 +38,8 @@ pub struct Config {
     pub max_series: usize,
     /// Where to read kernel types, `None`: the running kernel's own
     pub btf_path: Option<PathBuf>,
+    /// Trace system calls
+    pub trace_syscalls: bool,
     /// Refuse to start when any tier is missing
     pub strict: bool,
 }
@@ -152,6 +154,7 @@ impl TryFrom<&RunArguments> for Config {
             test_group,
             max_series: arguments.metrics_max_series,
             btf_path: arguments.btf_path.clone(),
+            trace_syscalls: arguments.trace_syscalls,
             strict: arguments.config_strict,
         })
     }

@@ -23,6 +23,7 @@ use crate::{
         attach::{self, Kernel, Options},
         btf,
         own_groups::OwnGroups,
+        plan::Wanted,
         ring::Ring,
     },
     query::{self, Questions},
@@ -63,6 +64,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
     let stop = Stop::listen().context("cannot wait for signals")?;
     let options = Options {
         btf: config.btf_path.as_deref().unwrap_or(Path::new(btf::DEFAULT_PATH)),
+        wanted: Wanted { syscalls: config.trace_syscalls },
         log_level: kernel_log_level(),
     };
     let (mut kernel, maps) = attach::start(&options)?;

@@ -112,6 +112,16 @@ pub struct RunArguments {
     )]
     pub metrics_max_series: usize,
 
+    /// Whether to trace bind and listen at their system calls; without, no other call pays for it, and neither is seen
+    #[arg(
+        long = "trace.syscalls",
+        env = "REUSE_TRACE_SYSCALLS",
+        action = ArgAction::Set,
+        value_name = "BOOL",
+        default_value_t = true
+    )]
+    pub trace_syscalls: bool,
+
     /// Read kernel types from this file instead of /sys/kernel/btf/vmlinux
     #[arg(long = "btf.path", env = "REUSE_BTF_PATH", value_name = "FILE")]
     pub btf_path: Option<PathBuf>,
@@ -241,6 +251,6 @@ mod tests {
             assert_eq!(variable.to_str(), Some(expected.as_str()), "--{flag}");
             seen.insert(expected);
         }
-        assert_eq!(seen.len(), 15, "{seen:?}");
+        assert_eq!(seen.len(), 16, "{seen:?}");
     }
 }

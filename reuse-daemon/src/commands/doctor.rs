@@ -9,7 +9,9 @@ use crate::{
     cli::DoctorArguments,
     kernel::{
         attach::{self, Kernel, Options, Stage},
-        btf, privileges,
+        btf,
+        plan::Wanted,
+        privileges,
     },
 };
 
@@ -82,7 +84,7 @@ fn examine(btf: &Path) -> (Vec<Finding>, u8) {
         }
     };
     let _within = runtime.enter();
-    match attach::start(&Options { btf, log_level: 0 }) {
+    match attach::start(&Options { btf, wanted: Wanted::default(), log_level: 0 }) {
         Ok((kernel, _maps)) => {
             findings.extend(look_at_programs(&kernel));
             let status = if kernel.gaps.is_empty() { ALL } else { SOME };

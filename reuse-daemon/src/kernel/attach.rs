@@ -22,7 +22,7 @@ use super::{
     diagnostics,
     layout::{self, LayoutError, SocketLayout},
     object::{self, Stub},
-    plan::{self, Gap, Hook, Step, Tier},
+    plan::{self, Gap, Hook, Step, Tier, Wanted},
     program_stats::{self, ProgramStats},
     ring::Ring,
     snapshot::Pending,
@@ -111,6 +111,8 @@ pub struct Maps {
 pub struct Options<'a> {
     /// The BTF file
     pub btf: &'a std::path::Path,
+    /// What the operator wants to see
+    pub wanted: Wanted,
     /// Highest level of kernel-side diagnostics (aya-log's number), 0 for none
     pub log_level: u8,
 }
@@ -126,7 +128,7 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     let parsed = Btf::parse(&bytes).map_err(malformed)?;
     let offsets = layout::program_offsets(&parsed)?;
     let decoder = Decoder::new(SocketLayout::from_btf(&parsed)?);
-    let plan = plan::plan(&Capabilities::of_running_kernel(&parsed));
+    let plan = plan::plan(&Capabilities::of_running_kernel(&parsed), options.wanted);
     let types = aya::Btf::parse(&bytes, aya::Endianness::default())
         .map_err(|_| malformed("refused by the loader"))?;
     drop(bytes);

@@ -134,15 +134,28 @@ pub struct Plan {
     pub gaps: Vec<Gap>,
 }
 
+/// What the operator wants to see, where there is a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// System calls: their tracepoints cost every other system call of the host some nanoseconds
+    pub syscalls: bool,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { syscalls: true }
+    }
+}
+
 /// Decides.
 #[must_use]
-pub fn plan(have: &Capabilities) -> Plan {
+pub fn plan(have: &Capabilities, wanted: Wanted) -> Plan {
     let mut plan = Plan::default();
     plan.step(Tier::Inventory, "snapshot", Hook::Iterator("task_file"));
     plan.step(Tier::Sample, "sample", Hook::Iterator("bpf_map_elem"));
     plan.step(Tier::TestGroup, "own_group", Hook::OwnGroup);
     plan.ends(have);
-    plan.calls(have);
+    plan.calls(have, wanted);
     plan.selections(have);
     plan
 }
@@ -176,9 +189,15 @@ impl Plan {
         }
     }
 
-    fn calls(&mut self, have: &Capabilities) {
+    fn calls(&mut self, have: &Capabilities, wanted: Wanted) {
         for (tier, program) in [(Tier::Bind, "sys_exit_bind"), (Tier::Listen, "sys_exit_listen")] {
-            if have.syscall_tracepoints {
+            if !wanted.syscalls {
+                self.gap(
+                    tier,
+                    "switched off by --trace.syscalls=false: calls are not seen",
+                    "leave that flag out",
+                );
+            } else if have.syscall_tracepoints {
                 self.step(tier, program, Hook::Tracepoint("syscalls", program));
             } else {
                 self.gap(
@@ -223,6 +242,10 @@ impl Plan {
 mod tests {
     use super::*;
 
+    fn plan(have: &Capabilities) -> Plan {
+        super::plan(have, Wanted::default())
+    }
+
     fn full() -> Capabilities {
         Capabilities {
             syscall_tracepoints: true,
@@ -258,6 +281,15 @@ mod tests {
         );
         let without_mptcp = Capabilities { subflow_function: false, ..before_6_3 };
         assert_eq!(programs(&plan(&without_mptcp), Tier::Selection), ["sock_def_readable"]);
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_a_gap_that_names_the_flag() {
+        let plan = super::plan(&full(), Wanted { syscalls: false });
+        assert!(programs(&plan, Tier::Bind).is_empty() && programs(&plan, Tier::Listen).is_empty());
+        assert_eq!(programs(&plan, Tier::Close).len(), 1);
+        let reasons: Vec<_> = plan.gaps.iter().map(|gap| gap.reason.contains("--trace.syscalls")).collect();
+        assert_eq!(reasons, [true, true]);
     }
 
     #[test]
