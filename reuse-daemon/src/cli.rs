@@ -5,6 +5,7 @@
 use clap::{ColorChoice, Parser, Subcommand, ValueEnum};
 
 pub mod doctor;
+mod file;
 pub mod run;
 
 pub use doctor::DoctorArguments;
@@ -63,12 +64,12 @@ impl Color {
 }
 
 impl Arguments {
-    /// Reads the process's own command line and environment.
+    /// Reads the process's own command line and environment, and the file of flags that they name.
     ///
     /// `--help`, `--version` and usage errors print and exit here: 0 for the first two, 2 for the last.
     #[must_use]
     pub fn from_process() -> Self {
-        Self::parse()
+        file::complete(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
     }
 }
 

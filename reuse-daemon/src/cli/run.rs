@@ -33,7 +33,12 @@ pub struct RunArguments {
     )]
     pub web_telemetry_path: String,
 
-    /// Check flags and environment, say what is wrong, and exit
+    /// TOML file of flags: `events = "json"`, `web.listen-address = ["127.0.0.1:10542"]`; the command line and the
+    /// environment come first
+    #[arg(long = "config.file", env = "REUSE_CONFIG_FILE", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
+    /// Check flags, environment and file, say what is wrong, and exit
     #[arg(long = "config.check", env = "REUSE_CONFIG_CHECK", value_parser = BoolishValueParser::new())]
     pub config_check: bool,
 
@@ -251,6 +256,6 @@ mod tests {
             assert_eq!(variable.to_str(), Some(expected.as_str()), "--{flag}");
             seen.insert(expected);
         }
-        assert_eq!(seen.len(), 16, "{seen:?}");
+        assert_eq!(seen.len(), 17, "{seen:?}");
     }
 }
