@@ -17,6 +17,9 @@ pub struct Selection {
 }
 const _: () = assert!(size_of::<Selection>() == 32);
 
+/// Most sockets the selection map holds.
+pub const SELECTIONS_MAX: u32 = 1 << 16;
+
 /// One row of the iterator over the selection map.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

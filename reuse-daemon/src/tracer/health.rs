@@ -1,6 +1,6 @@
 //! How the kernel side is, for the metrics, the status report and the readiness check.
 
-use reuse_ebpf::count::Lost;
+use reuse_ebpf::count::{Lost, SELECTIONS_MAX};
 use reuse_model::event::{Event, Moment, Phase};
 
 use super::Tracer;
@@ -20,9 +20,6 @@ const BLIND_SPOTS: [&str; 8] = [
     "seccomp",
     "setsockopt",
 ];
-
-/// Entries of the selection map (reuse-ebpf, `maps`).
-const SELECTIONS_MAX: u64 = 1 << 16;
 
 /// Records taken in.
 #[derive(Debug, Default)]
@@ -57,7 +54,7 @@ impl Tracer {
             tiers: plan::Tier::ALL.into_iter().map(|tier| self.tier(tier)).collect(),
             blind_spots: BLIND_SPOTS.map(|what| BlindSpot { what, blind: true }).to_vec(),
             programs: self.programs(),
-            maps: vec![MapFill { map: "SELECTIONS", entries: self.counted, capacity: SELECTIONS_MAX }],
+            maps: vec![MapFill { map: "SELECTIONS", entries: self.counted, capacity: SELECTIONS_MAX.into() }],
             received: vec![("bind", bind), ("listen", listen), ("close", close), ("exit", exit)],
             lost: self.lost(),
             last_event: last,

@@ -4,7 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use reuse_ebpf::count::{Lost, ProbeKey, Selection};
+use reuse_ebpf::count::{Lost, ProbeKey, SELECTIONS_MAX, Selection};
 
 /// Records of calls, closes and exits. 4 MiB hold 15,000 calls with their closes: what two cores binding at full speed
 /// send in 30 ms, many times the reader's nap. The reader has them mapped twice, which counts as its memory.
@@ -25,7 +25,7 @@ pub(crate) static OWN: Array<u32> = Array::with_max_entries(1, 0);
 
 /// Selections by socket cookie. Not LRU: evicting a live counter would make it go back; a full map is counted instead.
 #[map]
-pub(crate) static SELECTIONS: HashMap<u64, Selection> = HashMap::with_max_entries(1 << 16, 0);
+pub(crate) static SELECTIONS: HashMap<u64, Selection> = HashMap::with_max_entries(SELECTIONS_MAX, 0);
 
 /// Hashes that the program on the daemon's own groups saw, by probe.
 #[map]
