@@ -1,11 +1,12 @@
 //! Typed events: what the kernel programs said, decoded, with everything the model needs and nothing else.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
 use crate::{
     endpoint::Endpoint,
+    port::{Port, Reuse},
     socket::{Cookie, Inode, SocketFacts},
 };
 
@@ -67,6 +68,35 @@ pub struct Caller {
     pub cgroup: u64,
 }
 
+/// What was true of the caller when it was refused, beyond the socket: which of the checks that have nothing to do with
+/// other sockets could have answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Circumstances {
+    /// A seccomp filter sees the caller's system calls (`task_struct.seccomp.mode`)
+    pub seccomp_filter: bool,
+    /// A BPF program of the caller's cgroup decides on binds of this family
+    pub cgroup_program: bool,
+    /// The caller has CAP_NET_BIND_SERVICE in the user namespace of the socket's network namespace
+    pub may_bind_privileged: bool,
+    /// `net.ipv4.ip_unprivileged_port_start` of the socket's network namespace
+    pub unprivileged_port_start: u16,
+}
+
+/// What the kernel decided on, read when it refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// Of the caller
+    pub circumstances: Circumstances,
+    /// SO_REUSEADDR of the socket, with the third value that no `getsockopt` tells
+    pub reuse: Reuse,
+    /// As [`crate::rulebook::Contender::in_group`]
+    pub in_group: bool,
+    /// As [`crate::rulebook::Contender::group_has_closed`]
+    pub group_has_closed: bool,
+    /// The port asked for; `None` where no port was (0, no address)
+    pub port: Option<Port>,
+}
+
 /// One `bind` or `listen` call that returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -86,6 +116,8 @@ pub struct Call {
     /// `bind`: the address asked for, in its own family, `None` where it is unreadable, too short or of another
     /// family; `listen`: `None`
     pub requested: Option<Endpoint>,
+    /// What was read where it was refused; `None` after a success, or without a socket
+    pub evidence: Option<Arc<Evidence>>,
 }
 
 /// One event of the kernel's stream.

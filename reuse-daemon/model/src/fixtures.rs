@@ -94,6 +94,7 @@ pub(crate) fn call(phase: Phase, errno: i32, pid: u32, at: u64, socket: SocketFa
         caller: Caller { pid, tid: pid, comm: comm("srv"), uid: 0, cgroup: 1 },
         fd: 3,
         requested: (phase == Phase::Bind).then_some(socket.local),
+        evidence: None,
         socket: Some(socket),
     }
 }

@@ -110,6 +110,7 @@ impl Decoder {
             fd: record.fd,
             socket,
             requested,
+            evidence: None,
         }
     }
 

@@ -253,7 +253,16 @@ mod tests {
         };
         let caller = Caller { pid: 12, tid: 12, comm: name, uid: 33, cgroup: 1 };
         let requested = Some(local);
-        let call = Call { phase, errno, at: Moment(0), caller, fd: 3, socket: Some(socket), requested };
+        let call = Call {
+            phase,
+            errno,
+            at: Moment(0),
+            caller,
+            fd: 3,
+            socket: Some(socket),
+            requested,
+            evidence: None,
+        };
         let process = Process { service: Arc::from("web.service"), ..Process::from_comm(12, name, 33) };
         (call, process)
     }

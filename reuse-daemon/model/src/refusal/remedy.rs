@@ -43,7 +43,17 @@ pub(super) fn sentence(rule: Rule, call: &Call) -> String {
         Rule::BadArguments => "The program passed a descriptor that is no open socket, or an address it cannot read: \
              this is a bug in the program."
             .to_owned(),
-        Rule::Unknown => unknown(call),
+        Rule::ReuseportUidMismatch
+        | Rule::ReuseportProgramAttached
+        | Rule::HolderIsListening
+        | Rule::Exclusive
+        | Rule::HolderLacksReuseport
+        | Rule::ContenderLacksReuseport
+        | Rule::HolderLacksReuseaddr
+        | Rule::ContenderLacksReuseaddr
+        | Rule::HolderIsClosing
+        | Rule::TimeWait
+        | Rule::Unknown => unknown(call),
     }
 }
 

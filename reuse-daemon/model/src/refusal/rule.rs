@@ -27,6 +27,26 @@ macro_rules! rules {
 }
 
 rules! {
+    /// Both set SO_REUSEPORT, the socket uids differ, the holder is not TIME_WAIT
+    ReuseportUidMismatch = "reuseport_uid_mismatch",
+    /// Both set SO_REUSEPORT, the contender is in a group already
+    ReuseportProgramAttached = "reuseport_program_attached",
+    /// A TCP holder listens, and SO_REUSEPORT is not one option away
+    HolderIsListening = "holder_is_listening",
+    /// A live holder, neither sets SO_REUSEADDR, and SO_REUSEPORT is not one option away
+    Exclusive = "exclusive",
+    /// A live holder without SO_REUSEPORT, the contender sets it
+    HolderLacksReuseport = "holder_lacks_reuseport",
+    /// A live holder sets SO_REUSEPORT, the contender does not
+    ContenderLacksReuseport = "contender_lacks_reuseport",
+    /// A live holder without SO_REUSEADDR, the contender sets it
+    HolderLacksReuseaddr = "holder_lacks_reuseaddr",
+    /// A live holder sets SO_REUSEADDR, the contender does not
+    ContenderLacksReuseaddr = "contender_lacks_reuseaddr",
+    /// An orphan on its way through the TCP states
+    HolderIsClosing = "holder_is_closing",
+    /// TIME_WAIT, or an orphaned FIN_WAIT2
+    TimeWait = "time_wait",
     /// `bind` to port 0, or `listen` without a port: no port of the range was free
     EphemeralPortsExhausted = "ephemeral_ports_exhausted",
     /// Memory, or a SO_REUSEPORT group that is full

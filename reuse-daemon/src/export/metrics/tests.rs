@@ -140,6 +140,7 @@ fn call(phase: Phase, errno: i32, socket: SocketFacts) -> Call {
         caller: Caller { pid: 7, tid: 7, comm: Comm::default(), uid: 33, cgroup: 1 },
         fd: 3,
         requested: (phase == Phase::Bind).then_some(socket.local),
+        evidence: None,
         socket: Some(socket),
     }
 }

@@ -1,0 +1,134 @@
+//! One port as the kernel keeps it at one moment: the sockets on it, and what else its decision depends on.
+
+use std::{net::IpAddr, time::Duration};
+
+use crate::{
+    endpoint::{Family, Protocol},
+    socket::{Cookie, Inode, State},
+};
+
+/// SO_REUSEADDR as the kernel stores it (include/net/sock.h, `sk_reuse`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Reuse {
+    /// `SK_NO_REUSE`
+    #[default]
+    No,
+    /// `SK_CAN_REUSE`
+    Yes,
+    /// `SK_FORCE_REUSE`: TCP_REPAIR, which skips every check
+    Forced,
+}
+
+impl Reuse {
+    /// What `getsockopt(SO_REUSEADDR)` and the pair rules see.
+    #[must_use]
+    pub fn is_set(self) -> bool {
+        self != Self::No
+    }
+}
+
+/// Who can still act on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tenure {
+    /// A `struct socket` belongs to it: a process, or the kernel, has it
+    Held,
+    /// A connection that nobody has accepted yet
+    Unaccepted,
+    /// Nobody: closed by its process and not yet through the TCP states, or TIME_WAIT
+    Orphan,
+}
+
+/// A socket on the port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occupant {
+    /// Family
+    pub family: Family,
+    /// Local address in its own family
+    pub address: IpAddr,
+    /// TCP or UDP; an MPTCP socket sits here with its TCP subflow
+    pub protocol: Protocol,
+    /// State; the mini-socket of an orphaned FIN_WAIT2 is [`State::TimeWait`]
+    pub state: State,
+    /// SO_REUSEADDR
+    pub reuse: Reuse,
+    /// SO_REUSEPORT
+    pub reuseport: bool,
+    /// IPV6_V6ONLY
+    pub v6only: bool,
+    /// Index of the bound device, 0 for none
+    pub device: u32,
+    /// Socket uid; `None` for TIME_WAIT, which has none
+    pub uid: Option<u32>,
+    /// Inode number, 0 where no `struct socket` belongs to it
+    pub inode: Inode,
+    /// Cookie, 0 where nothing asked for one
+    pub cookie: Cookie,
+    /// Who can act on it
+    pub tenure: Tenure,
+    /// Made by the kernel for itself: no process can have it
+    pub kernel: bool,
+    /// Time until TIME_WAIT ends
+    pub expires_in: Option<Duration>,
+}
+
+/// The address the bucket remembers (`fast_rcv_saddr`, `fast_v6_rcv_saddr`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FastAddress {
+    /// Family of the socket that left it there
+    pub family: Family,
+    /// Its address, in that family
+    pub address: IpAddr,
+    /// Its IPV6_V6ONLY
+    pub v6only: bool,
+}
+
+/// What the TCP bind bucket of a port remembers of its sockets (include/net/inet_hashtables.h, `inet_bind_bucket`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// `fastreuse`: above 0, sockets with SO_REUSEADDR that do not listen pass unchecked; -1: connections only
+    pub fastreuse: i8,
+    /// `fastreuseport`: 0, `FASTREUSEPORT_ANY` (1), `FASTREUSEPORT_STRICT` (2); -1: connections only
+    pub fastreuseport: i8,
+    /// `fastuid`; means something only where `fastreuseport` is above 0
+    pub fastuid: u32,
+    /// Address to compare with under `FASTREUSEPORT_STRICT`
+    pub fast_address: FastAddress,
+}
+
+/// Which of its lists the kernel scans for a UDP bind (net/ipv4/udp.c, `udp_lib_get_port`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UdpScan {
+    /// The chain of the port's slot
+    Port,
+    /// The slot of the exact address, then that of the wildcard: with more than 10 sockets in the port's slot
+    Address,
+}
+
+/// The port's table entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// TCP: the bucket, `None` where nothing is on the port
+    Tcp(Option<Bucket>),
+    /// UDP
+    Udp {
+        /// Which list was scanned
+        scan: UdpScan,
+        /// Sockets in the port's slot, those of other ports that share it included
+        slot: u32,
+    },
+}
+
+/// A port as it was read.
+///
+/// Only sockets whose address may overlap the contender's, on its device, are in it, never the contender itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its table entry
+    pub table: Table,
+    /// TCP: listeners first. UDP: in the order of the kernel's scan, which decides
+    pub occupants: Vec<Occupant>,
+    /// There are more, which were not read
+    pub truncated: bool,
+    /// The lists changed while they were read: something may be missing
+    pub disturbed: bool,
+}
