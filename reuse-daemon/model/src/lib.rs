@@ -6,8 +6,10 @@
 pub mod distribution;
 pub mod endpoint;
 pub mod event;
+pub mod filter;
 pub mod group;
 pub mod hash;
+pub mod history;
 pub mod inventory;
 pub mod port;
 pub mod process;

@@ -2,6 +2,7 @@
 //! interface names it. Untrusted bytes are escaped here, by [`crate::text::escape`].
 
 mod body;
+mod conflict;
 mod contender;
 mod context;
 mod events;
@@ -14,6 +15,7 @@ mod test_group;
 #[cfg(test)]
 mod tests;
 
+pub use conflict::{ConflictList, ConflictRecord};
 pub use contender::Contender;
 pub use context::{Context, View};
 pub use events::{CallEvent, CloseEvent, ConflictEvent, GroupEvent, LostEvent, TestGroupEvent};

@@ -1,6 +1,8 @@
 //! The names of the rules by which the kernel refuses, in the words of the interface.
 
-use serde::{Serialize, Serializer};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// Declares [`Rule`] with its words, so that name and variant cannot drift apart.
 macro_rules! rules {
@@ -83,8 +85,35 @@ impl Serialize for Rule {
     }
 }
 
+/// A word that names no rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoRule(String);
+
+impl std::fmt::Display for NoRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "there is no rule `{}`", self.0)
+    }
+}
+
+impl std::error::Error for NoRule {}
+
+impl FromStr for Rule {
+    type Err = NoRule;
+
+    fn from_str(word: &str) -> Result<Self, NoRule> {
+        let found = Self::ALL.iter().find(|rule| rule.as_str() == word);
+        found.copied().ok_or_else(|| NoRule(word.to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Rule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
 /// How sure an explanation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
     /// Nothing else gives this answer

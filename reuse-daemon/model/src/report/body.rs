@@ -1,5 +1,7 @@
 //! How each thing that happened becomes the body of a record.
 
+use std::borrow::Cow;
+
 use super::{
     CallEvent, CloseEvent, ConflictEvent, Contender, Context, GroupEvent, OwnerReport, RecordBody,
     SocketReport, TestGroupEvent,
@@ -42,7 +44,7 @@ impl RecordBody {
         Self::Conflict(Box::new(ConflictEvent {
             contender: Contender::new(call, process, context),
             phase: call.phase,
-            result: result_name(call.errno),
+            result: Cow::Borrowed(result_name(call.errno)),
             repeated,
             folded,
             rule: refusal.rule,

@@ -1,8 +1,8 @@
 //! `contender`: who called, and what its socket was after the call.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Context, owner::command_line};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The socket that asks, and the task that asked with it. Fields of a socket that does not exist are null.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Contender {
     /// Process id in the initial pid namespace
     pub pid: u32,
@@ -67,7 +67,7 @@ pub struct Contender {
     /// Bound device by name
     pub device: Option<Arc<str>>,
     /// How the request came in
-    pub via: &'static str,
+    pub via: Cow<'static, str>,
 }
 
 impl Contender {
@@ -105,7 +105,7 @@ impl Contender {
             transparent: flags.transparent,
             bind_address_no_port: flags.bind_address_no_port,
             device: device.map(|device| Arc::clone(&device.name)),
-            via: "syscall",
+            via: Cow::Borrowed("syscall"),
         }
     }
 }

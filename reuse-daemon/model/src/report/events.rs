@@ -1,8 +1,8 @@
 //! The bodies of the stream's records.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Contender, OwnerReport, SocketReport};
 use crate::{
@@ -25,18 +25,18 @@ pub struct CallEvent {
 }
 
 /// A `bind` or `listen` that was refused.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConflictEvent {
     /// Who
     pub contender: Contender,
     /// Which call
     pub phase: Phase,
     /// The errno's name
-    pub result: &'static str,
+    pub result: Cow<'static, str>,
     /// Refusals the record stands for; the contender is that of the last
     pub repeated: u64,
     /// Whether it stands for refusals of different kinds, of which there were too many to tell each
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub folded: bool,
     /// Why
     pub rule: Rule,
@@ -117,7 +117,7 @@ pub struct TestGroupEvent {
 }
 
 /// Events were lost.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LostEvent {
     /// Where
     pub stage: String,

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Context, View};
 use crate::{inventory::Owner, process::Process, text::escape};
 
 /// A process that has a socket open.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OwnerReport {
     /// Process id in the initial pid namespace
     pub pid: u32,

@@ -1,18 +1,18 @@
 //! A socket with its owners: HOLDER without `rule` and `overlap`, plus the queue.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Context, OwnerReport, View};
+use super::{Context, OwnerReport, SCHEMA, View};
 use crate::{
     endpoint::{Family, Protocol},
-    inventory::Socket,
+    inventory::{Inventory, Socket},
     socket::State,
 };
 
 /// Body of `/api/v1/sockets`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SocketList {
     /// Version of the JSON
     pub schema: u32,
@@ -21,7 +21,7 @@ pub struct SocketList {
 }
 
 /// One socket of `/api/v1/sockets`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SocketReport {
     /// Local address
     pub address: IpAddr,
@@ -32,7 +32,7 @@ pub struct SocketReport {
     /// Protocol
     pub protocol: Protocol,
     /// State
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// `SO_REUSEADDR`
     pub reuseaddr: bool,
     /// `SO_REUSEPORT`
@@ -67,6 +67,20 @@ pub struct SocketReport {
     pub queue_limit: Option<u64>,
 }
 
+impl SocketList {
+    /// The sockets of an inventory by namespace, port, protocol and address.
+    #[must_use]
+    pub fn new(inventory: &Inventory, context: &dyn Context, view: View) -> Self {
+        let mut sockets: Vec<_> = inventory.iter().collect();
+        sockets.sort_by_key(|socket| {
+            let facts = &socket.facts;
+            (facts.netns, facts.local.port, facts.protocol, facts.local.address, facts.inode)
+        });
+        let sockets = sockets.into_iter().map(|socket| SocketReport::new(socket, context, view)).collect();
+        Self { schema: SCHEMA, sockets }
+    }
+}
+
 impl SocketReport {
     /// The report of one socket.
     #[must_use]
@@ -77,7 +91,7 @@ impl SocketReport {
             port: facts.local.port,
             family: facts.family,
             protocol: facts.protocol,
-            state: facts.state.as_str(),
+            state: Cow::Borrowed(facts.state.as_str()),
             reuseaddr: facts.flags.reuseaddr,
             reuseport: facts.flags.reuseport,
             v6only: facts.flags.v6only,
