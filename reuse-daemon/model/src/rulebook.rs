@@ -1,12 +1,24 @@
 //! The kernel's decision on a bind or listen, as a pure function of the contender, the port and the kernel.
+//!
+//! `inet_csk_get_port` and `udp_lib_get_port` for a port that was asked for by number; what comes before them (address,
+//! privilege, state) and the choice of a port are not decided here.
+
+mod address;
+mod contender;
+mod kernel;
+mod pair;
+mod tcp;
+mod udp;
 
 use std::net::IpAddr;
 
 use crate::{
     endpoint::{Family, Transport},
-    port::{Port, Reuse},
+    port::{Port, Reuse, Table},
     refusal::Rule,
 };
+
+pub use kernel::{Features, Kernel, Release};
 
 /// The socket that asks, as the kernel sees it when it decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,4 +102,24 @@ pub struct Decision {
     pub decided_by: Option<usize>,
     /// On success with blockers: what let it pass
     pub exemption: Option<Exemption>,
+}
+
+/// Whether the kernel lets `contender` have its port, and which sockets are in the way.
+#[must_use]
+pub fn decide(kernel: &Kernel, request: Request, contender: &Contender, port: &Port) -> Decision {
+    match (&port.table, contender.transport) {
+        (Table::Udp { scan, slot }, _) => udp::decide(kernel, contender, port, *scan, *slot),
+        (Table::Tcp(bucket), _) => tcp::decide(kernel, request, contender, port, bucket.as_ref()),
+    }
+}
+
+/// The port once the bind of `contender` succeeded; the contender itself is not among its occupants, as in every port
+/// that it is asked about.
+#[must_use]
+pub fn after_bind(kernel: &Kernel, contender: &Contender, port: &Port) -> Port {
+    let table = match port.table {
+        Table::Tcp(bucket) => Table::Tcp(Some(tcp::remember(kernel, contender, bucket))),
+        Table::Udp { scan, slot } => Table::Udp { scan, slot: slot.saturating_add(1) },
+    };
+    Port { table, ..port.clone() }
 }

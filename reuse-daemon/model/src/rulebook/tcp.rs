@@ -1,0 +1,113 @@
+//! TCP: the bind bucket's memory, then every socket of the port (net/ipv4/inet_connection_sock.c, `inet_csk_get_port`).
+
+use super::{
+    Blocker, Contender, Decision, Exemption, Kernel, Request,
+    address::{Kind, Local},
+    pair::Pair,
+};
+use crate::port::{Bucket, FastAddress, Occupant, Port, Reuse};
+
+/// `FASTREUSEPORT_ANY`
+const ANY: i8 = 1;
+/// `FASTREUSEPORT_STRICT`
+const STRICT: i8 = 2;
+
+/// Decides a `bind`, or a `listen`, which asks the same function again in state LISTEN.
+pub(super) fn decide(
+    kernel: &Kernel,
+    request: Request,
+    contender: &Contender,
+    port: &Port,
+    bucket: Option<&Bucket>,
+) -> Decision {
+    let local = Local::of_contender(contender, request);
+    let blockers: Vec<Blocker> = (0..)
+        .zip(&port.occupants)
+        .filter_map(|(place, occupant)| {
+            let pair = Pair { kernel, contender, occupant };
+            let rule = meets(&local, contender, occupant).then(|| pair.rule()).flatten()?;
+            let overlap = Local::overlap(&Local::of_occupant(occupant), &local);
+            Some(Blocker { occupant: place, rule, overlap })
+        })
+        .collect();
+    let exemption = bucket
+        .filter(|_| !blockers.is_empty())
+        .and_then(|bucket| exemption(contender, request, &local, bucket));
+    Decision { refused: !blockers.is_empty() && exemption.is_none(), blockers, decided_by: None, exemption }
+}
+
+/// Whether the kernel asks this socket at all.
+fn meets(local: &Local, contender: &Contender, occupant: &Occupant) -> bool {
+    let theirs = Local::of_occupant(occupant);
+    let overlaps = if by_address(local) { shares_bucket(local, &theirs) } else { local.overlaps(&theirs) };
+    overlaps && contender.shares_device(occupant)
+}
+
+/// `inet_use_hash2_on_bind`: a specific address is looked up, a wildcard meets every socket of the port.
+fn by_address(local: &Local) -> bool {
+    !local.is_wildcard()
+}
+
+/// Whether the other is in one of the buckets of a specific address: its own and those of the wildcards
+/// (`inet_bind2_bucket_addr_match`, `inet_bind2_bucket_match_addr_any`), and is not passed over there
+/// (`__inet_bhash2_conflict`).
+fn shares_bucket(local: &Local, theirs: &Local) -> bool {
+    let pure_ipv6 = local.kind() == Kind::Other;
+    let wildcard = match theirs.kind() {
+        Kind::Any => true,
+        Kind::Mapped => theirs.is_wildcard() && !pure_ipv6,
+        Kind::Other => false,
+    };
+    (wildcard || theirs.key() == local.key()) && (pure_ipv6 || !theirs.is_v6only())
+}
+
+/// What lets a contender pass unchecked on a port that has sockets.
+fn exemption(contender: &Contender, request: Request, local: &Local, bucket: &Bucket) -> Option<Exemption> {
+    if contender.reuse == Reuse::Forced {
+        Some(Exemption::Repair)
+    } else if (bucket.fastreuse > 0 && reuses(contender, request)) || matches(contender, local, bucket) {
+        Some(Exemption::BucketCache)
+    } else {
+        None
+    }
+}
+
+/// `reuse` of `inet_csk_get_port`: SO_REUSEADDR counts for a socket that does not listen.
+fn reuses(contender: &Contender, request: Request) -> bool {
+    contender.reuse.is_set() && request == Request::Bind
+}
+
+/// `sk_reuseport_match`
+fn matches(contender: &Contender, local: &Local, bucket: &Bucket) -> bool {
+    bucket.fastreuseport > 0
+        && contender.reuseport
+        && !contender.in_group
+        && bucket.fastuid == contender.uid
+        && (bucket.fastreuseport == ANY || Local::of_fast(&bucket.fast_address).matches(local, true, false))
+}
+
+/// The bucket once the bind of `contender` succeeded (`inet_csk_update_fastreuse`).
+pub(super) fn remember(kernel: &Kernel, contender: &Contender, bucket: Option<Bucket>) -> Bucket {
+    let local = Local::of_contender(contender, Request::Bind);
+    let reuse = reuses(contender, Request::Bind);
+    let fast_address =
+        FastAddress { family: contender.family, address: contender.address, v6only: local.is_v6only() };
+    let set =
+        |fastreuse, fastreuseport| Bucket { fastreuse, fastreuseport, fastuid: contender.uid, fast_address };
+    match bucket {
+        None if kernel.first_bind_opens_bucket => {
+            set(i8::from(reuse), if contender.reuseport { ANY } else { 0 })
+        }
+        None => set(0, if contender.reuseport { STRICT } else { 0 }),
+        Some(bucket) => {
+            let fastreuse = if reuse { bucket.fastreuse } else { 0 };
+            if !contender.reuseport {
+                Bucket { fastreuse, fastreuseport: 0, ..bucket }
+            } else if matches(contender, &local, &bucket) {
+                Bucket { fastreuse, ..bucket }
+            } else {
+                set(fastreuse, STRICT)
+            }
+        }
+    }
+}
