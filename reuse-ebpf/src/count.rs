@@ -20,6 +20,9 @@ const _: () = assert!(size_of::<Selection>() == 32);
 /// Most sockets the selection map holds.
 pub const SELECTIONS_MAX: u32 = 1 << 16;
 
+/// Most sockets whose owners are looked for at once.
+pub const WANTED_MAX: u32 = 1024;
+
 /// One row of the iterator over the selection map.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

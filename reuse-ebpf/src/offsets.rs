@@ -13,12 +13,15 @@ pub enum Measure {
     Bytes,
     /// Bits from the start of the structure (bit-fields)
     Bits,
+    /// Size of the structure that the path names, bytes
+    Size,
 }
 
 /// Where a member is found in BTF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// `struct.member[.member..]`; unnamed members in between need no mention. Alternatives in order, separated by `|`.
+    /// `struct.member[.member..]`; unnamed members in between need no mention. `member[ENUMERATOR]` is the element of an
+    /// array of pointers at that index. Alternatives in order, separated by `|`.
     pub path: &'static str,
     /// Unit
     pub measure: Measure,
@@ -184,6 +187,112 @@ offsets! {
     skb_network_header: "sk_buff.network_header", Bytes, false;
     /// `PACKET_HOST` and its siblings, a bit-field of three
     skb_pkt_type: "sk_buff.pkt_type", Bits, false;
+    /// Seccomp mode of a task
+    task_seccomp: "task_struct.seccomp.mode", Bytes, true;
+    /// BPF programs in force on IPv4 binds of a cgroup
+    cgroup_bind4: "cgroup.bpf.effective[CGROUP_INET4_BIND]", Bytes, true;
+    /// The same on IPv6 binds
+    cgroup_bind6: "cgroup.bpf.effective[CGROUP_INET6_BIND]", Bytes, true;
+    /// First of those programs
+    prog_array_first: "bpf_prog_array.items", Bytes, true;
+    /// Effective capabilities
+    cred_capabilities: "cred.cap_effective", Bytes, false;
+    /// User namespace of the credentials
+    cred_user_ns: "cred.user_ns", Bytes, false;
+    /// Depth of a user namespace
+    user_ns_level: "user_namespace.level", Bytes, false;
+    /// Parent of a user namespace
+    user_ns_parent: "user_namespace.parent", Bytes, false;
+    /// User namespace that owns a network namespace
+    net_user_ns: "net.user_ns", Bytes, false;
+    /// First port that needs no privilege
+    net_unprivileged_port_start: "net.ipv4.sysctl_ip_prot_sock", Bytes, false;
+    /// What the namespace mixes into its hashes
+    net_hash_mix: "net.hash_mix", Bytes, false;
+    /// TCP's tables, where the namespace has them in place (6.2 and later)
+    net_hashinfo: "net.ipv4.tcp_death_row.hashinfo", Bytes, true;
+    /// What leads to them where it has not
+    net_death_row: "net.ipv4.tcp_death_row", Bytes, false;
+    /// TCP's tables
+    death_row_hashinfo: "inet_timewait_death_row.hashinfo", Bytes, false;
+    /// UDP's table of the namespace (6.2 and later)
+    net_udp_table: "net.ipv4.udp_table", Bytes, true;
+    /// Operations of a socket's protocol
+    sk_prot: "sock_common.skc_prot", Bytes, false;
+    /// UDP's table, where the protocol has one for all namespaces
+    prot_udp_table: "proto.h", Bytes, false;
+    /// Link in a bucket's list of owners
+    sk_bind_node: "sock_common.skc_bind_node", Bytes, false;
+    /// Link in a chain of listeners, or in a slot of UDP
+    sk_node: "sock_common.skc_node", Bytes, false;
+    /// Link in a slot of UDP's table of addresses
+    sk_portaddr_node: "sock_common.skc_portaddr_node", Bytes, false;
+    /// Bits of SO_REUSEADDR and its neighbours
+    sk_reuse: "sock_common.skc_reuse", Bits, false;
+    /// Inode number kept in the socket itself (6.18)
+    sk_ino: "sock.sk_ino", Bytes, true;
+    /// Members of a group that were closed
+    group_closed: "sock_reuseport.num_closed_socks", Bytes, false;
+    /// When TIME_WAIT ends, ticks
+    time_wait_expires: "inet_timewait_sock.tw_timer.expires", Bytes, false;
+    /// TCP's table of ports
+    hashinfo_bhash: "inet_hashinfo.bhash", Bytes, false;
+    /// Its size
+    hashinfo_bhash_size: "inet_hashinfo.bhash_size", Bytes, false;
+    /// TCP's table of listeners by address and port
+    hashinfo_lhash2: "inet_hashinfo.lhash2", Bytes, false;
+    /// Its size less one
+    hashinfo_lhash2_mask: "inet_hashinfo.lhash2_mask", Bytes, false;
+    /// Size of a slot of the table of ports
+    bhash_slot_size: "inet_bind_hashbucket", Size, false;
+    /// Chain of such a slot
+    bhash_slot_chain: "inet_bind_hashbucket.chain", Bytes, false;
+    /// Size of a slot of the table of listeners
+    lhash2_slot_size: "inet_listen_hashbucket", Size, false;
+    /// Chain of such a slot
+    lhash2_slot_head: "inet_listen_hashbucket.nulls_head", Bytes, false;
+    /// Namespace of a bucket
+    bucket_net: "inet_bind_bucket.ib_net.net", Bytes, false;
+    /// L3 master device of a bucket
+    bucket_l3mdev: "inet_bind_bucket.l3mdev", Bytes, false;
+    /// Port of a bucket
+    bucket_port: "inet_bind_bucket.port", Bytes, false;
+    /// `fastreuse`
+    bucket_fastreuse: "inet_bind_bucket.fastreuse", Bytes, false;
+    /// `fastreuseport`
+    bucket_fastreuseport: "inet_bind_bucket.fastreuseport", Bytes, false;
+    /// `fastuid`
+    bucket_fastuid: "inet_bind_bucket.fastuid", Bytes, false;
+    /// `fast_v6_rcv_saddr`
+    bucket_fast_v6_rcv_saddr: "inet_bind_bucket.fast_v6_rcv_saddr", Bytes, false;
+    /// `fast_rcv_saddr`
+    bucket_fast_rcv_saddr: "inet_bind_bucket.fast_rcv_saddr", Bytes, false;
+    /// `fast_sk_family`
+    bucket_fast_family: "inet_bind_bucket.fast_sk_family", Bytes, false;
+    /// `fast_ipv6_only`
+    bucket_fast_v6only: "inet_bind_bucket.fast_ipv6_only", Bytes, false;
+    /// Link of a bucket
+    bucket_node: "inet_bind_bucket.node", Bytes, false;
+    /// The bucket's addresses, each with its owners (6.8 and later)
+    bucket_addresses: "inet_bind_bucket.bhash2", Bytes, true;
+    /// The bucket's owners, where they hang on itself (before 6.8)
+    bucket_owners: "inet_bind_bucket.owners", Bytes, true;
+    /// Link of an address in its bucket
+    address_node: "inet_bind2_bucket.bhash_node", Bytes, true;
+    /// Owners of an address
+    address_owners: "inet_bind2_bucket.owners", Bytes, true;
+    /// UDP: the table of ports
+    udp_hash: "udp_table.hash", Bytes, false;
+    /// UDP: the table of addresses
+    udp_hash2: "udp_table.hash2", Bytes, false;
+    /// UDP: the size of both less one
+    udp_mask: "udp_table.mask", Bytes, false;
+    /// UDP: size of a slot of the table of ports
+    udp_slot_size: "udp_hslot", Size, false;
+    /// UDP: size of a slot of the table of addresses (larger since 6.13)
+    udp_slot2_size: "udp_hslot_main|udp_hslot", Size, false;
+    /// UDP: sockets in a slot
+    udp_slot_count: "udp_hslot.count", Bytes, false;
 }
 
 // SAFETY: `repr(C)`, `u32` only, size asserted above, any bit pattern is a value.

@@ -53,7 +53,8 @@ pub struct RawSocket {
 }
 const _: () = assert!(size_of::<RawSocket>() == 152);
 
-/// One `bind` or `listen` that returned.
+/// One `bind` or `listen` that returned. Where it failed on a socket of IPv4 or IPv6, an [`EvidenceRecord`] and its
+/// [`OccupantRecord`]s follow in the same record of the ring.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct CallRecord {
@@ -91,6 +92,109 @@ pub struct CallRecord {
     pub socket: RawSocket,
 }
 const _: () = assert!(size_of::<CallRecord>() == 256);
+
+/// Which table [`EvidenceRecord`] was read from.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// None was
+    None = 0,
+    /// TCP: the port has no bucket
+    TcpEmpty = 1,
+    /// TCP: the port's bucket
+    Tcp = 2,
+    /// UDP: the chain of the port's slot
+    UdpPort = 3,
+    /// UDP: the slot of the exact address, then that of the wildcard
+    UdpAddress = 4,
+}
+
+/// What a refusal depended on, read right after it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct EvidenceRecord {
+    /// [`Table`]
+    pub table: u8,
+    /// `fastreuse` of the bucket, as it stands there (signed)
+    pub fastreuse: u8,
+    /// `fastreuseport` of the bucket (signed)
+    pub fastreuseport: u8,
+    /// `fast_ipv6_only`
+    pub fast_v6only: u8,
+    /// `fast_sk_family`
+    pub fast_family: u16,
+    /// 1 if the socket has a reuseport group
+    pub in_group: u8,
+    /// 1 if that group has closed members
+    pub group_has_closed: u8,
+    /// `fastuid`
+    pub fastuid: u32,
+    /// `fast_rcv_saddr`
+    pub fast_rcv_saddr: [u8; 4],
+    /// `fast_v6_rcv_saddr`
+    pub fast_v6_rcv_saddr: [u8; 16],
+    /// UDP: `count` of the port's slot
+    pub slot: u32,
+    /// How many [`OccupantRecord`]s follow
+    pub occupants: u32,
+    /// 1 if there are more than were read
+    pub truncated: u8,
+    /// 1 if a list changed while it was read
+    pub disturbed: u8,
+    /// `task_struct.seccomp.mode`: 0 none, 1 strict, 2 filter
+    pub seccomp: u8,
+    /// 1 if a BPF program of the caller's cgroup decides on binds of the socket's family
+    pub cgroup_program: u8,
+    /// 1 if the caller has CAP_NET_BIND_SERVICE where the socket's namespace wants it
+    pub may_bind_privileged: u8,
+    /// Always 0
+    pub reserved: [u8; 3],
+    /// `net.ipv4.ip_unprivileged_port_start` of the socket's namespace
+    pub unprivileged_port_start: u32,
+    /// Time the reading took, nanoseconds
+    pub took_ns: u32,
+    /// Always 0; the occupants that follow are aligned to eight bytes
+    pub reserved_end: [u32; 2],
+}
+const _: () = assert!(size_of::<EvidenceRecord>() == 64);
+
+/// One socket on the port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct OccupantRecord {
+    /// Local address; IPv4 as `::ffff:a.b.c.d`
+    pub address: [u8; 16],
+    /// Cookie, 0 where nothing asked for it
+    pub cookie: u64,
+    /// Inode number, 0 where no `struct socket` belongs to it
+    pub inode: u64,
+    /// `sk_uid`; 0 for TIME_WAIT
+    pub uid: u32,
+    /// Bound device
+    pub device: u32,
+    /// TIME_WAIT: ticks until it ends, never negative
+    pub expires_ticks: u32,
+    /// Family
+    pub family: u16,
+    /// `skc_state`
+    pub state: u8,
+    /// The byte of `skc_reuse`, `skc_reuseport`, `skc_ipv6only` and `skc_net_refcnt`
+    pub bits: u8,
+    /// 1 if a `struct socket` belongs to it
+    pub held: u8,
+    /// Always 0
+    pub reserved: [u8; 7],
+}
+const _: () = assert!(size_of::<OccupantRecord>() == 56);
+
+/// Most listeners that are read.
+pub const LISTENERS_MAX: usize = 256;
+
+/// Most sockets beyond the listeners that are read.
+pub const OTHERS_MAX: usize = 256;
+
+/// Most sockets in one record.
+pub const OCCUPANTS_MAX: usize = LISTENERS_MAX + OTHERS_MAX;
 
 /// The last descriptor of a socket was closed.
 #[repr(C)]

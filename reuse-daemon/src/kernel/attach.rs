@@ -46,6 +46,14 @@ pub enum StartError {
         "the kernel refused the programs' maps: {0}; on kernels before 5.11 raise the locked-memory limit (ulimit -l)"
     )]
     Load(#[source] Box<aya::EbpfError>),
+    /// A program was refused that nothing stands in for
+    #[error("the kernel refuses the program {program}: {}", diagnostics::chain(.error.as_ref()))]
+    Program {
+        /// Its name
+        program: &'static str,
+        /// In the kernel's words
+        error: Box<ProgramError>,
+    },
     /// A map is not in the object
     #[error("the eBPF object has no usable map {0}: it does not belong to this binary, build again")]
     Map(&'static str),
@@ -127,7 +135,7 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     let malformed = |reason| BtfError::Malformed { path: options.btf.to_owned(), reason };
     let parsed = Btf::parse(&bytes).map_err(malformed)?;
     let offsets = layout::program_offsets(&parsed)?;
-    let decoder = Decoder::new(SocketLayout::from_btf(&parsed)?);
+    let decoder = Decoder::new(SocketLayout::from_btf(&parsed)?, sys::tick());
     let plan = plan::plan(&Capabilities::of_running_kernel(&parsed), options.wanted);
     let types = aya::Btf::parse(&bytes, aya::Endianness::default())
         .map_err(|_| malformed("refused by the loader"))?;

@@ -172,6 +172,14 @@ impl<'a> Btf<'a> {
         Some(bits)
     }
 
+    /// Size in bytes of the structure of that name.
+    #[must_use]
+    pub fn size(&self, name: &str) -> Option<u32> {
+        let id = *self.named.get(&(KIND_STRUCT, name.as_bytes()))?;
+        let (_, _, _, position) = self.type_at(id)?;
+        word(self.types, position + 8)
+    }
+
     fn find(&self, id: u32, name: &[u8], depth: usize) -> Option<Found> {
         const DEEPEST: usize = 8;
         let (kind, members, bitfields, position) = self.type_at(id)?;

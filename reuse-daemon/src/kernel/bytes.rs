@@ -2,7 +2,7 @@
 
 use reuse_ebpf::{
     count::SelectionRow,
-    record::{CallRecord, CloseRecord, ExitRecord, HoldingRecord},
+    record::{CallRecord, CloseRecord, EvidenceRecord, ExitRecord, HoldingRecord, OccupantRecord},
 };
 
 /// A type without padding for which every bit pattern is a value.
@@ -40,3 +40,7 @@ unsafe impl Wire for ExitRecord {}
 unsafe impl Wire for HoldingRecord {}
 // SAFETY: as above.
 unsafe impl Wire for SelectionRow {}
+// SAFETY: as above.
+unsafe impl Wire for EvidenceRecord {}
+// SAFETY: as above.
+unsafe impl Wire for OccupantRecord {}

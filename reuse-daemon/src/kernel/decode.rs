@@ -1,8 +1,11 @@
 //! From bytes to typed values. Total: any bytes give a value or a named error, never a panic.
 
+mod evidence;
+
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
+    time::Duration,
 };
 
 use reuse_ebpf::{
@@ -39,13 +42,15 @@ const SOCK_BINDPORT_LOCK: u8 = 8;
 #[derive(Clone, Copy, Debug)]
 pub struct Decoder {
     layout: SocketLayout,
+    /// One tick of the kernel's timers
+    tick: Duration,
 }
 
 impl Decoder {
-    /// For a kernel of this layout.
+    /// For a kernel of this layout, whose timers go by ticks of this length.
     #[must_use]
-    pub fn new(layout: SocketLayout) -> Self {
-        Self { layout }
+    pub fn new(layout: SocketLayout, tick: Duration) -> Self {
+        Self { layout, tick }
     }
 
     /// One record of the ring.
@@ -58,11 +63,11 @@ impl Decoder {
         match kind {
             kind if kind == Kind::Bind as u32 => {
                 let record = CallRecord::read(bytes).ok_or_else(short)?;
-                Ok(Event::Call(Box::new(self.call(Phase::Bind, &record))))
+                Ok(Event::Call(Box::new(self.call(Phase::Bind, &record, bytes))))
             }
             kind if kind == Kind::Listen as u32 => {
                 let record = CallRecord::read(bytes).ok_or_else(short)?;
-                Ok(Event::Call(Box::new(self.call(Phase::Listen, &record))))
+                Ok(Event::Call(Box::new(self.call(Phase::Listen, &record, bytes))))
             }
             kind if kind == Kind::Close as u32 => {
                 let record = CloseRecord::read(bytes).ok_or_else(short)?;
@@ -77,7 +82,7 @@ impl Decoder {
         }
     }
 
-    fn call(&self, phase: Phase, record: &CallRecord) -> Call {
+    fn call(&self, phase: Phase, record: &CallRecord, bytes: &[u8]) -> Call {
         let raw = &record.socket;
         let socket = (record.has_socket == 1).then(|| self.socket(raw)).flatten().map(|mut facts| {
             if facts.state == State::Listen {
@@ -110,7 +115,7 @@ impl Decoder {
             fd: record.fd,
             socket,
             requested,
-            evidence: None,
+            evidence: self.evidence(record, bytes.get(size_of::<CallRecord>()..).unwrap_or_default()),
         }
     }
 
@@ -262,6 +267,7 @@ mod tests {
         reuse: 19 * 8,
         reuseport: 19 * 8 + 4,
         v6only: 19 * 8 + 5,
+        net_refcnt: 19 * 8 + 6,
         freebind: 11,
         transparent: 15,
         bind_address_no_port: 28,
@@ -282,7 +288,7 @@ mod tests {
 
     #[test]
     fn unknown_kinds_and_short_records_are_named() {
-        let decoder = Decoder::new(LAYOUT);
+        let decoder = Decoder::new(LAYOUT, Duration::from_millis(4));
         assert_eq!(decoder.event(&99_u32.to_ne_bytes()), Err(DecodeError::Kind(99)));
         assert_eq!(decoder.event(&(Kind::Bind as u32).to_ne_bytes()), Err(DecodeError::Short(4)));
         assert_eq!(decoder.event(&[]), Err(DecodeError::Short(0)));
@@ -290,10 +296,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_decode_or_are_refused(kind in 0_u32..6, bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+        fn any_bytes_decode_or_are_refused(kind in 0_u32..6, bytes in prop::collection::vec(any::<u8>(), 0..1024)) {
             let mut record = kind.to_ne_bytes().to_vec();
             record.extend(&bytes);
-            let decoder = Decoder::new(LAYOUT);
+            let decoder = Decoder::new(LAYOUT, Duration::from_millis(4));
             let _ = decoder.event(&record);
             let _ = decoder.holdings(&bytes);
             prop_assert_eq!(counts(&bytes).count(), bytes.len() / size_of::<SelectionRow>());

@@ -34,13 +34,27 @@ pub fn program_offsets(btf: &Btf<'_>) -> Result<Offsets, LayoutError> {
 }
 
 fn lookup(btf: &Btf<'_>, member: Member) -> Result<u32, LayoutError> {
-    let bits = member.path.split('|').find_map(|path| btf.member_bits(path));
-    match (bits, member.measure) {
-        (Some(bits), Measure::Bytes) => Ok(bits / 8),
-        (Some(bits), Measure::Bits) => Ok(bits),
-        (None, _) if member.optional => Ok(ABSENT),
-        (None, _) => Err(LayoutError::Missing(member.path)),
+    match member.path.split('|').find_map(|path| measure(btf, path, member.measure)) {
+        Some(value) => Ok(value),
+        None if member.optional => Ok(ABSENT),
+        None => Err(LayoutError::Missing(member.path)),
     }
+}
+
+fn measure(btf: &Btf<'_>, path: &str, measure: Measure) -> Option<u32> {
+    match measure {
+        Measure::Bytes => Some(bits(btf, path)? / 8),
+        Measure::Bits => bits(btf, path),
+        Measure::Size => btf.size(path),
+    }
+}
+
+/// `path`, or `path[ENUMERATOR]`: the element of an array of pointers.
+fn bits(btf: &Btf<'_>, path: &str) -> Option<u32> {
+    let Some((array, index)) = path.strip_suffix(']').and_then(|path| path.split_once('[')) else {
+        return btf.member_bits(path);
+    };
+    btf.enumerator(index)?.checked_mul(u64::BITS)?.checked_add(btf.member_bits(array)?)
 }
 
 /// Where the decoder finds things in the copied bytes.
@@ -57,6 +71,8 @@ pub struct SocketLayout {
     pub(super) reuse: usize,
     pub(super) reuseport: usize,
     pub(super) v6only: usize,
+    /// Counts in its namespace: sockets that the kernel makes for itself do not
+    pub(super) net_refcnt: usize,
     /// Bits within the copied word of `inet_sock`
     pub(super) freebind: usize,
     pub(super) transparent: usize,
@@ -86,6 +102,7 @@ impl SocketLayout {
             reuse: common("sock_common.skc_reuse", 1)?,
             reuseport: common("sock_common.skc_reuseport", 1)?,
             v6only: common("sock_common.skc_ipv6only", 1)?,
+            net_refcnt: common("sock_common.skc_net_refcnt", 1)?,
             freebind: inet("INET_FLAGS_FREEBIND", "inet_sock.freebind")?,
             transparent: inet("INET_FLAGS_TRANSPARENT", "inet_sock.transparent")?,
             bind_address_no_port: inet("INET_FLAGS_BIND_ADDRESS_NO_PORT", "inet_sock.bind_address_no_port")?,

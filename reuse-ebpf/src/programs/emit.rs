@@ -25,6 +25,19 @@ pub(crate) fn submit<T: 'static>(entry: RingBufEntry<T>) {
     entry.submit(u64::from(wake_flag()));
 }
 
+/// Sends a record of `length` bytes that was built elsewhere, or counts its loss.
+///
+/// # Safety
+/// `record` must be valid for `length` bytes.
+#[inline(always)]
+pub(crate) unsafe fn send(record: *const u8, length: u64, lost: Lost) {
+    // SAFETY: promised by the caller.
+    let bytes = unsafe { core::slice::from_raw_parts(record, length as usize) };
+    if RING.output::<[u8]>(bytes, u64::from(wake_flag())).is_err() {
+        count_lost(lost);
+    }
+}
+
 #[inline(always)]
 fn wake_flag() -> u32 {
     let Some(sleeping) = SLEEPING.get_ptr_mut(0) else { return BPF_RB_NO_WAKEUP };

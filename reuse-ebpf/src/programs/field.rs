@@ -2,7 +2,7 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_user};
 use reuse_ebpf::offsets::Offsets;
 
 /// Overridden by the daemon before the programs are loaded, frozen afterwards: constants to the verifier.
@@ -77,4 +77,11 @@ pub(crate) fn read_bits(base: u64, bit: usize, width: u32) -> u8 {
 pub(crate) fn address_of<T>(pointer: *const T) -> u64 {
     let slot = [pointer as u64];
     read::<u64>(core::hint::black_box(&slot).as_ptr() as u64)
+}
+
+/// Nanoseconds of a clock that only differences are taken of.
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
 }

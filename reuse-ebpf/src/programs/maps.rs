@@ -4,7 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use reuse_ebpf::count::{Lost, ProbeKey, SELECTIONS_MAX, Selection};
+use reuse_ebpf::count::{Lost, ProbeKey, SELECTIONS_MAX, Selection, WANTED_MAX};
 
 /// Records of calls, closes and exits. 4 MiB hold 15,000 calls with their closes: what two cores binding at full speed
 /// send in 30 ms, many times the reader's nap. The reader has them mapped twice, which counts as its memory.
@@ -30,3 +30,7 @@ pub(crate) static SELECTIONS: HashMap<u64, Selection> = HashMap::with_max_entrie
 /// Hashes that the program on the daemon's own groups saw, by probe.
 #[map]
 pub(crate) static PROBES: LruHashMap<ProbeKey, u32> = LruHashMap::with_max_entries(4096, 0);
+
+/// Inode numbers of the sockets whose owners are looked for.
+#[map]
+pub(crate) static WANTED: HashMap<u64, u8> = HashMap::with_max_entries(WANTED_MAX, 0);

@@ -1,4 +1,5 @@
-//! `iter/task_file`: every descriptor of every process that refers to a socket holding a port, in any namespace.
+//! `iter/task_file`: descriptors of processes that refer to sockets, in any namespace: all that hold a port, or those
+//! that are asked for.
 
 use core::mem::MaybeUninit;
 
@@ -10,8 +11,10 @@ use reuse_ebpf::record::{COMM, HoldingRecord};
 
 use super::{
     field::{load, offset, read},
-    maps::OWN,
-    socket::{AF_INET, AF_INET6, Common, S_IFMT, S_IFSOCK, copy_raw, drops, holds_port, of_socket},
+    maps::{OWN, WANTED},
+    socket::{
+        AF_INET, AF_INET6, Common, S_IFMT, S_IFSOCK, copy_raw, drops, holds_port, inode_number, of_socket,
+    },
     task::Task,
 };
 
@@ -25,15 +28,42 @@ pub(crate) struct TaskFile {
     file: *const u8,
 }
 
+/// Every socket that holds a port.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 pub(crate) fn snapshot(ctx: *const TaskFile) -> i32 {
-    // SAFETY: the context of this iterator; task and file are null on its last call.
+    note_reader();
+    // SAFETY: the context of this iterator, as the helper asks for.
+    unsafe {
+        tell(ctx, |sk, common, _| {
+            let protocol: u16 = read(sk + offset!(sk_protocol) as u64);
+            holds_port(sk, protocol, common.at(offset!(sk_state)), common.at(offset!(sk_num)))
+        })
+    };
+    0
+}
+
+/// The sockets whose inode numbers are wanted, whatever they are.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+pub(crate) fn owners(ctx: *const TaskFile) -> i32 {
+    // SAFETY: as above.
+    unsafe { tell(ctx, |_, _, socket| WANTED.get_ptr(&inode_number(socket)).is_some()) };
+    0
+}
+
+/// Tells of a descriptor that refers to a socket of IPv4 or IPv6, if `wanted` says so of its `struct sock`, the first
+/// bytes of it, and its `struct socket`.
+///
+/// # Safety
+/// `ctx` must be the context of this iterator.
+#[inline(always)]
+unsafe fn tell(ctx: *const TaskFile, wanted: impl FnOnce(u64, &Common, u64) -> bool) {
+    // SAFETY: promised by the caller; task and file are null on the iterator's last call.
     let (seq, task, fd, file) = unsafe { ((*ctx).meta, (*ctx).task, (*ctx).fd, (*ctx).file) };
     if task.is_null() || file.is_null() {
-        return 0;
+        return;
     }
-    note_reader();
     let task = Task::from_argument(task);
     // SAFETY: `file` is typed and not null; the members are their BTF members.
     let (mode, private) = unsafe {
@@ -41,19 +71,14 @@ pub(crate) fn snapshot(ctx: *const TaskFile) -> i32 {
         (load::<u16>(inode, offset!(inode_mode)), load::<u64>(file, offset!(file_private)))
     };
     if mode & S_IFMT != S_IFSOCK {
-        return 0;
+        return;
     }
-    let Some(socket) = of_socket(private) else { return 0 };
+    let Some(socket) = of_socket(private) else { return };
     let sk = socket.sk;
     let common: Common = read(sk);
     let family: u16 = common.at(offset!(sk_family));
-    if family != AF_INET && family != AF_INET6 {
-        return 0;
-    }
-    let protocol: u16 = read(sk + offset!(sk_protocol) as u64);
-    let (state, port) = (common.at(offset!(sk_state)), common.at(offset!(sk_num)));
-    if !holds_port(sk, protocol, state, port) {
-        return 0;
+    if (family != AF_INET && family != AF_INET6) || !wanted(sk, &common, socket.socket) {
+        return;
     }
     let mut record = MaybeUninit::<HoldingRecord>::zeroed();
     let to = record.as_mut_ptr();
@@ -71,7 +96,6 @@ pub(crate) fn snapshot(ctx: *const TaskFile) -> i32 {
         copy_raw(&raw mut (*to).socket, socket, task);
         bpf_seq_write(*seq, to.cast(), size_of::<HoldingRecord>() as u32);
     }
-    0
 }
 
 /// The program runs in the process that reads the iterator, the daemon: that is how it learns its process id in the

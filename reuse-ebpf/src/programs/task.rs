@@ -1,7 +1,7 @@
 //! The calling task: plain loads from its structures, which cost a fraction of the helpers that give the same.
 
 use aya_ebpf::{cty::c_void, helpers::generated::bpf_get_current_task_btf};
-use reuse_ebpf::record::COMM;
+use reuse_ebpf::{offsets::ABSENT, record::COMM};
 
 use super::field::{load, offset};
 
@@ -55,6 +55,36 @@ impl Task {
         unsafe {
             let cred: *const u8 = load(self.0, offset!(task_cred));
             load(cred, offset!(cred_euid))
+        }
+    }
+
+    /// Whether a seccomp filter sees its system calls: 2, or 1 in strict mode.
+    #[inline(always)]
+    pub(crate) fn seccomp(self) -> u8 {
+        if offset!(task_seccomp) as u32 == ABSENT {
+            return 0;
+        }
+        // SAFETY: a BTF member of the task; the mode is an integer of which the low byte holds every value.
+        unsafe { load(self.0, offset!(task_seccomp)) }
+    }
+
+    /// Its cgroup v2 group, as a number.
+    #[inline(always)]
+    pub(crate) fn cgroup_address(self) -> u64 {
+        // SAFETY: as above, and of what it points to.
+        unsafe {
+            let groups: *const u8 = load(self.0, offset!(task_cgroups));
+            load(groups, offset!(cgroups_default))
+        }
+    }
+
+    /// Low word of its effective capabilities, and the user namespace they hold in, as a number.
+    #[inline(always)]
+    pub(crate) fn capabilities(self) -> (u32, u64) {
+        // SAFETY: as above.
+        unsafe {
+            let cred: *const u8 = load(self.0, offset!(task_cred));
+            (load(cred, offset!(cred_capabilities)), load(cred, offset!(cred_user_ns)))
         }
     }
 

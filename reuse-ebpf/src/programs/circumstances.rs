@@ -1,0 +1,74 @@
+//! What is true of a caller that was refused, beyond its socket: which checks could have answered for other reasons than
+//! a socket in the way.
+
+use reuse_ebpf::{offsets::ABSENT, record::EvidenceRecord};
+
+use super::{
+    field::{offset, read},
+    socket::{AF_INET, Common},
+    task::Task,
+};
+
+/// include/uapi/linux/capability.h
+const CAP_NET_BIND_SERVICE: u32 = 10;
+/// kernel/user_namespace.c: namespaces are nested at most so deep.
+const USER_NS_DEEPEST: u32 = 32;
+
+/// Notes them.
+///
+/// # Safety
+/// `to` must be valid for writes.
+#[inline(always)]
+pub(super) unsafe fn note(to: *mut EvidenceRecord, task: Task, sk: u64, common: &Common) {
+    let net: u64 = common.at(offset!(sk_net));
+    let group: u64 = read(sk + offset!(sk_reuseport_cb) as u64);
+    // SAFETY: promised by the caller.
+    unsafe {
+        (*to).seccomp = task.seccomp();
+        (*to).cgroup_program = has_bind_program(task, common) as u8;
+        (*to).may_bind_privileged = may_bind_privileged(task, net) as u8;
+        (*to).unprivileged_port_start = read(net + offset!(net_unprivileged_port_start) as u64);
+        if group != 0 {
+            (*to).in_group = 1;
+            let closed: u16 = read(group + offset!(group_closed) as u64);
+            (*to).group_has_closed = (closed != 0) as u8;
+        }
+    }
+}
+
+/// Whether the array of programs in force on binds has a first one (include/linux/bpf.h, `bpf_prog_array`).
+#[inline(always)]
+fn has_bind_program(task: Task, common: &Common) -> bool {
+    let at = if common.at::<u16>(offset!(sk_family)) == AF_INET {
+        offset!(cgroup_bind4)
+    } else {
+        offset!(cgroup_bind6)
+    };
+    if at as u32 == ABSENT || offset!(prog_array_first) as u32 == ABSENT {
+        return false;
+    }
+    let programs: u64 = read(task.cgroup_address() + at as u64);
+    programs != 0 && read::<u64>(programs + offset!(prog_array_first) as u64) != 0
+}
+
+/// `ns_capable(net->user_ns, CAP_NET_BIND_SERVICE)`: the capability in that user namespace or in one it is nested in
+/// (security/commoncap.c, `cap_capable`; the rule that a namespace's owner has all capabilities in it holds for a
+/// process of the parent namespace, which is looked at as one that has none).
+#[inline(always)]
+fn may_bind_privileged(task: Task, net: u64) -> bool {
+    let (capabilities, own) = task.capabilities();
+    if capabilities >> CAP_NET_BIND_SERVICE & 1 == 0 {
+        return false;
+    }
+    let mut namespace: u64 = read(net + offset!(net_user_ns) as u64);
+    for _ in 0..USER_NS_DEEPEST {
+        if namespace == own {
+            return true;
+        }
+        if namespace == 0 || read::<u32>(namespace + offset!(user_ns_level) as u64) == 0 {
+            return false;
+        }
+        namespace = read(namespace + offset!(user_ns_parent) as u64);
+    }
+    false
+}

@@ -1,0 +1,82 @@
+//! Where a port is read into: the record that will be sent, and behind it how far the walk has come.
+
+use aya_ebpf::{macros::map, maps::PerCpuArray};
+use reuse_ebpf::record::{CallRecord, EvidenceRecord, OCCUPANTS_MAX, OccupantRecord};
+
+use super::address::Address;
+
+/// A record under construction. One for each CPU: a tracepoint's program runs with preemption off, and the kernel keeps
+/// another one from running inside it (`bpf_prog_active`).
+#[repr(C)]
+pub(crate) struct Scratch {
+    /// The call
+    pub(crate) call: CallRecord,
+    /// What it depended on
+    pub(crate) evidence: EvidenceRecord,
+    /// The sockets on the port
+    pub(super) occupants: [OccupantRecord; OCCUPANTS_MAX],
+    /// Not sent
+    pub(super) walk: Walk,
+}
+// What a per-CPU map can hold as one value (include/linux/percpu.h, PCPU_MIN_UNIT_SIZE).
+const _: () = assert!(size_of::<Scratch>() <= 32 << 10);
+
+/// Bytes before the first occupant.
+pub(super) const HEAD: usize = size_of::<CallRecord>() + size_of::<EvidenceRecord>();
+
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// What a walk looks at next. Plain numbers: they live in a map, where the verifier knows no enumeration.
+pub(super) mod phase {
+    /// A bucket of the chain in the table of ports
+    pub(crate) const BUCKET: u32 = 0;
+    /// An address of the bucket, for its listeners
+    pub(crate) const LISTENERS_OF: u32 = 1;
+    /// A socket in a chain of listeners
+    pub(crate) const LISTENER: u32 = 2;
+    /// An address of the bucket, for its other owners
+    pub(crate) const OWNERS_OF: u32 = 3;
+    /// An owner
+    pub(crate) const OWNER: u32 = 4;
+    /// A socket in the slot of a UDP port
+    pub(crate) const UDP_PORT: u32 = 5;
+    /// A socket in the slot of a UDP address
+    pub(crate) const UDP_ADDRESS: u32 = 6;
+}
+
+/// How far a walk has come, and what it looks for.
+#[repr(C)]
+pub(super) struct Walk {
+    pub(super) phase: u32,
+    pub(super) steps: u32,
+    /// Next link of the chain of sockets or buckets
+    pub(super) node: u64,
+    /// Next address of the bucket
+    pub(super) entry: u64,
+    /// First address of the bucket
+    pub(super) first: u64,
+    /// Slot of the wildcard that is scanned after the exact one, 0 for none
+    pub(super) then: u64,
+    /// Number of the slot whose chain is walked
+    pub(super) slot: u32,
+    /// Where listeners do not hang on addresses: which of the candidate addresses comes next
+    pub(super) candidate: u32,
+    /// Address whose listeners or owners are looked at
+    pub(super) current: Address,
+    pub(super) net: u64,
+    pub(super) mix: u32,
+    pub(super) mask: u32,
+    /// The table of the chains that are walked: listeners, UDP
+    pub(super) table: u64,
+    /// The socket that asked
+    pub(super) asking: u64,
+    pub(super) address: Address,
+    pub(super) device: u32,
+    pub(super) port: u16,
+    pub(super) family: u16,
+    pub(super) listeners: u32,
+    pub(super) others: u32,
+    /// When it began, nanoseconds
+    pub(super) began: u64,
+}
