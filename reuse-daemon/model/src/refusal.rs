@@ -9,7 +9,9 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
-pub use errno::{EADDRINUSE, errno_name, result_name};
+pub use errno::{
+    EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, ENODEV, EOPNOTSUPP, errno_name, result_name,
+};
 pub use rule::{Confidence, Rule};
 
 use crate::{
@@ -17,10 +19,7 @@ use crate::{
     event::{Call, Phase},
     socket::State,
 };
-use errno::{
-    EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EBADF, EBUSY, EFAULT, EINVAL, ENODEV, ENOMEM, ENOTSOCK, EOPNOTSUPP,
-    EPERM,
-};
+use errno::{EBADF, EBUSY, EFAULT, ENOMEM, ENOTSOCK, EPERM};
 
 /// The kernel's default of `net.ipv4.ip_unprivileged_port_start`.
 pub const UNPRIVILEGED_PORT_START: u16 = 1024;

@@ -8,25 +8,25 @@ pub(super) const EBADF: i32 = 9;
 /// Out of memory
 pub(super) const ENOMEM: i32 = 12;
 /// Permission denied
-pub(super) const EACCES: i32 = 13;
+pub const EACCES: i32 = 13;
 /// Bad address
 pub(super) const EFAULT: i32 = 14;
 /// Device or resource busy
 pub(super) const EBUSY: i32 = 16;
 /// No such device
-pub(super) const ENODEV: i32 = 19;
+pub const ENODEV: i32 = 19;
 /// Invalid argument
-pub(super) const EINVAL: i32 = 22;
+pub const EINVAL: i32 = 22;
 /// Not a socket
 pub(super) const ENOTSOCK: i32 = 88;
 /// Operation not supported
-pub(super) const EOPNOTSUPP: i32 = 95;
+pub const EOPNOTSUPP: i32 = 95;
 /// Address family not supported
-pub(super) const EAFNOSUPPORT: i32 = 97;
+pub const EAFNOSUPPORT: i32 = 97;
 /// Address already in use
 pub const EADDRINUSE: i32 = 98;
 /// Cannot assign requested address
-pub(super) const EADDRNOTAVAIL: i32 = 99;
+pub const EADDRNOTAVAIL: i32 = 99;
 
 /// Name of a positive errno, `EUNKNOWN` where Linux has none: a seccomp filter may return any number, and a label
 /// must not follow it there.
