@@ -17,6 +17,9 @@ pub enum Kind {
 /// Bytes of `struct sock_common` that are copied as they are; every member the daemon decodes ends before.
 pub const SOCK_COMMON: usize = 104;
 
+/// Bytes of `struct sock_common` that the programs read at once: those, and the link of the socket in its hash chain.
+pub const SOCK_COMMON_READ: usize = SOCK_COMMON + 8;
+
 /// Longest socket address that is copied: `struct sockaddr_in6`.
 pub const SOCKADDR: usize = 28;
 

@@ -2,7 +2,7 @@
 
 use reuse_ebpf::{
     offsets::{ABSENT, Measure, Member, Offsets},
-    record::SOCK_COMMON,
+    record::{SOCK_COMMON, SOCK_COMMON_READ},
 };
 use thiserror::Error;
 
@@ -17,7 +17,7 @@ pub enum LayoutError {
     )]
     Missing(&'static str),
     /// Behind the bytes that are copied
-    #[error("`{0}` lies behind the first {SOCK_COMMON} bytes of a socket on this kernel: please report it")]
+    #[error("`{0}` lies too far into a socket on this kernel: please report it")]
     TooFar(&'static str),
 }
 
@@ -29,8 +29,22 @@ pub fn program_offsets(btf: &Btf<'_>) -> Result<Offsets, LayoutError> {
     let mut values = [ABSENT; Offsets::LEN];
     for (value, member) in values.iter_mut().zip(Offsets::MEMBERS) {
         *value = lookup(btf, member)?;
+        // The programs read these from one copy, whose end no verifier can see.
+        if member.path.starts_with("sock_common.") && !lies_within(*value, member, SOCK_COMMON_READ) {
+            return Err(LayoutError::TooFar(member.path));
+        }
     }
     Ok(Offsets::from_array(values))
+}
+
+/// Whether a member ends within the first `bytes`; none that is read so is longer than an address.
+fn lies_within(offset: u32, member: Member, bytes: usize) -> bool {
+    let (start, length) = match member.measure {
+        Measure::Bits => (offset / 8, 1),
+        Measure::Bytes | Measure::Size if member.path.ends_with("v6_rcv_saddr") => (offset, 16),
+        Measure::Bytes | Measure::Size => (offset, 8),
+    };
+    start as usize + length <= bytes
 }
 
 fn lookup(btf: &Btf<'_>, member: Member) -> Result<u32, LayoutError> {

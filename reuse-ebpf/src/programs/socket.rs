@@ -1,6 +1,6 @@
 //! From a descriptor to its socket, and a socket copied for the daemon.
 
-use reuse_ebpf::record::{DEVICE, RawSocket, SOCK_COMMON};
+use reuse_ebpf::record::{DEVICE, RawSocket, SOCK_COMMON, SOCK_COMMON_READ};
 
 use super::{
     field::{copy, offset, read, read_bits},
@@ -31,13 +31,13 @@ pub(crate) struct Socket {
 /// The first bytes of a `struct sock_common`, read at once: one helper call for all of its members.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct Common([u64; SOCK_COMMON / 8]);
+pub(crate) struct Common([u64; SOCK_COMMON_READ / 8]);
 
 impl Common {
-    /// A member by its offset, which the daemon and the verifier hold within the copied bytes.
+    /// A member by its offset, which the daemon holds within the bytes that are read.
     #[inline(always)]
     pub(crate) fn at<T: Copy>(&self, offset: usize) -> T {
-        // SAFETY: integers only are read, and the verifier refuses an offset outside.
+        // SAFETY: integers only are read, and the daemon refuses a kernel where a member of `sock_common` lies outside.
         unsafe { self.0.as_ptr().cast::<u8>().add(offset).cast::<T>().read_unaligned() }
     }
 

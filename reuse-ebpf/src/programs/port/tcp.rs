@@ -141,7 +141,7 @@ pub(super) fn listener(scratch: &mut Scratch) -> i64 {
     let next: u64 = common.at(offset!(sk_node));
     if next & 1 != 0 {
         // The end of a chain bears its slot's number: a socket that moved leads to another chain's end.
-        if next >> 1 != u64::from(scratch.walk.slot) {
+        if (next >> 1) as u32 & scratch.walk.mask != scratch.walk.slot {
             scratch.evidence.disturbed = 1;
         }
         scratch.walk.phase = phase::LISTENERS_OF;
