@@ -16,8 +16,9 @@ use reuse_model::{
     group::{GroupChange, Groups},
     inventory::{Change, Correction, Inventory, Limits},
     process::Processes as _,
-    refusal::{Refusal, UNPRIVILEGED_PORT_START},
+    refusal::Refusal,
     report::{RecordBody, View},
+    rulebook,
     tally::Tally,
     test_group::{Outcome, TestGroups},
 };
@@ -55,7 +56,7 @@ pub struct Tracer {
     metrics: Metrics,
     outlet: Outlet,
     received: Received,
-    unprivileged_port_start: u16,
+    rules: rulebook::Kernel,
     started: Moment,
     /// Entries of the selection map at the last reading
     counted: u64,
@@ -92,6 +93,7 @@ impl Tracer {
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
         let Parts { kernel, selections, losses, own_pid, outlet, event_view, max_series } = parts;
         let decoder = kernel.decoder();
+        let rules = kernel.rules();
         let proc = procfs(kernel.sees_all_processes());
         Ok(Self {
             kernel,
@@ -108,7 +110,7 @@ impl Tracer {
             metrics: Metrics::new(max_series)?,
             outlet,
             received: Received::default(),
-            unprivileged_port_start: unprivileged_port_start(),
+            rules,
             started: Clock::now(),
             counted: 0,
             unattributed: 0,
@@ -143,8 +145,8 @@ impl Tracer {
     fn call(&mut self, call: &Call) {
         let caller = &call.caller;
         let process = self.processes.process(caller.pid, caller.comm, caller.uid);
-        let refusal = Refusal::of(call, self.unprivileged_port_start);
-        self.tally.call(call, refusal, &process.service);
+        let refusal = Refusal::of(call, &self.rules, Vec::new);
+        self.tally.call(call, refusal.as_ref(), &process.service);
         let now = Clock::now();
         self.metrics.observe_event_delay(Duration::from_nanos(now.0.saturating_sub(call.at.0)));
         match refusal {
@@ -293,9 +295,4 @@ fn limits() -> Limits {
         (Some(first), Some(last)) => Limits { ephemeral_ports: first..=last, ..Limits::default() },
         _ => Limits::default(),
     }
-}
-
-fn unprivileged_port_start() -> u16 {
-    let value = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
-    value.ok().and_then(|value| value.trim().parse().ok()).unwrap_or(UNPRIVILEGED_PORT_START)
 }

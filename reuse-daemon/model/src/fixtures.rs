@@ -9,7 +9,9 @@ use crate::{
     endpoint::{Endpoint, Family, Protocol},
     event::{Call, Caller, Comm, Event, Holding, Moment, Phase, Snapshot},
     process::{Process, Processes},
+    refusal::Refusal,
     report::Context,
+    rulebook::{Features, Kernel, Release},
     socket::{Cookie, Flags, Inode, NetNs, SocketFacts, State},
 };
 
@@ -53,6 +55,17 @@ pub(crate) fn comm(name: &str) -> Comm {
         *to = from;
     }
     Comm(bytes)
+}
+
+/// Linux 6.18, as the rulebook knows it.
+pub(crate) fn kernel() -> Kernel {
+    let features = Features { inet_bind2_bucket: true, bhash2: true, ..Features::default() };
+    Kernel::new(Release { major: 6, minor: 18, patch: 44 }, features)
+}
+
+/// The reason of a refusal of which nothing but the call is known.
+pub(crate) fn refusal(call: &Call) -> Refusal {
+    Refusal::of(call, &kernel(), Vec::new).expect("refused")
 }
 
 /// `127.0.0.1:port`.

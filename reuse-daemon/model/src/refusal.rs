@@ -1,9 +1,11 @@
-//! Why a call was refused, as far as the call alone tells: errno, phase and the state of the socket.
+//! Why a call was refused: by which rule, by whom, and what to do about it.
 //!
 //! The errno of each check and the order of the checks: `inet_bind`, `inet6_bind`, `inet_listen` and the
 //! `get_port` functions of Linux 5.15 to 6.19.
 
+mod cause;
 mod errno;
+mod in_use;
 mod remedy;
 mod rule;
 #[cfg(test)]
@@ -17,46 +19,79 @@ pub use rule::{Confidence, Rule};
 use crate::{
     endpoint::Endpoint,
     event::{Call, Phase},
-    socket::State,
+    port::Occupant,
+    rulebook::{Kernel, Overlap},
 };
-use errno::{EBADF, EBUSY, EFAULT, ENOMEM, ENOTSOCK, EPERM};
+use errno::{EBADF, ENOTSOCK};
 
 /// The kernel's default of `net.ipv4.ip_unprivileged_port_start`.
 pub const UNPRIVILEGED_PORT_START: u16 = 1024;
 
+/// A socket that refused, or would have refused alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The socket
+    pub occupant: Occupant,
+    /// Why
+    pub rule: Rule,
+    /// How its address meets the contender's
+    pub overlap: Overlap,
+}
+
 /// The reason of one refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The rule that refused
     pub rule: Rule,
-    /// How sure that is
+    /// How sure rule and holders are
     pub confidence: Confidence,
+    /// TCP: every blocking socket. UDP: every overlapping one that would refuse alone, in scan order, the deciding one
+    /// first. Empty where no socket refused
+    pub holders: Vec<Holder>,
+    /// UDP: place in `holders` of the socket that decided
+    pub decided_by: Option<usize>,
+    /// There are more sockets on the port than were read
+    pub truncated: bool,
+    /// What to do: one sentence for each rule among the holders, all of which are needed; without holders one for the rule
+    pub remedies: Vec<String>,
 }
 
 impl Refusal {
     /// Why `call` was refused; `None` where it succeeded, or where its socket is neither IPv4 nor IPv6: such calls
     /// are counted, not explained.
     ///
-    /// `unprivileged_port_start` is the sysctl of that name in the socket's namespace.
+    /// `remembered` gives the sockets, live or closed lately, that are known on the port the call asked for; it is asked
+    /// only where what was read at the refusal does not explain it.
     #[must_use]
-    pub fn of(call: &Call, unprivileged_port_start: u16) -> Option<Self> {
+    pub fn of(call: &Call, kernel: &Kernel, remembered: impl FnOnce() -> Vec<Occupant>) -> Option<Self> {
         // Only these two mean that there is no socket; with any other errno a socket without facts is of a family
         // that is not traced.
         let no_socket = matches!(call.errno, EBADF | ENOTSOCK);
         if call.errno == 0 || (call.socket.is_none() && !no_socket) {
             return None;
         }
-        let (rule, confidence) = match call.phase {
-            Phase::Bind => bind(call, unprivileged_port_start),
-            Phase::Listen => listen(call),
-        };
-        Some(Self { rule, confidence })
+        if call.errno == EADDRINUSE && !call.wants_ephemeral_port() {
+            return Some(in_use::refusal(call, kernel, remembered));
+        }
+        let (rule, confidence) = cause::of(call);
+        Some(Self::without_holder(call, rule, confidence))
     }
 
-    /// What to do about it: one or two sentences that name the address and port.
+    fn without_holder(call: &Call, rule: Rule, confidence: Confidence) -> Self {
+        Self {
+            rule,
+            confidence,
+            holders: Vec::new(),
+            decided_by: None,
+            truncated: false,
+            remedies: vec![remedy::sentence(rule, call)],
+        }
+    }
+
+    /// What to do about it, in sentences.
     #[must_use]
-    pub fn remedy(&self, call: &Call) -> String {
-        remedy::sentence(self.rule, call)
+    pub fn remedy(&self) -> String {
+        self.remedies.join(" ")
     }
 
     /// Value of the `result` label of `daemon_explained_total`.
@@ -82,58 +117,4 @@ impl Call {
     pub fn wants_ephemeral_port(&self) -> bool {
         self.endpoint().is_some_and(|endpoint| endpoint.port == 0)
     }
-}
-
-fn bind(call: &Call, unprivileged_port_start: u16) -> (Rule, Confidence) {
-    use Confidence::{BestEvidence, Exact};
-    match call.errno {
-        EADDRINUSE => in_use(call),
-        EADDRNOTAVAIL => (Rule::AddressNotLocal, Exact),
-        // A security module answers before the port is looked at, and the caller's capabilities are not in the event.
-        EACCES if asks_privileged_port(call, unprivileged_port_start) => (Rule::PrivilegedPort, BestEvidence),
-        EACCES => (Rule::SecurityModule, Exact),
-        EINVAL if is_bound(call) => (Rule::AlreadyBound, Exact),
-        EINVAL => (Rule::InvalidAddress, Exact),
-        // A seccomp filter may answer EPERM too, without the call ever reaching the socket.
-        EPERM => (Rule::CgroupProgram, BestEvidence),
-        _ => either(call.errno),
-    }
-}
-
-fn listen(call: &Call) -> (Rule, Confidence) {
-    match call.errno {
-        EADDRINUSE => in_use(call),
-        EACCES => (Rule::SecurityModule, Confidence::Exact),
-        EINVAL => (Rule::WrongState, Confidence::Exact),
-        // No cgroup hook sees listen().
-        EPERM => (Rule::Seccomp, Confidence::BestEvidence),
-        _ => either(call.errno),
-    }
-}
-
-fn either(errno: i32) -> (Rule, Confidence) {
-    match errno {
-        ENOMEM | EBUSY => (Rule::KernelResource, Confidence::Exact),
-        ENODEV => (Rule::DeviceGone, Confidence::Exact),
-        EAFNOSUPPORT | EOPNOTSUPP => (Rule::Unsupported, Confidence::Exact),
-        EFAULT | EBADF | ENOTSOCK => (Rule::BadArguments, Confidence::Exact),
-        _ => (Rule::Unknown, Confidence::BestEvidence),
-    }
-}
-
-fn in_use(call: &Call) -> (Rule, Confidence) {
-    if call.wants_ephemeral_port() {
-        (Rule::EphemeralPortsExhausted, Confidence::Exact)
-    } else {
-        // Which holder refused is not in the event.
-        (Rule::Unknown, Confidence::BestEvidence)
-    }
-}
-
-fn asks_privileged_port(call: &Call, unprivileged_port_start: u16) -> bool {
-    call.requested.is_some_and(|asked| asked.port != 0 && asked.port < unprivileged_port_start)
-}
-
-fn is_bound(call: &Call) -> bool {
-    call.socket.as_ref().is_some_and(|socket| socket.local.port != 0 || socket.state != State::Bound)
 }

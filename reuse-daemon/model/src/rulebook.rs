@@ -7,6 +7,7 @@ mod address;
 mod contender;
 mod kernel;
 mod pair;
+pub mod remedy;
 pub mod precheck;
 mod tcp;
 mod udp;

@@ -64,7 +64,7 @@ impl Tally {
     }
 
     /// Counts a call of a process of `service`, with its reason if it was refused ([`Refusal::of`]).
-    pub fn call(&mut self, call: &Call, refusal: Option<Refusal>, service: &Arc<str>) {
+    pub fn call(&mut self, call: &Call, refusal: Option<&Refusal>, service: &Arc<str>) {
         let protocol = call.protocol();
         let result = crate::refusal::result_name(call.errno);
         let attempt = Attempt { phase: call.phase, family: call.family(), protocol, result };
@@ -101,9 +101,9 @@ impl Tally {
     }
 }
 
-/// Whether a socket that holds the port is the reason.
-fn has_holder(call: &Call, refusal: Refusal) -> bool {
-    call.errno == EADDRINUSE && refusal.rule == Rule::Unknown
+/// Whether a socket that holds the port is the reason, be it known or not.
+fn has_holder(call: &Call, refusal: &Refusal) -> bool {
+    !refusal.holders.is_empty() || (call.errno == EADDRINUSE && refusal.rule == Rule::Unknown)
 }
 
 impl Call {

@@ -12,6 +12,7 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
     programs::{CgroupAttachMode, Iter, Program, ProgramError, SkReuseport},
 };
+use reuse_model::rulebook;
 use thiserror::Error;
 
 use super::{
@@ -25,6 +26,7 @@ use super::{
     plan::{self, Gap, Hook, Step, Tier, Wanted},
     program_stats::{self, ProgramStats},
     ring::Ring,
+    rules,
     snapshot::Pending,
     sys, tracefs,
 };
@@ -95,6 +97,7 @@ pub struct Kernel {
     /// What is not seen, and why
     pub gaps: Vec<Gap>,
     decoder: Decoder,
+    rules: rulebook::Kernel,
     /// This process is in the initial pid namespace
     all_processes: bool,
 }
@@ -136,6 +139,7 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     let parsed = Btf::parse(&bytes).map_err(malformed)?;
     let offsets = layout::program_offsets(&parsed)?;
     let decoder = Decoder::new(SocketLayout::from_btf(&parsed)?, sys::tick());
+    let rules = rules::of_running_kernel(&parsed);
     let plan = plan::plan(&Capabilities::of_running_kernel(&parsed), options.wanted);
     let types = aya::Btf::parse(&bytes, aya::Endianness::default())
         .map_err(|_| malformed("refused by the loader"))?;
@@ -151,7 +155,7 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
         diagnostics::forward_log(&mut ebpf);
     }
     let programs = plan.steps.into_iter().map(|step| Planned { step, stage: Stage::Loaded }).collect();
-    let mut kernel = Kernel { ebpf, programs, gaps: plan.gaps, decoder, all_processes: true };
+    let mut kernel = Kernel { ebpf, programs, gaps: plan.gaps, decoder, rules, all_processes: true };
     kernel.each_loaded(|kernel, step| kernel.load(step, &types).map(|()| Stage::Loaded).map_err(Into::into));
     // One pass of the snapshot tells the programs which process is the daemon, before any of them is attached.
     kernel.snapshot().map_err(StartError::Inventory)?.learn_own_process().map_err(StartError::Inventory)?;
@@ -333,6 +337,12 @@ impl Kernel {
     #[must_use]
     pub fn decoder(&self) -> Decoder {
         self.decoder
+    }
+
+    /// How this kernel decides binds.
+    #[must_use]
+    pub fn rules(&self) -> rulebook::Kernel {
+        self.rules
     }
 
     /// Puts the hash-watching program on a group of the daemon's own.

@@ -207,8 +207,9 @@ mod tests {
         endpoint::{Endpoint, Family, Protocol},
         event::{Call, Caller, Comm, Moment},
         process::Process,
-        refusal::{Refusal, UNPRIVILEGED_PORT_START},
+        refusal::Refusal,
         report::Context,
+        rulebook::{Features, Kernel, Release},
         socket::{Cookie, Flags, Inode, NetNs, SocketFacts, State},
     };
 
@@ -286,15 +287,16 @@ mod tests {
     #[test]
     fn a_refusal_says_why_and_what_to_do() {
         let (call, process) = call_of(b"nginx", Phase::Bind, 98, 80, 1);
-        let refusal = Refusal::of(&call, UNPRIVILEGED_PORT_START).expect("refused");
-        let once = text(RecordBody::conflict(&call, &process, refusal, 1, false, &Names), false);
+        let rules = Kernel::new(Release::NEWEST, Features::default());
+        let refusal = Refusal::of(&call, &rules, Vec::new).expect("refused");
+        let once = text(RecordBody::conflict(&call, &process, &refusal, 1, false, &Names), false);
         let begin = "2026-11-24 08:12:15.123456 nginx[12] (web.service, uid 33) cannot bind tcp 127.0.0.1:80: \
                      EADDRINUSE, rule unknown (best evidence). ";
-        assert_eq!(once, format!("{begin}{}\n", refusal.remedy(&call)));
-        let often = text(RecordBody::conflict(&call, &process, refusal, 12, false, &Names), true);
+        assert_eq!(once, format!("{begin}{}\n", refusal.remedy()));
+        let often = text(RecordBody::conflict(&call, &process, &refusal, 12, false, &Names), true);
         assert!(often.contains("(best evidence), 12 times. "), "{often}");
         assert!(often.starts_with(RED) && often.ends_with("\x1b[0m\n"), "{often:?}");
-        let folded = text(RecordBody::conflict(&call, &process, refusal, 12, true, &Names), false);
+        let folded = text(RecordBody::conflict(&call, &process, &refusal, 12, true, &Names), false);
         assert!(folded.contains("the last of 12 refusals of several kinds"), "{folded}");
     }
 

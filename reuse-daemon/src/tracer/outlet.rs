@@ -75,7 +75,7 @@ impl Outlet {
     fn tell_refusal(&self, told: &Told<Refused>, names: &Names) {
         let Refused { call, process, refusal } = &told.item;
         self.tell(call.at, names, |names| {
-            RecordBody::conflict(call, process, *refusal, told.repeated, told.folded, names)
+            RecordBody::conflict(call, process, refusal, told.repeated, told.folded, names)
         });
     }
 

@@ -3,10 +3,9 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     event::{Call, Moment, Phase},
-    fixtures::{Everyone, Numbers, call, comm, facts, loopback},
+    fixtures::{Everyone, Numbers, call, comm, facts, loopback, refusal},
     inventory::{Owner, Socket},
     process::{Process, Processes},
-    refusal::Refusal,
     report::{RecordBody, View},
     socket::SocketFacts,
 };
@@ -28,9 +27,9 @@ fn conflict() -> ConflictEvent {
     let socket = SocketFacts { uid: 8, ..facts(6, 0) };
     let mut refused = Call { requested: Some(loopback(80)), ..call(Phase::Bind, 98, 11, 1, socket) };
     refused.caller.uid = 7;
-    let refusal = Refusal::of(&refused, 1024).expect("refused");
+    let refusal = refusal(&refused);
     let process = Everyone.process(11, comm("python3"), 7);
-    match RecordBody::conflict(&refused, &process, refusal, 1, false, &Numbers) {
+    match RecordBody::conflict(&refused, &process, &refusal, 1, false, &Numbers) {
         RecordBody::Conflict(event) => *event,
         other => panic!("{other:?}"),
     }

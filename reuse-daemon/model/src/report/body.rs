@@ -36,7 +36,7 @@ impl RecordBody {
     pub fn conflict(
         call: &Call,
         process: &Process,
-        refusal: Refusal,
+        refusal: &Refusal,
         repeated: u64,
         folded: bool,
         context: &dyn Context,
@@ -51,7 +51,7 @@ impl RecordBody {
             holders: Vec::new(),
             decided_by: None,
             confidence: refusal.confidence,
-            remedy: refusal.remedy(call),
+            remedy: refusal.remedy(),
         }))
     }
 

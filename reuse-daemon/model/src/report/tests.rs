@@ -6,11 +6,10 @@ use super::*;
 use crate::{
     endpoint::{Family, Transport},
     event::{Event, Moment, Phase},
-    fixtures::{Everyone, Numbers, call, comm, facts, loopback, udp_member},
+    fixtures::{Everyone, Numbers, call, comm, facts, loopback, refusal, udp_member},
     group::Groups,
     inventory::{Inventory, Limits},
     process::{Process, Processes},
-    refusal::Refusal,
     socket::{Inode, SocketFacts, State},
     test_group::{Probe, TestGroup, TestGroups},
 };
@@ -31,8 +30,8 @@ fn a_refusal_is_a_conflict_with_the_fields_of_the_interface() {
     let mut refused = call(Phase::Bind, 98, 10, 7, facts(5, 0));
     refused.requested = Some(loopback(8080));
     refused.caller.comm = comm("a\nb\\");
-    let refusal = Refusal::of(&refused, 1024).expect("refused");
-    let body = RecordBody::conflict(&refused, &process(), refusal, 3, false, &Numbers);
+    let refusal = refusal(&refused);
+    let body = RecordBody::conflict(&refused, &process(), &refusal, 3, false, &Numbers);
     let mut record = value(&Record::new(refused.at, body, &Numbers));
     let remedy = record["remedy"].take();
     assert!(remedy.as_str().is_some_and(|text| text.contains("127.0.0.1:8080")), "{remedy}");

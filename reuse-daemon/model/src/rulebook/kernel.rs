@@ -12,6 +12,9 @@ pub struct Release {
 }
 
 impl Release {
+    /// The newest whose sources were read for the rules here.
+    pub const NEWEST: Self = Self { major: 6, minor: 19, patch: 0 };
+
     /// Reads what `uname -r` gives, as `6.18.44`, `6.12-rc3`, `6.1.0-28-amd64`; `None` where no number and no dot
     /// begin it.
     ///

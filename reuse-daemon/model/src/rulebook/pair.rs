@@ -27,6 +27,11 @@ impl Pair<'_> {
         self.contender.reuseport && self.occupant.reuseport && self.may_group()
     }
 
+    /// Whether they share only as long as their uids agree.
+    pub(super) fn shares_by_uid(&self) -> bool {
+        self.shares_port() && !self.shares_address() && self.occupant.state != State::TimeWait
+    }
+
     /// Whether all but the option itself is there for SO_REUSEPORT.
     fn may_group(&self) -> bool {
         self.same_uid() && !self.contender.group_forbids()

@@ -3,12 +3,11 @@
 use super::*;
 use crate::{
     event::Moment,
-    fixtures::{call, facts, loopback},
-    refusal::UNPRIVILEGED_PORT_START,
+    fixtures::{call, facts, kernel, loopback},
 };
 
 fn count(tally: &mut Tally, call: &Call, service: &str) {
-    tally.call(call, Refusal::of(call, UNPRIVILEGED_PORT_START), &Arc::from(service));
+    tally.call(call, Refusal::of(call, &kernel(), Vec::new).as_ref(), &Arc::from(service));
 }
 
 /// A refusal of port `port`, the address being in use.

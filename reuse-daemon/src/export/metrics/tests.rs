@@ -7,7 +7,8 @@ use reuse_model::{
     event::{Call, Caller, Comm, Event, MemberCount, MemberGauges, Moment, Phase},
     inventory::Limits,
     process::{Process, Processes},
-    refusal::{Refusal, UNPRIVILEGED_PORT_START},
+    refusal::Refusal,
+    rulebook::{Features, Kernel, Release},
     socket::{Cookie, Flags, Inode, NetNs, SocketFacts, State},
     test_group::Probe,
 };
@@ -80,8 +81,9 @@ impl World {
 
     /// A call that returned `errno`, counted and taken in.
     fn call(&mut self, call: Call) {
-        let refusal = Refusal::of(&call, UNPRIVILEGED_PORT_START);
-        self.tally.call(&call, refusal, &Arc::from("caddy.service"));
+        let rules = Kernel::new(Release::NEWEST, Features::default());
+        let refusal = Refusal::of(&call, &rules, Vec::new);
+        self.tally.call(&call, refusal.as_ref(), &Arc::from("caddy.service"));
         self.event(&Event::Call(Box::new(call)));
     }
 

@@ -1,0 +1,107 @@
+//! EADDRINUSE on a port that was asked for by number: the sockets that hold it.
+
+use super::{Confidence, Holder, Refusal, Rule};
+use crate::{
+    endpoint::{Protocol, Transport},
+    event::{Call, Evidence, Phase},
+    port::{Occupant, Port, Table, UdpScan},
+    rulebook::{Blocker, Contender, Kernel, Request, decide, remedy},
+};
+
+/// The reason, from what was read at the refusal, else from what is remembered of the port.
+pub(super) fn refusal(
+    call: &Call,
+    kernel: &Kernel,
+    remembered: impl FnOnce() -> Vec<Occupant>,
+) -> Refusal {
+    let evidence = call.evidence.as_deref();
+    let Some(contender) = Contender::of(call, evidence) else { return unexplained(call, evidence) };
+    let read = evidence.and_then(|evidence| evidence.port.as_ref()).map(|port| without_self(call, port));
+    if let Some(port) = &read {
+        let decision = decide(kernel, request(call), &contender, port);
+        if decision.refused {
+            let whole = !port.truncated && !port.disturbed;
+            let confidence = if whole { Confidence::Exact } else { Confidence::BestEvidence };
+            return refused(call, kernel, &contender, port, &decision.blockers, confidence);
+        }
+    }
+    // What refused went between the decision and the reading, or was not read.
+    let port = with_remembered(read, &contender, remembered());
+    let decision = decide(kernel, request(call), &contender, &port);
+    if decision.blockers.is_empty() {
+        return unexplained(call, evidence);
+    }
+    refused(call, kernel, &contender, &port, &decision.blockers, Confidence::BestEvidence)
+}
+
+fn request(call: &Call) -> Request {
+    match call.phase {
+        Phase::Bind => Request::Bind,
+        Phase::Listen => Request::Listen,
+    }
+}
+
+/// The port without the subflow of an MPTCP contender: the kernel asks for that subflow, the call names its parent.
+fn without_self(call: &Call, port: &Port) -> Port {
+    let own = call.socket.as_ref().filter(|socket| socket.protocol == Protocol::Mptcp && socket.inode.0 != 0);
+    let mut port = port.clone();
+    port.occupants.retain(|occupant| own.is_none_or(|own| own.inode != occupant.inode));
+    port
+}
+
+/// The port with the sockets that are remembered of it but were not read, and without the exemptions that were read: the
+/// kernel refused, so none applied.
+fn with_remembered(read: Option<Port>, contender: &Contender, remembered: Vec<Occupant>) -> Port {
+    let (mut occupants, slot, truncated) = read.map_or((Vec::new(), 0, false), |port| {
+        let slot = if let Table::Udp { slot, .. } = port.table { slot } else { 0 };
+        (port.occupants, slot, port.truncated)
+    });
+    for socket in remembered {
+        let known = occupants.iter().any(|read| read.inode == socket.inode && socket.inode.0 != 0);
+        if !known {
+            occupants.push(socket);
+        }
+    }
+    let table = match contender.transport {
+        Transport::Tcp => Table::Tcp(None),
+        Transport::Udp => Table::Udp { scan: UdpScan::Port, slot },
+    };
+    Port { table, occupants, truncated, disturbed: true }
+}
+
+fn refused(
+    call: &Call,
+    kernel: &Kernel,
+    contender: &Contender,
+    port: &Port,
+    blockers: &[Blocker],
+    confidence: Confidence,
+) -> Refusal {
+    let udp = contender.transport == Transport::Udp;
+    let rules = blockers.iter().map(|blocker| blocker.rule);
+    let rule = if udp { rules.take(1).next() } else { rules.min() };
+    let number = call.endpoint().map_or(0, |endpoint| endpoint.port);
+    let holders = blockers.iter().filter_map(|blocker| {
+        let occupant = port.occupants.get(blocker.occupant)?.clone();
+        Some(Holder { occupant, rule: blocker.rule, overlap: blocker.overlap })
+    });
+    Refusal {
+        rule: rule.unwrap_or(Rule::Unknown),
+        confidence,
+        holders: holders.collect(),
+        decided_by: udp.then_some(0),
+        truncated: port.truncated,
+        remedies: remedy::sentences(kernel, contender, number, port, blockers),
+    }
+}
+
+/// No socket explains it: a filter that answered, or the kernel had no memory or room in the group, which it tells in the
+/// same word.
+fn unexplained(call: &Call, evidence: Option<&Evidence>) -> Refusal {
+    let rule = match evidence {
+        Some(evidence) if evidence.circumstances.seccomp_filter => Rule::Seccomp,
+        Some(_) => Rule::KernelResource,
+        None => Rule::Unknown,
+    };
+    Refusal::without_holder(call, rule, Confidence::BestEvidence)
+}

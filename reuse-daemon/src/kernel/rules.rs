@@ -1,0 +1,28 @@
+//! Which of the rulebook's kernels the running one is.
+
+use nix::sys::utsname::uname;
+use reuse_model::rulebook::{Features, Kernel, Release};
+
+use super::btf::Btf;
+
+/// How the running kernel decides a bind, from its name and its type information.
+#[must_use]
+pub fn of_running_kernel(btf: &Btf<'_>) -> Kernel {
+    let name = uname().ok();
+    let release = name.as_ref().and_then(|name| name.release().to_str()).and_then(Release::parse);
+    if release.is_none() {
+        log::warn!(
+            "the kernel's release is not a version; refusals are explained as by the newest kernel known"
+        );
+    }
+    Kernel::new(release.unwrap_or(Release::NEWEST), features(btf))
+}
+
+fn features(btf: &Btf<'_>) -> Features {
+    Features {
+        sock_i_uid: btf.has_function("sock_i_uid"),
+        inet_bind2_bucket: btf.size("inet_bind2_bucket").is_some(),
+        deathrow: btf.member_bits("inet_bind2_bucket.deathrow").is_some(),
+        bhash2: btf.member_bits("inet_bind_bucket.bhash2").is_some(),
+    }
+}
