@@ -1,6 +1,11 @@
-//! Who a process, a user and a network namespace is: thin readers of procfs and `/etc`, with bounded memories.
+//! Who a process, a user and a network namespace is: thin readers of procfs, control groups, `/etc` and the container
+//! runtimes' own files, with bounded memories.
 
+pub mod cgroup;
+pub mod cgroup_ids;
+pub mod containers;
 pub mod namespaces;
+pub mod placement;
 pub mod port;
 pub mod processes;
 pub mod users;

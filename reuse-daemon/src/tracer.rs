@@ -144,7 +144,10 @@ impl Tracer {
 
     fn call(&mut self, call: &Call) {
         let caller = &call.caller;
-        let process = self.processes.process(caller.pid, caller.comm, caller.uid);
+        let process = self.processes.caller(caller);
+        if let Some(socket) = &call.socket {
+            self.names.inhabit(socket.netns, &process);
+        }
         let refusal = Refusal::of(call, &self.rules, Vec::new);
         self.tally.call(call, refusal.as_ref(), &process.service);
         let now = Clock::now();
@@ -169,6 +172,11 @@ impl Tracer {
     /// Carries the changes of sockets over to the groups.
     fn carry(&mut self, at: Moment) {
         for change in self.changes.drain(..) {
+            if let Change::Added(socket) = &change {
+                for owner in &socket.owners {
+                    self.names.inhabit(socket.facts.netns, &owner.process);
+                }
+            }
             self.groups.apply(&change, at, &mut self.joins);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::event::Comm;
+use crate::event::{Caller, Comm};
 
 /// Most bytes of an executable's name that reach a label, a log line or a report.
 pub const EXECUTABLE_MAX: usize = 32;
@@ -27,9 +27,9 @@ pub struct Process {
     pub service: Arc<str>,
     /// systemd unit
     pub unit: Option<Arc<str>>,
-    /// Container id or name
+    /// Container name, else the first 12 characters of its id
     pub container: Option<Arc<str>>,
-    /// Kubernetes pod
+    /// Kubernetes pod: `namespace/name`, else its uid
     pub pod: Option<Arc<str>>,
     /// Whether it is one of the daemon's own processes, which no attempt, refusal or group family shows
     pub own: bool,
@@ -53,30 +53,48 @@ impl Process {
             own: false,
         }
     }
+
+    /// The process with what its control group says of it, which names its service.
+    #[must_use]
+    pub fn placed(self, unit: Option<Arc<str>>, container: Option<Arc<str>>, pod: Option<Arc<str>>) -> Self {
+        let named = unit.as_ref().or(container.as_ref()).or(pod.as_ref());
+        let service = Arc::clone(named.unwrap_or(&self.executable));
+        Self { service, unit, container, pod, ..self }
+    }
 }
 
 /// Answers who a process is. The answer is asked for once per event, so it has to come from memory nearly always.
 pub trait Processes {
     /// The process with this id, of which the kernel said `comm` and the effective `uid`.
     fn process(&mut self, pid: u32, comm: Comm, uid: u32) -> Arc<Process>;
+
+    /// The process that made a call, of which the kernel said the control group as well.
+    fn caller(&mut self, caller: &Caller) -> Arc<Process> {
+        self.process(caller.pid, caller.comm, caller.uid)
+    }
 }
 
-/// The base name of `path`, reduced to letters, digits and `._+-` and cut to [`EXECUTABLE_MAX`] bytes.
-///
-/// Characters outside that set are dropped, and so is the kernel's ` (deleted)` behind the path of a replaced
-/// executable. [`UNKNOWN_EXECUTABLE`] where nothing is left.
+/// The letters, digits and `._+-` of a name, cut to `limit` bytes: what is safe in a label, a log line and a shell.
+/// `None` where nothing is left.
+#[must_use]
+pub fn plain_name(name: &[u8], limit: usize) -> Option<Arc<str>> {
+    let plain: String = name
+        .iter()
+        .copied()
+        .filter(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(byte))
+        .take(limit)
+        .map(char::from)
+        .collect();
+    (!plain.is_empty()).then(|| plain.into())
+}
+
+/// The base name of `path` as a [`plain_name`] of at most [`EXECUTABLE_MAX`] bytes, without the kernel's ` (deleted)`
+/// behind the path of a replaced executable. [`UNKNOWN_EXECUTABLE`] where nothing is left.
 #[must_use]
 pub fn executable_name(path: &[u8]) -> Arc<str> {
     let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
     let base = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let name: String = base
-        .iter()
-        .copied()
-        .filter(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(byte))
-        .take(EXECUTABLE_MAX)
-        .map(char::from)
-        .collect();
-    if name.is_empty() { Arc::from(UNKNOWN_EXECUTABLE) } else { Arc::from(name) }
+    plain_name(base, EXECUTABLE_MAX).unwrap_or_else(|| Arc::from(UNKNOWN_EXECUTABLE))
 }
 
 #[cfg(test)]
@@ -96,5 +114,17 @@ mod tests {
             assert_eq!(&*executable_name(path), name);
         }
         assert_eq!(executable_name(&[b'a'; 4096]).len(), EXECUTABLE_MAX);
+    }
+
+    #[test]
+    fn service_is_the_unit_else_the_container_else_the_pod_else_the_executable() {
+        let service = |unit: Option<&str>, container: Option<&str>, pod: Option<&str>| {
+            let process = Process::from_comm(7, Comm(*b"srv\0\0\0\0\0\0\0\0\0\0\0\0\0"), 0);
+            process.placed(unit.map(Arc::from), container.map(Arc::from), pod.map(Arc::from)).service
+        };
+        assert_eq!(&*service(Some("a.service"), Some("box"), Some("ns/pod")), "a.service");
+        assert_eq!(&*service(None, Some("box"), Some("ns/pod")), "box");
+        assert_eq!(&*service(None, None, Some("ns/pod")), "ns/pod");
+        assert_eq!(&*service(None, None, None), "srv");
     }
 }

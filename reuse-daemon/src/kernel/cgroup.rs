@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 /// Root of the first cgroup v2 mount of this mount namespace, if there is one.
-pub(super) fn root() -> Option<PathBuf> {
+pub(crate) fn root() -> Option<PathBuf> {
     root_in(&fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
 

@@ -32,6 +32,11 @@ impl Names {
         }
     }
 
+    /// Takes in that a process has a socket of that namespace.
+    pub(super) fn inhabit(&self, netns: NetNs, process: &Process) {
+        self.namespaces.borrow_mut().inhabit(netns, process);
+    }
+
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
     }

@@ -56,7 +56,7 @@ impl Inventory {
             facts.state = State::Listen;
         }
         let caller = Owner {
-            process: processes.process(call.caller.pid, call.caller.comm, call.caller.uid),
+            process: processes.caller(&call.caller),
             comm: call.caller.comm,
             // A call that succeeded had a valid descriptor.
             fds: u32::try_from(call.fd).into_iter().collect(),
