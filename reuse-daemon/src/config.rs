@@ -28,6 +28,8 @@ const MIN_SERIES: usize = 1_000;
 pub struct Config {
     /// HTTP
     pub web: Web,
+    /// Path of the local socket
+    pub socket: PathBuf,
     /// Events on stdout; `None`: off
     pub events: Option<EventOutput>,
     /// Log on stderr
@@ -145,6 +147,7 @@ impl TryFrom<&RunArguments> for Config {
         };
         Ok(Self {
             web: Web { listen, telemetry_path },
+            socket: arguments.socket.clone(),
             events: format.map(|format| EventOutput {
                 format,
                 repeats: arguments.events_repeats,

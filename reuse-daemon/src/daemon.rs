@@ -18,7 +18,11 @@ use tokio::{
 use crate::{
     cli::run::{CommandLines, Repeats},
     config::{Config, TelemetryPath},
-    export::{events::EventWriter, web},
+    export::{
+        events::EventWriter,
+        local::{self, LocalSocket, Sources},
+        web,
+    },
     kernel::{
         attach::{self, Kernel, Options},
         btf,
@@ -26,9 +30,14 @@ use crate::{
         plan::Wanted,
         ring::Ring,
     },
-    query::{self, Questions},
+    owner::command_lines,
+    query::{
+        self, Questions,
+        follow::{self, Follower},
+        local::{LocalAnswer, LocalQuery},
+    },
     test_group::{Observation, TestGroup},
-    tracer::{Outlet, Parts, Tracer},
+    tracer::{self, Outlet, Parts, Tracer},
 };
 
 /// Time between two looks at all sockets of the host. What the events miss is wrong for at most so long.
@@ -51,6 +60,8 @@ pub struct Prepared {
     pub config: Config,
     /// Bound listeners
     pub listeners: Vec<TcpListener>,
+    /// The local socket, listening
+    pub local: LocalSocket,
     /// Whether text events may have colour
     pub colored: bool,
 }
@@ -60,7 +71,7 @@ pub struct Prepared {
 /// # Errors
 /// What cannot be started, and why.
 pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
-    let Prepared { config, listeners, colored } = prepared;
+    let Prepared { config, listeners, local, colored } = prepared;
     let stop = Stop::listen().context("cannot wait for signals")?;
     let options = Options {
         btf: config.btf_path.as_deref().unwrap_or(Path::new(btf::DEFAULT_PATH)),
@@ -80,6 +91,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
         Some(wanted) => Some(open_test_group(&wanted, &mut kernel)?),
         None => None,
     };
+    let command_lines = command_lines::CommandLines::new(tracer::procfs(kernel.sees_all_processes()));
     let tracer = Tracer::new(Parts {
         kernel,
         selections: maps.selections,
@@ -91,14 +103,21 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
     })?;
 
     let (asker, questions) = query::boundary();
-    let (web_stop, web_stopped) = watch::channel(false);
+    let (serving_stop, serving_stopped) = watch::channel(false);
     let server = web::Server::new(listeners, web::router(asker, &config.web.telemetry_path))?;
-    let web = tokio::spawn(server.run(web_stopped));
+    let web = tokio::spawn(server.run(serving_stopped.clone()));
+    let (local_asker, local_questions) = query::boundary();
+    let (followers, joining) = follow::followers();
+    let sources = Sources { tracer: local_asker, followers, command_lines };
+    let server = local::Server::new(local, sources).context("cannot serve the local socket")?;
+    let local = tokio::spawn(server.run(serving_stopped));
     let (observations, observed) = mpsc::channel(OBSERVATIONS);
     let mut turns = Turns {
         tracer,
         ring: maps.ring,
         questions,
+        local_questions,
+        joining,
         observed,
         telemetry_path: config.web.telemetry_path,
         snapshot: None,
@@ -114,9 +133,12 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
     if let Some(prober) = prober {
         prober.abort();
     }
-    let _ = web_stop.send(true);
+    let _ = serving_stop.send(true);
     let _ = web.await;
     turns.finish();
+    // Those who follow get what was taken in last, and then the end.
+    drop(turns);
+    let _ = local.await;
     ended
 }
 
@@ -186,6 +208,9 @@ struct Turns {
     tracer: Tracer,
     ring: Ring,
     questions: Questions,
+    local_questions: Questions<LocalQuery, LocalAnswer>,
+    /// Those who want to follow
+    joining: mpsc::Receiver<Follower>,
     observed: mpsc::Receiver<Observation>,
     telemetry_path: TelemetryPath,
     /// A snapshot that is being read
@@ -218,6 +243,15 @@ impl Turns {
                     self.drain(BACKLOG);
                     let answer = self.tracer.answer(asked.query, &self.telemetry_path);
                     asked.answer(&answer);
+                }
+                Some(asked) = self.local_questions.next() => {
+                    self.drain(BACKLOG);
+                    let answer = self.tracer.answer_local(asked.query);
+                    asked.answer(&answer);
+                }
+                Some(follower) = self.joining.recv() => {
+                    self.drain(BACKLOG);
+                    self.tracer.follow(follower);
                 }
                 read = finished(&mut self.snapshot) => {
                     self.snapshot = None;

@@ -3,6 +3,7 @@
 
 pub mod cgroup;
 pub mod cgroup_ids;
+pub mod command_lines;
 pub mod containers;
 pub mod namespaces;
 pub mod placement;

@@ -1,8 +1,13 @@
-//! The boundary between the web side, which is reached by anyone, and the tracer, which is privileged.
+//! The boundary between those who are asked by others and the tracer, which knows.
 //!
-//! The web side can only ask one of a few typed questions, without parameters, and gets a rendered answer back.
-//! It knows nothing of the model; the tracer knows nothing of HTTP requests. Questions of one kind that wait
-//! together get one answer, so that a crowd of clients costs the tracer one rendering.
+//! The web side, which is reached by anyone, can only ask one of a few typed questions, without parameters, and gets a
+//! rendered answer back. It knows nothing of the model; the tracer knows nothing of HTTP requests. The local socket,
+//! which is reached by the operator alone, has a boundary of its own with questions of its own: no crowd on the web
+//! side keeps it waiting, and no question of the web side shows paths or command lines. Questions of one kind that
+//! wait together get one answer, so that a crowd of clients costs the tracer one answer.
+
+pub mod follow;
+pub mod local;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -32,6 +37,8 @@ pub enum Query {
     Sockets,
     /// Every SO_REUSEPORT group
     Groups,
+    /// The latest refusals
+    Conflicts,
     /// The test group
     TestGroup,
     /// What the daemon sees and what it does not
@@ -89,47 +96,54 @@ pub enum Unanswered {
 }
 
 /// A question on its way.
-struct Request {
-    query: Query,
-    reply: oneshot::Sender<Answer>,
+#[derive(Debug)]
+struct Request<Q, A> {
+    query: Q,
+    reply: oneshot::Sender<A>,
 }
 
-/// The web side's end.
-#[derive(Clone, Debug)]
-pub struct Asker {
-    requests: mpsc::Sender<Request>,
+/// The end of those who ask.
+#[derive(Debug)]
+pub struct Asker<Q = Query, A = Answer> {
+    requests: mpsc::Sender<Request<Q, A>>,
+}
+
+impl<Q, A> Clone for Asker<Q, A> {
+    fn clone(&self) -> Self {
+        Self { requests: self.requests.clone() }
+    }
 }
 
 /// The tracer's end.
 #[derive(Debug)]
-pub struct Questions {
-    requests: mpsc::Receiver<Request>,
+pub struct Questions<Q = Query, A = Answer> {
+    requests: mpsc::Receiver<Request<Q, A>>,
     /// In the order in which each kind was first asked, so that no kind keeps another waiting
-    waiting: VecDeque<Asked>,
+    waiting: VecDeque<Asked<Q, A>>,
 }
 
 /// One kind of question and everyone who waits for its answer.
 #[derive(Debug)]
 #[must_use = "those who asked wait until it is answered or dropped"]
-pub struct Asked {
+pub struct Asked<Q = Query, A = Answer> {
     /// What was asked
-    pub query: Query,
-    replies: Vec<oneshot::Sender<Answer>>,
+    pub query: Q,
+    replies: Vec<oneshot::Sender<A>>,
 }
 
 /// Both ends of a boundary.
 #[must_use]
-pub fn boundary() -> (Asker, Questions) {
+pub fn boundary<Q, A>() -> (Asker<Q, A>, Questions<Q, A>) {
     let (sender, receiver) = mpsc::channel(WAITING);
     (Asker { requests: sender }, Questions { requests: receiver, waiting: VecDeque::new() })
 }
 
-impl Asker {
+impl<Q, A> Asker<Q, A> {
     /// Asks, and waits for the answer until the deadline.
     ///
     /// # Errors
     /// When too many wait, when the deadline passes, when the tracer is gone.
-    pub async fn ask(&self, query: Query) -> Result<Answer, Unanswered> {
+    pub async fn ask(&self, query: Q) -> Result<A, Unanswered> {
         let (reply, answer) = oneshot::channel();
         self.requests.try_send(Request { query, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Unanswered::Busy,
@@ -143,11 +157,11 @@ impl Asker {
     }
 }
 
-impl Questions {
+impl<Q: Copy + PartialEq, A> Questions<Q, A> {
     /// The next kind of question, with all who asked it up to now; `None` when no one can ask any more.
     ///
     /// Cancel safe: a question is lost with the whole of `self` only.
-    pub async fn next(&mut self) -> Option<Asked> {
+    pub async fn next(&mut self) -> Option<Asked<Q, A>> {
         loop {
             while let Ok(request) = self.requests.try_recv() {
                 self.add(request);
@@ -160,7 +174,7 @@ impl Questions {
         }
     }
 
-    fn add(&mut self, request: Request) {
+    fn add(&mut self, request: Request<Q, A>) {
         if request.reply.is_closed() {
             return;
         }
@@ -171,9 +185,9 @@ impl Questions {
     }
 }
 
-impl Asked {
-    /// Gives everyone who still waits the answer. The body is shared, not copied.
-    pub fn answer(self, answer: &Answer) {
+impl<Q, A: Clone> Asked<Q, A> {
+    /// Gives everyone who still waits the answer. What is large in it is shared, not copied.
+    pub fn answer(self, answer: &A) {
         for reply in self.replies {
             // Who asked may have gone away meanwhile.
             let _ = reply.send(answer.clone());
@@ -191,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn questions_of_one_kind_share_an_answer() {
-        let (asker, mut questions) = boundary();
+        let (asker, mut questions) = boundary::<Query, Answer>();
         let tracer = async {
             let asked = questions.next().await.expect("askers live");
             let waited = asked.replies.len();
@@ -210,7 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_questions_are_gathered_in_the_order_of_their_kinds() {
-        let (asker, mut questions) = boundary();
+        let (asker, mut questions) = boundary::<Query, Answer>();
         let mut replies = Vec::new();
         for query in [Query::Metrics, Query::Ready, Query::Metrics] {
             let (reply, answer) = oneshot::channel();
@@ -225,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_abandoned_question_is_passed_over() {
-        let (asker, mut questions) = boundary();
+        let (asker, mut questions) = boundary::<Query, Answer>();
         let (reply, answer) = oneshot::channel();
         asker.requests.try_send(Request { query: Query::Metrics, reply }).expect("room");
         drop(answer);
@@ -238,7 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_than_may_wait_are_turned_away() {
-        let (asker, questions) = boundary();
+        let (asker, questions) = boundary::<Query, Answer>();
         let mut answers = Vec::new();
         for _ in 0..WAITING {
             let (reply, answer) = oneshot::channel();
@@ -252,7 +266,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_tracer_that_hangs_is_not_waited_for() {
-        let (asker, _questions) = boundary();
+        let (asker, _questions) = boundary::<Query, Answer>();
         assert_eq!(asker.ask(Query::Healthy).await, Err(Unanswered::Late));
     }
 }

@@ -8,8 +8,11 @@ mod answers;
 mod health;
 mod names;
 mod outlet;
+mod refusals;
+mod refused;
+mod shown;
 
-use std::{collections::BTreeMap, fs, io, time::Duration};
+use std::{collections::BTreeMap, fs, io, sync::Arc, time::Duration};
 
 use reuse_model::{
     event::{Call, Event, Moment, Snapshot},
@@ -35,10 +38,13 @@ use crate::{
         snapshot::Pending,
     },
     owner::processes::ProcessTable,
+    query::follow::Follower,
     test_group::{Finding, Observation},
 };
 use health::Received;
 use names::Names;
+use refusals::Refusals;
+use refused::Refused;
 
 /// Everything the daemon knows.
 pub struct Tracer {
@@ -55,6 +61,7 @@ pub struct Tracer {
     names: Names,
     metrics: Metrics,
     outlet: Outlet,
+    refusals: Refusals,
     received: Received,
     rules: rulebook::Kernel,
     started: Moment,
@@ -109,6 +116,7 @@ impl Tracer {
             names: Names::of_this_host(event_view),
             metrics: Metrics::new(max_series)?,
             outlet,
+            refusals: Refusals::default(),
             received: Received::default(),
             rules,
             started: Clock::now(),
@@ -153,7 +161,11 @@ impl Tracer {
         let now = Clock::now();
         self.metrics.observe_event_delay(Duration::from_nanos(now.0.saturating_sub(call.at.0)));
         match refusal {
-            Some(refusal) => self.outlet.refused(call, &process, refusal, now, &self.names),
+            Some(refusal) => {
+                let refused = Arc::new(Refused { call: call.clone(), process, refusal });
+                self.outlet.refused(&refused, now, &self.names);
+                self.refusals.take_in(refused, now, &self.names);
+            }
             None if call.errno == 0 && call.socket.is_some() => {
                 self.outlet.tell(call.at, &self.names, |names| RecordBody::success(call, &process, names));
             }
@@ -231,6 +243,7 @@ impl Tracer {
         self.correct(confirmed);
         self.groups.prune(now);
         self.outlet.due(now, &self.names);
+        self.refusals.tick(now, &self.names);
     }
 
     /// Tells what was lost since the last time. It asks the kernel about every program: not for each tick.
@@ -280,6 +293,11 @@ impl Tracer {
         }
     }
 
+    /// Takes in one who wants each refusal as it happens.
+    pub fn follow(&mut self, follower: Follower) {
+        self.refusals.follow(follower, Clock::now(), &self.names);
+    }
+
     /// Tells everything that was held back, for the end.
     pub fn finish(&mut self) {
         self.outlet.flush(&self.names);
@@ -292,7 +310,8 @@ fn tell_finding(finding: &Finding, repeated: u64) {
 
 /// Where the processes of the initial pid namespace are found. In another namespace the kernel's pids are other processes'
 /// than procfs', so nothing is looked up: names are then those that came with the event.
-fn procfs(host: bool) -> &'static str {
+#[must_use]
+pub fn procfs(host: bool) -> &'static str {
     if host { "/proc" } else { "/proc/0" }
 }
 

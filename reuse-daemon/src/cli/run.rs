@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum, builder::BoolishValueParser};
 
+use crate::export::local::protocol::DEFAULT_PATH;
+
 /// Arguments of `run`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Exit status: 0 after SIGTERM or SIGINT, 1 cannot start, 2 usage\n\n\
@@ -32,6 +34,10 @@ pub struct RunArguments {
         default_value = "/metrics"
     )]
     pub web_telemetry_path: String,
+
+    /// Path of the local socket, over which the other commands ask; mode 0600
+    #[arg(long = "socket", env = "REUSE_SOCKET", value_name = "PATH", default_value = DEFAULT_PATH)]
+    pub socket: PathBuf,
 
     /// TOML file of flags: `events = "json"`, `web.listen-address = ["127.0.0.1:10542"]`; the command line and the
     /// environment come first
@@ -211,7 +217,7 @@ mod tests {
         let arguments = Arguments::try_parse_from(line).expect("valid");
         match arguments.command {
             Command::Run(run) => *run,
-            Command::Doctor(_) => panic!("run was asked for"),
+            _ => panic!("run was asked for"),
         }
     }
 
@@ -227,6 +233,7 @@ mod tests {
         assert_eq!(run.test_group_probes_per_second, 8);
         assert_eq!(run.metrics_max_series, 10_000);
         assert!(!run.config_check && !run.config_strict);
+        assert_eq!(run.socket, PathBuf::from("/run/reuse-daemon/api.sock"));
     }
 
     #[test]
@@ -256,6 +263,6 @@ mod tests {
             assert_eq!(variable.to_str(), Some(expected.as_str()), "--{flag}");
             seen.insert(expected);
         }
-        assert_eq!(seen.len(), 17, "{seen:?}");
+        assert_eq!(seen.len(), 18, "{seen:?}");
     }
 }

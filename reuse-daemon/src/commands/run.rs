@@ -14,6 +14,7 @@ use crate::{
     cli::{Color, RunArguments},
     config::{Config, ListenAddress},
     daemon::{self, Prepared},
+    export::local::LocalSocket,
     kernel::{object, privileges},
     logging,
     owner::port::PortHolders,
@@ -56,10 +57,11 @@ fn run(config: Config, colored: bool) -> anyhow::Result<()> {
     object::bytes()?;
     privileges::check()?;
     let listeners = config.web.listen.iter().map(listen).collect::<anyhow::Result<Vec<_>>>()?;
+    let local = LocalSocket::bind(&config.socket)?;
     come_first();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    runtime.block_on(daemon::run(Prepared { config, listeners, colored }))
+    runtime.block_on(daemon::run(Prepared { config, listeners, local, colored }))
 }
 
 /// The ring of events holds what a busy host sends in a few dozen milliseconds: the reader must not wait its turn behind

@@ -35,6 +35,7 @@ impl Landing<'_> {
         let links = [
             (self.telemetry_path.as_str(), "metrics for Prometheus"),
             ("/api/v1/sockets", "every bound socket and who has it open"),
+            ("/api/v1/conflicts", "the latest refused binds and why"),
             ("/api/v1/groups", "every SO_REUSEPORT group and its members"),
             ("/api/v1/test-group", "the daemon's own test group"),
             ("/api/v1/status", "what the daemon sees and what it does not"),

@@ -1,18 +1,23 @@
-//! Answers to the web side's questions, rendered here so that nothing of the model crosses the boundary.
+//! Answers: to the web side rendered, so that nothing of the model crosses the boundary; to the local socket as reports.
+
+use std::sync::Arc;
 
 use reuse_model::report::{
-    self, ActiveTier, AttachedProgram, GroupList, GroupReport, Loss, SCHEMA, SocketList, SocketReport,
-    StatusReport, TestGroupList, TestGroupReport, View,
+    self, ActiveTier, AttachedProgram, GroupList, GroupReport, Loss, SCHEMA, SocketList, StatusReport,
+    TestGroupList, TestGroupReport, View,
 };
 use serde::Serialize;
 
-use super::Tracer;
+use super::{Tracer, shown::Shown};
 use crate::{
     clock::Clock,
     config::TelemetryPath,
     export::metrics::Observed,
     kernel::plan,
-    query::{Answer, Content, Query},
+    query::{
+        Answer, Content, Query,
+        local::{LocalAnswer, LocalQuery},
+    },
     render::landing::Landing,
 };
 
@@ -31,13 +36,32 @@ impl Tracer {
                 let page = Landing { telemetry_path, waiting_for: &waiting_for };
                 Answer::new(Content::Html, page.html())
             }
-            Query::Sockets => json(&self.socket_list()),
-            Query::Groups => json(&self.group_list()),
+            Query::Sockets => json(&self.socket_list(View::Network)),
+            Query::Groups => json(&self.group_list(View::Network)),
+            Query::Conflicts => json(&self.refusals.list(None, Clock::now(), &self.names, View::Network)),
             Query::TestGroup => {
                 let test_group = TestGroupReport::all(&self.test_groups, &self.names);
                 json(&TestGroupList { schema: SCHEMA, test_group })
             }
             Query::Status => json(&self.status()),
+        }
+    }
+
+    /// Answers a question of the local socket. Every event up to now must have been taken in before.
+    pub fn answer_local(&mut self, query: LocalQuery) -> LocalAnswer {
+        let needs_sockets = matches!(query, LocalQuery::Sockets | LocalQuery::Groups);
+        if needs_sockets && !self.inventory.is_backfilled() {
+            let why = "the daemon is still reading the sockets that were there before it; ask again";
+            return LocalAnswer::Unavailable(why.to_owned());
+        }
+        match query {
+            LocalQuery::Sockets => LocalAnswer::Sockets(Arc::new(self.socket_list(View::Local))),
+            LocalQuery::Groups => LocalAnswer::Groups(Arc::new(self.group_list(View::Local))),
+            LocalQuery::Status => LocalAnswer::Status(Arc::new(self.status())),
+            LocalQuery::Conflicts { within } => {
+                let list = self.refusals.list(within, Clock::now(), &self.names, View::Local);
+                LocalAnswer::Conflicts(Arc::new(list))
+            }
         }
     }
 
@@ -62,23 +86,17 @@ impl Tracer {
         self.kernel.active(plan::Tier::Selection)
     }
 
-    fn socket_list(&self) -> SocketList {
-        let mut sockets: Vec<_> = self.inventory.iter().collect();
-        sockets.sort_by_key(|socket| {
-            let facts = &socket.facts;
-            (facts.netns, facts.local.port, facts.protocol, facts.local.address, facts.inode)
-        });
-        let reports = sockets.into_iter().map(|socket| SocketReport::new(socket, &self.names, View::Network));
-        SocketList { schema: SCHEMA, sockets: reports.collect() }
+    fn socket_list(&self, view: View) -> SocketList {
+        SocketList::new(&self.inventory, &Shown { names: &self.names, view }, view)
     }
 
-    fn group_list(&mut self) -> GroupList {
+    fn group_list(&mut self, view: View) -> GroupList {
         self.count_selections();
         let counted = self.counts_selections();
+        let shown = Shown { names: &self.names, view };
         let mut groups: Vec<_> = self.groups.iter().filter(|group| group.is_live()).collect();
         groups.sort_by_key(|group| *group.key());
-        let reports =
-            groups.into_iter().map(|group| GroupReport::new(group, counted, &self.names, View::Network));
+        let reports = groups.into_iter().map(|group| GroupReport::new(group, counted, &shown, view));
         GroupList { schema: SCHEMA, groups: reports.collect() }
     }
 

@@ -3,30 +3,21 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use reuse_model::{
-    event::{Call, Moment},
-    process::Process,
-    refusal::Refusal,
-    repeats::{Kind, Mode, Repeats, Told},
+    event::Moment,
+    repeats::{Mode, Repeats, Told},
     report::{LostEvent, Record, RecordBody},
 };
 
-use super::names::Names;
+use super::{names::Names, refused::Refused};
 use crate::export::events::EventWriter;
 
 /// How long stopping waits for what still waits to be written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A refusal that may have to be told later, in a sum.
-struct Refused {
-    call: Call,
-    process: Arc<Process>,
-    refusal: Refusal,
-}
-
 /// The way out.
 pub struct Outlet {
     writer: Option<EventWriter>,
-    repeats: Repeats<Refused>,
+    repeats: Repeats<Arc<Refused>>,
     /// Losses that were told already, by stage
     told: HashMap<&'static str, u64>,
 }
@@ -46,21 +37,11 @@ impl Outlet {
     }
 
     /// Tells a refusal, at once or in a sum.
-    pub(super) fn refused(
-        &mut self,
-        call: &Call,
-        process: &Arc<Process>,
-        refusal: Refusal,
-        now: Moment,
-        names: &Names,
-    ) {
+    pub(super) fn refused(&mut self, refused: &Arc<Refused>, now: Moment, names: &Names) {
         if self.writer.is_none() {
             return;
         }
-        let service = Arc::clone(&process.service);
-        let kind = Kind { service, protocol: call.protocol(), endpoint: call.endpoint(), rule: refusal.rule };
-        let refused = Refused { call: call.clone(), process: Arc::clone(process), refusal };
-        if let Some(told) = self.repeats.offer(kind, refused, now) {
+        if let Some(told) = self.repeats.offer(refused.kind(), Arc::clone(refused), now) {
             self.tell_refusal(&told, names);
         }
     }
@@ -72,11 +53,10 @@ impl Outlet {
         }
     }
 
-    fn tell_refusal(&self, told: &Told<Refused>, names: &Names) {
-        let Refused { call, process, refusal } = &told.item;
-        self.tell(call.at, names, |names| {
-            RecordBody::conflict(call, process, refusal, told.repeated, told.folded, names)
-        });
+    fn tell_refusal(&self, told: &Told<Arc<Refused>>, names: &Names) {
+        if let Some(writer) = &self.writer {
+            writer.send(told.item.record(told.repeated, told.folded, names));
+        }
     }
 
     /// Tells what was lost since the last time.

@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,9 @@ use anyhow::{Context, Result, bail};
 
 use super::{Daemon, output::Output};
 use crate::{
-    deadline, http, skip,
+    deadline, http,
+    scratch::Scratch,
+    skip,
     sockets::{Transport, free_port},
 };
 
@@ -21,11 +24,16 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long a daemon that cannot start may take to say so.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(20);
 
+/// Daemons of this process, for a directory of each one's own.
+static LAUNCHED: AtomicUsize = AtomicUsize::new(0);
+
 /// A daemon about to be started: `run` with JSON events on a free loopback port, and what a test adds.
 #[derive(Debug)]
 pub struct Launch {
     binary: PathBuf,
     web: SocketAddr,
+    scratch: Scratch,
+    socket: Option<PathBuf>,
     events: &'static str,
     arguments: Vec<OsString>,
     user: Option<u32>,
@@ -49,7 +57,9 @@ impl Launch {
         let Some(binary) = skip::daemon_binary()? else { return Ok(None) };
         let port = free_port(Transport::Tcp, Ipv4Addr::LOCALHOST.into())?;
         let web = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Ok(Some(Self { binary, web, events: "json", arguments: Vec::new(), user: None }))
+        let scratch = Scratch::new(&format!("daemon-{}", LAUNCHED.fetch_add(1, Relaxed)))?;
+        let (events, arguments) = ("json", Vec::new());
+        Ok(Some(Self { binary, web, scratch, socket: None, events, arguments, user: None }))
     }
 
     /// Adds flags of `run`.
@@ -71,6 +81,19 @@ impl Launch {
     pub fn web(mut self, address: SocketAddr) -> Self {
         self.web = address;
         self
+    }
+
+    /// Serves the local socket at this path instead of one of its own.
+    #[must_use]
+    pub fn socket(mut self, path: &Path) -> Self {
+        self.socket = Some(path.to_owned());
+        self
+    }
+
+    /// Where the local socket will be.
+    #[must_use]
+    pub fn socket_path(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| self.scratch.path().join("api.sock"))
     }
 
     /// Runs the daemon under another user id.
@@ -100,7 +123,10 @@ impl Launch {
     pub fn start(self) -> Result<Daemon> {
         let started = Instant::now();
         let (child, stdout, stderr) = self.spawn()?;
-        let mut daemon = Daemon { child, web: self.web, stdout, stderr, start_to_ready: Duration::ZERO };
+        let (socket, binary) = (self.socket_path(), self.binary);
+        let (web, start_to_ready) = (self.web, Duration::ZERO);
+        let mut daemon =
+            Daemon { child, web, socket, binary, stdout, stderr, start_to_ready, _scratch: self.scratch };
         let ready = deadline::until("the daemon is ready", START_LIMIT, || {
             if let Some(status) = daemon.child.try_wait()? {
                 bail!("the daemon ended before it was ready: {status}");
@@ -147,6 +173,8 @@ impl Launch {
         command
             .args(["run", "--events", self.events, "--web.listen-address"])
             .arg(self.web.to_string())
+            .arg("--socket")
+            .arg(self.socket_path())
             .args(&self.arguments);
         // Settings of whoever runs the tests are not the test's.
         for (name, _) in std::env::vars_os() {

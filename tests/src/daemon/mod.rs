@@ -7,7 +7,8 @@ mod output;
 
 use std::{
     net::SocketAddr,
-    process::{Child, ExitStatus},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus},
     time::Duration,
 };
 
@@ -20,7 +21,10 @@ use serde_json::Value;
 
 pub use self::launch::{Launch, Refusal};
 use self::output::Output;
-use crate::deadline::{self, PROMPT};
+use crate::{
+    deadline::{self, PROMPT},
+    scratch::Scratch,
+};
 
 /// How long a clean stop may take.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -30,10 +34,14 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 pub struct Daemon {
     child: Child,
     web: SocketAddr,
+    socket: PathBuf,
+    binary: PathBuf,
     stdout: Output,
     stderr: Output,
     /// From starting the process to `/-/ready` answering 200.
     pub start_to_ready: Duration,
+    /// Removed after the daemon's end
+    _scratch: Scratch,
 }
 
 /// What a stopped daemon left.
@@ -77,6 +85,20 @@ impl Daemon {
     #[must_use]
     pub fn web(&self) -> SocketAddr {
         self.web
+    }
+
+    /// Where its local socket is.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// A command of the daemon's own binary, not run yet, that asks this daemon.
+    #[must_use]
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args([name, "--socket"]).arg(&self.socket);
+        command
     }
 
     /// The events written so far.

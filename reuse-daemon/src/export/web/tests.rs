@@ -81,7 +81,7 @@ fn answer(query: Query) -> Answer {
         Query::Landing => Content::Html,
         Query::Healthy => Content::Text,
         Query::Ready => return Answer::unavailable("not ready: Ready\n"),
-        Query::Sockets | Query::Groups | Query::TestGroup | Query::Status => Content::Json,
+        Query::Sockets | Query::Groups | Query::Conflicts | Query::TestGroup | Query::Status => Content::Json,
     };
     Answer::new(content, format!("{query:?}"))
 }

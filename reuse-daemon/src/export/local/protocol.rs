@@ -1,0 +1,110 @@
+//! What is spoken over the local socket.
+//!
+//! A client sends one [`Request`] as one line of JSON. It gets one JSON document and the end of the stream; or, where it
+//! follows, a line that says that it does, then one event a line until it closes or shuts down its side. In place of
+//! either it may get a [`Failure`]. The documents are those of the HTTP API, with paths and command lines.
+
+use serde::{Deserialize, Serialize};
+
+/// Where the socket is unless told otherwise.
+pub const DEFAULT_PATH: &str = "/run/reuse-daemon/api.sock";
+
+/// Most bytes of a request, its newline included.
+pub const REQUEST_LIMIT: usize = 4096;
+
+/// What a client may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Every bound socket
+    Sockets {
+        /// Whether owners carry their command lines
+        #[serde(default = "yes")]
+        command_lines: bool,
+    },
+    /// Every SO_REUSEPORT group
+    Groups {
+        /// Whether owners carry their command lines
+        #[serde(default = "yes")]
+        command_lines: bool,
+    },
+    /// What the daemon sees and what it does not
+    Status {},
+    /// The latest refusals
+    Conflicts {
+        /// Those of at most so many milliseconds ago; left out: all that are kept, or where `follow` is set none
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        within_ms: Option<u64>,
+        /// Then each as it happens
+        #[serde(default)]
+        follow: bool,
+        /// Whether contenders and owners carry their command lines
+        #[serde(default = "yes")]
+        command_lines: bool,
+    },
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Version of the JSON
+    pub schema: u32,
+    /// The reason, a sentence
+    pub error: String,
+}
+
+/// The first line to one who follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Version of the JSON
+    pub schema: u32,
+    /// `following`
+    pub r#type: String,
+}
+
+impl Begun {
+    /// The word of its type.
+    pub const TYPE: &'static str = "following";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Request, String> {
+        serde_json::from_str(line).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn requests_are_what_is_documented() {
+        let everything = Request::Conflicts { within_ms: None, follow: false, command_lines: true };
+        assert_eq!(parse(r#"{"ask":"conflicts"}"#), Ok(everything));
+        let following = Request::Conflicts { within_ms: Some(600_000), follow: true, command_lines: false };
+        let line = r#"{"ask":"conflicts","within_ms":600000,"follow":true,"command_lines":false}"#;
+        assert_eq!(parse(line), Ok(following));
+        assert_eq!(serde_json::to_string(&following).expect("JSON"), line);
+        assert_eq!(parse(r#"{"ask":"sockets"}"#), Ok(Request::Sockets { command_lines: true }));
+        assert_eq!(parse(r#"{"ask":"status"}"#), Ok(Request::Status {}));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for line in [
+            "",
+            "sockets",
+            "{}",
+            "[]",
+            r#"{"ask":"shutdown"}"#,
+            r#"{"ask":"status","please":true}"#,
+            r#"{"ask":"sockets","port":80}"#,
+            r#"{"ask":"conflicts","within_ms":-1}"#,
+            r#"{"ask":"conflicts","follow":"yes"}"#,
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}
