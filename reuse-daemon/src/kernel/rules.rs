@@ -9,7 +9,8 @@ use super::btf::Btf;
 #[must_use]
 pub fn of_running_kernel(btf: &Btf<'_>) -> Kernel {
     let name = uname().ok();
-    let release = name.as_ref().and_then(|name| name.release().to_str()).and_then(Release::parse);
+    let release =
+        name.as_ref().and_then(|name| Release::of_uname(name.release().to_str()?, name.version().to_str()?));
     if release.is_none() {
         log::warn!(
             "the kernel's release is not a version; refusals are explained as by the newest kernel known"

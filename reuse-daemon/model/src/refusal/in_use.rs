@@ -9,11 +9,7 @@ use crate::{
 };
 
 /// The reason, from what was read at the refusal, else from what is remembered of the port.
-pub(super) fn refusal(
-    call: &Call,
-    kernel: &Kernel,
-    remembered: impl FnOnce() -> Vec<Occupant>,
-) -> Refusal {
+pub(super) fn refusal(call: &Call, kernel: &Kernel, remembered: impl FnOnce() -> Vec<Occupant>) -> Refusal {
     let evidence = call.evidence.as_deref();
     let Some(contender) = Contender::of(call, evidence) else { return unexplained(call, evidence) };
     let read = evidence.and_then(|evidence| evidence.port.as_ref()).map(|port| without_self(call, port));

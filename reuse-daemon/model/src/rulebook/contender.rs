@@ -59,5 +59,6 @@ impl Contender {
 
 /// The uid the kernel compares.
 pub(super) fn uid_of(kernel: &Kernel, occupant: &Occupant) -> Option<u32> {
-    if kernel.ownerless_uid_is_root && occupant.tenure != Tenure::Held { Some(0) } else { occupant.uid }
+    let ownerless = occupant.tenure != Tenure::Held;
+    if kernel.ownerless_uid_is_root && ownerless { Some(0) } else { occupant.uid }
 }

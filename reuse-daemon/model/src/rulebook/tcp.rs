@@ -5,7 +5,10 @@ use super::{
     address::{Kind, Local},
     pair::Pair,
 };
-use crate::port::{Bucket, FastAddress, Occupant, Port, Reuse};
+use crate::{
+    port::{Bucket, FastAddress, Occupant, Port, Reuse},
+    socket::State,
+};
 
 /// `FASTREUSEPORT_ANY`
 const ANY: i8 = 1;
@@ -25,7 +28,7 @@ pub(super) fn decide(
         .zip(&port.occupants)
         .filter_map(|(place, occupant)| {
             let pair = Pair { kernel, contender, occupant };
-            let rule = meets(&local, contender, occupant).then(|| pair.rule()).flatten()?;
+            let rule = meets(kernel, &local, contender, occupant).then(|| pair.rule()).flatten()?;
             let overlap = Local::overlap(&Local::of_occupant(occupant), &local);
             Some(Blocker { occupant: place, rule, overlap })
         })
@@ -37,13 +40,20 @@ pub(super) fn decide(
 }
 
 /// Whether the kernel asks this socket at all.
-fn meets(local: &Local, contender: &Contender, occupant: &Occupant) -> bool {
+fn meets(kernel: &Kernel, local: &Local, contender: &Contender, occupant: &Occupant) -> bool {
     let theirs = Local::of_occupant(occupant);
-    let overlaps = if by_address(local) { shares_bucket(local, &theirs) } else { local.overlaps(&theirs) };
+    let overlaps = if kernel.buckets_by_address && by_address(local) {
+        let listed = occupant.state != State::TimeWait || kernel.time_wait_by_address;
+        listed && shares_bucket(kernel, local, &theirs)
+    } else {
+        local.overlaps(&theirs)
+    };
     overlaps && contender.shares_device(occupant)
 }
 
 /// `inet_use_hash2_on_bind`: a specific address is looked up, a wildcard meets every socket of the port.
+///
+/// Before 6.8 (and 6.6.131, 6.1.168) a mapped address met every socket as well, which comes to the same.
 fn by_address(local: &Local) -> bool {
     !local.is_wildcard()
 }
@@ -51,14 +61,21 @@ fn by_address(local: &Local) -> bool {
 /// Whether the other is in one of the buckets of a specific address: its own and those of the wildcards
 /// (`inet_bind2_bucket_addr_match`, `inet_bind2_bucket_match_addr_any`), and is not passed over there
 /// (`__inet_bhash2_conflict`).
-fn shares_bucket(local: &Local, theirs: &Local) -> bool {
+fn shares_bucket(kernel: &Kernel, local: &Local, theirs: &Local) -> bool {
     let pure_ipv6 = local.kind() == Kind::Other;
+    let seen = local.is_ipv6_socket()
+        || match (theirs.is_ipv6_socket(), theirs.kind()) {
+            (true, Kind::Any) => kernel.ipv4_sees_ipv6_wildcard,
+            (true, Kind::Mapped) => kernel.ipv4_sees_mapped,
+            _ => true,
+        };
     let wildcard = match theirs.kind() {
         Kind::Any => true,
         Kind::Mapped => theirs.is_wildcard() && !pure_ipv6,
         Kind::Other => false,
     };
-    (wildcard || theirs.key() == local.key()) && (pure_ipv6 || !theirs.is_v6only())
+    let passes_v6only = !pure_ipv6 && !(kernel.mapped_sees_v6only && local.is_ipv6_socket());
+    seen && (wildcard || theirs.key() == local.key()) && !(passes_v6only && theirs.is_v6only())
 }
 
 /// What lets a contender pass unchecked on a port that has sockets.
