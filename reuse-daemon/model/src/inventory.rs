@@ -13,6 +13,7 @@ mod evidence;
 mod graves;
 #[cfg(test)]
 mod model_tests;
+mod ports;
 mod reconcile;
 mod socket;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 pub use census::Census;
 pub use correction::{Correction, Corrections, EXPLAINED_WITHIN};
+pub use ports::PortKey;
 pub use socket::{Change, Owner, Socket};
 
 use crate::{
@@ -31,6 +33,7 @@ use crate::{
 };
 use correction::Doubts;
 use graves::Graves;
+use ports::Ports;
 
 /// Most sockets an inventory holds unless told otherwise.
 pub const SOCKETS_MAX: usize = 1_000_000;
@@ -63,6 +66,7 @@ pub struct Inventory {
     by_pid: NumberMap<u32, NumberSet<Inode>>,
     /// Sockets whose last known owner is gone, and since when
     ownerless: NumberMap<Inode, Moment>,
+    ports: Ports,
     closes: Graves<Inode>,
     exits: Graves<u32>,
     doubts: Doubts,
@@ -81,6 +85,7 @@ impl Inventory {
             sockets: NumberMap::default(),
             by_pid: NumberMap::default(),
             ownerless: NumberMap::default(),
+            ports: Ports::default(),
             closes: Graves::default(),
             exits: Graves::default(),
             doubts: Doubts::default(),
@@ -173,8 +178,9 @@ impl Inventory {
         }
     }
 
-    /// Moves census and process index from one version of a socket to the next.
+    /// Moves census, port and process index from one version of a socket to the next.
     fn reindex(&mut self, before: Option<&Socket>, after: Option<&Socket>) {
+        self.ports.move_socket(before, after);
         if let Some(before) = before {
             self.census.discount(&before.facts);
             for owner in &before.owners {

@@ -2,13 +2,16 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     endpoint::{Family, Protocol},
-    socket::{Cookie, Inode, State},
+    socket::{Cookie, Inode, SocketFacts, State},
 };
 
 /// SO_REUSEADDR as the kernel stores it (include/net/sock.h, `sk_reuse`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reuse {
     /// `SK_NO_REUSE`
     #[default]
@@ -28,7 +31,8 @@ impl Reuse {
 }
 
 /// Who can still act on a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Tenure {
     /// A `struct socket` belongs to it: a process, or the kernel, has it
     Held,
@@ -39,7 +43,7 @@ pub enum Tenure {
 }
 
 /// A socket on the port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Occupant {
     /// Family
     pub family: Family,
@@ -71,8 +75,31 @@ pub struct Occupant {
     pub expires_in: Option<Duration>,
 }
 
+impl Occupant {
+    /// The socket of a process, as it was seen.
+    #[must_use]
+    pub fn of(facts: &SocketFacts) -> Self {
+        Self {
+            family: facts.family,
+            address: facts.local.address,
+            protocol: if facts.protocol == Protocol::Udp { Protocol::Udp } else { Protocol::Tcp },
+            state: facts.state,
+            reuse: if facts.flags.reuseaddr { Reuse::Yes } else { Reuse::No },
+            reuseport: facts.flags.reuseport,
+            v6only: facts.flags.v6only,
+            device: facts.device.as_ref().map_or(0, |device| device.index),
+            uid: Some(facts.uid),
+            inode: facts.inode,
+            cookie: facts.cookie,
+            tenure: Tenure::Held,
+            kernel: false,
+            expires_in: None,
+        }
+    }
+}
+
 /// The address the bucket remembers (`fast_rcv_saddr`, `fast_v6_rcv_saddr`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FastAddress {
     /// Family of the socket that left it there
     pub family: Family,
@@ -83,7 +110,7 @@ pub struct FastAddress {
 }
 
 /// What the TCP bind bucket of a port remembers of its sockets (include/net/inet_hashtables.h, `inet_bind_bucket`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
     /// `fastreuse`: above 0, sockets with SO_REUSEADDR that do not listen pass unchecked; -1: connections only
     pub fastreuse: i8,
@@ -96,7 +123,8 @@ pub struct Bucket {
 }
 
 /// Which of its lists the kernel scans for a UDP bind (net/ipv4/udp.c, `udp_lib_get_port`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum UdpScan {
     /// The chain of the port's slot
     Port,
@@ -105,7 +133,8 @@ pub enum UdpScan {
 }
 
 /// The port's table entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Table {
     /// TCP: the bucket, `None` where nothing is on the port
     Tcp(Option<Bucket>),
@@ -121,7 +150,7 @@ pub enum Table {
 /// A port as it was read.
 ///
 /// Only sockets whose address may overlap the contender's, on its device, are in it, never the contender itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
     /// Its table entry
     pub table: Table,

@@ -23,6 +23,7 @@ use super::{
     diagnostics,
     layout::{self, LayoutError, SocketLayout},
     object::{self, Stub},
+    owners::Owners,
     plan::{self, Gap, Hook, Step, Tier, Wanted},
     program_stats::{self, ProgramStats},
     ring::Ring,
@@ -114,6 +115,8 @@ pub struct Maps {
     pub hashes: Hashes,
     /// Losses
     pub losses: Losses,
+    /// Who has given sockets open; `None` where the kernel refuses
+    pub owners: Option<Owners>,
     /// The daemon's process id in the initial pid namespace
     pub own_pid: u32,
 }
@@ -159,7 +162,9 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     kernel.each_loaded(|kernel, step| kernel.load(step, &types).map(|()| Stage::Loaded).map_err(Into::into));
     // One pass of the snapshot tells the programs which process is the daemon, before any of them is attached.
     kernel.snapshot().map_err(StartError::Inventory)?.learn_own_process().map_err(StartError::Inventory)?;
-    let maps = kernel.maps()?;
+    let mut maps = kernel.maps()?;
+    let owners = Owners::load(&mut kernel.ebpf, &types, decoder);
+    maps.owners = owners.inspect_err(|error| log::warn!("owners are known from snapshots only: {error}")).ok();
     if maps.own_pid != std::process::id() {
         kernel.confined();
     }
@@ -282,6 +287,7 @@ impl Kernel {
             own_selections: Selections::new(typed(second)?, None),
             hashes: Hashes(hashes),
             losses: Losses(losses),
+            owners: None,
             own_pid: own.get(&0, 0).map_err(|_| StartError::Map("OWN"))?,
         })
     }

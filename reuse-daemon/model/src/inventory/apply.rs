@@ -97,6 +97,9 @@ impl Inventory {
         if let Some(socket) = self.sockets.get_mut(&inode).filter(|socket| socket.facts.drops < drops) {
             Arc::make_mut(socket).facts.drops = drops;
         }
+        if let Some(socket) = self.sockets.get(&inode) {
+            self.ports.bury(Arc::clone(socket), at);
+        }
         self.take(inode, changes);
     }
 

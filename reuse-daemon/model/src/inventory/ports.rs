@@ -1,0 +1,120 @@
+//! The inventory by port: which sockets are on one, and which were a moment ago.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{Inventory, Socket};
+use crate::{
+    endpoint::Transport,
+    event::Moment,
+    hash::NumberMap,
+    port::Occupant,
+    socket::{Inode, NetNs, SocketFacts},
+};
+
+/// Most closed sockets that are remembered: with their owners some 400 bytes each.
+const CLOSED_MAX: usize = 4096;
+
+/// Nanoseconds for which they are: TIME_WAIT outlives its socket by 60 s (include/net/tcp.h, `TCP_TIMEWAIT_LEN`), an
+/// orphan before it by as much (`net.ipv4.tcp_fin_timeout`).
+const CLOSED_FOR: u64 = 130_000_000_000;
+
+/// Nanoseconds within which a closed socket may be the one that was in the way when a call returned.
+const JUST_CLOSED: u64 = 1_000_000_000;
+
+/// A port of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortKey {
+    /// Network namespace
+    pub netns: NetNs,
+    /// Port table
+    pub transport: Transport,
+    /// Port, never 0
+    pub port: u16,
+}
+
+impl PortKey {
+    /// The port a socket is on, if it is on one.
+    #[must_use]
+    pub fn of(facts: &SocketFacts) -> Option<Self> {
+        let transport = facts.protocol.transport()?;
+        (facts.local.port != 0).then_some(Self { netns: facts.netns, transport, port: facts.local.port })
+    }
+}
+
+/// The sockets of an inventory by their ports.
+#[derive(Debug, Default)]
+pub(super) struct Ports {
+    live: NumberMap<PortKey, Vec<Inode>>,
+    closed: VecDeque<(PortKey, Moment)>,
+    by_port: NumberMap<PortKey, VecDeque<(Arc<Socket>, Moment)>>,
+}
+
+impl Ports {
+    /// Follows a socket from one version to the next.
+    pub(super) fn move_socket(&mut self, before: Option<&Socket>, after: Option<&Socket>) {
+        let key = |socket: Option<&Socket>| socket.and_then(|socket| PortKey::of(&socket.facts));
+        let (was, is) = (key(before), key(after));
+        if was == is {
+            return;
+        }
+        if let (Some(key), Some(socket)) = (was, before) {
+            self.remove(key, socket.facts.inode);
+        }
+        if let (Some(key), Some(socket)) = (is, after) {
+            self.live.entry(key).or_default().push(socket.facts.inode);
+        }
+    }
+
+    fn remove(&mut self, key: PortKey, inode: Inode) {
+        let Some(inodes) = self.live.get_mut(&key) else { return };
+        if let Some(place) = inodes.iter().rposition(|on_it| *on_it == inode) {
+            inodes.swap_remove(place);
+        }
+        if inodes.is_empty() {
+            self.live.remove(&key);
+        }
+    }
+
+    /// Remembers a socket that was closed.
+    pub(super) fn bury(&mut self, socket: Arc<Socket>, at: Moment) {
+        let Some(key) = PortKey::of(&socket.facts) else { return };
+        while self.closed.len() >= CLOSED_MAX || self.closed.front().is_some_and(|(_, then)| is_old(*then, at)) {
+            let Some((oldest, _)) = self.closed.pop_front() else { break };
+            if let Some(sockets) = self.by_port.get_mut(&oldest) {
+                sockets.pop_front();
+                if sockets.is_empty() {
+                    self.by_port.remove(&oldest);
+                }
+            }
+        }
+        self.closed.push_back((key, at));
+        self.by_port.entry(key).or_default().push_back((socket, at));
+    }
+}
+
+fn is_old(then: Moment, now: Moment) -> bool {
+    now.0.saturating_sub(then.0) > CLOSED_FOR
+}
+
+impl Inventory {
+    /// The sockets on a port, in no order.
+    pub fn on_port(&self, key: PortKey) -> impl Iterator<Item = &Arc<Socket>> {
+        let inodes = self.ports.live.get(&key).map(Vec::as_slice).unwrap_or_default();
+        inodes.iter().filter_map(|inode| self.sockets.get(inode))
+    }
+
+    /// The sockets that were on a port and were closed not long before `now`, the latest first, each as it was last.
+    pub fn closed_on_port(&self, key: PortKey, now: Moment) -> impl Iterator<Item = (&Arc<Socket>, Moment)> {
+        let closed = self.ports.by_port.get(&key).into_iter().flatten().rev();
+        closed.filter(move |(_, at)| !is_old(*at, now)).map(|(socket, at)| (socket, *at))
+    }
+
+    /// What may have been in the way on a port at a moment that has just passed: the sockets on it, and those that were
+    /// closed since or just before.
+    #[must_use]
+    pub fn in_the_way(&self, key: PortKey, at: Moment) -> Vec<Occupant> {
+        let lately = |then: Moment| then.0.saturating_add(JUST_CLOSED) >= at.0;
+        let closed = self.closed_on_port(key, at).filter(|(_, then)| lately(*then)).map(|(socket, _)| socket);
+        self.on_port(key).chain(closed).map(|socket| Occupant::of(&socket.facts)).collect()
+    }
+}

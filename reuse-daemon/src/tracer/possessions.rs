@@ -1,0 +1,195 @@
+//! Who has the holders of a refused port: from the inventory, from those closed lately, and from the kernel itself where
+//! that is worth its cost.
+//!
+//! The inventory knows who bound a socket; it does not know of connections, nor yet of a descriptor that was passed on
+//! since the last snapshot. A walk over the processes' files does, but costs with the number of open files of the host:
+//! one that took a time is followed by many times that time without one, in which what is remembered must do.
+
+use std::time::{Duration, Instant};
+
+use reuse_model::{
+    conflict::Possession,
+    event::{Call, Holding, Moment},
+    hash::NumberMap,
+    inventory::{Inventory, Owner, PortKey, Socket},
+    port::{Occupant, Tenure},
+    process::Processes,
+    refusal::Refusal,
+    socket::Inode,
+};
+
+use crate::kernel::owners::Owners;
+
+/// Time without a walk, in times of the last one's duration: half a per cent of the tracer's time at most.
+const REST: u32 = 200;
+/// How long a walk's answer stands.
+const FRESH: Duration = Duration::from_secs(1);
+/// Most sockets whose answers are kept.
+const FOUND_MAX: usize = 4096;
+
+/// Finds who has a socket.
+pub(super) struct Possessions {
+    finder: Option<Owners>,
+    found: NumberMap<Inode, (Instant, Possession)>,
+    next_walk: Option<Instant>,
+}
+
+impl Possessions {
+    pub(super) fn new(finder: Option<Owners>) -> Self {
+        Self { finder, found: NumberMap::default(), next_walk: None }
+    }
+
+    /// Who has each holder of a refusal, in order.
+    pub(super) fn of(
+        &mut self,
+        call: &Call,
+        refusal: &Refusal,
+        inventory: &Inventory,
+        processes: &mut dyn Processes,
+    ) -> Vec<Possession> {
+        let Some(key) = port(call) else { return Vec::new() };
+        self.look(refusal, call.at, processes);
+        let now = Instant::now();
+        let occupants = refusal.holders.iter().map(|holder| &holder.occupant);
+        occupants.map(|occupant| self.possession(occupant, key, call.at, now, inventory)).collect()
+    }
+
+    fn possession(
+        &self,
+        occupant: &Occupant,
+        key: PortKey,
+        at: Moment,
+        now: Instant,
+        inventory: &Inventory,
+    ) -> Possession {
+        if occupant.tenure != Tenure::Held {
+            return predecessor(occupant, key, at, inventory);
+        }
+        let found = self.found.get(&occupant.inode).filter(|(when, _)| now - *when < FRESH);
+        let known = remembered(occupant, key, at, inventory);
+        match (known, found) {
+            (None, None) => Possession::default(),
+            (None, Some((_, found))) => found.clone(),
+            (Some(socket), found) => {
+                let found = found.map(|(_, found)| found.owners.as_slice()).unwrap_or_default();
+                Possession {
+                    owners: current_owners(socket, found),
+                    former: Vec::new(),
+                    since: socket.since,
+                    protocol: Some(socket.facts.protocol),
+                    device: socket.facts.device.as_ref().map(|device| device.name.clone()),
+                }
+            }
+        }
+    }
+
+    /// Asks the kernel who has the holders that it was not asked about lately, if it is time.
+    fn look(&mut self, refusal: &Refusal, at: Moment, processes: &mut dyn Processes) {
+        let Some(finder) = &mut self.finder else { return };
+        let now = Instant::now();
+        if self.next_walk.is_some_and(|next| now < next) {
+            return;
+        }
+        let is_fresh = |inode| self.found.get(inode).is_some_and(|(when, _)| now - *when < FRESH);
+        let held = refusal.holders.iter().map(|holder| &holder.occupant).filter(|occupant| {
+            occupant.tenure == Tenure::Held && !occupant.kernel && !is_fresh(&occupant.inode)
+        });
+        let wanted: Vec<_> = held.map(|occupant| occupant.inode).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let holdings = match finder.find(&wanted, None) {
+            Ok(holdings) => holdings,
+            Err(error) => {
+                log::debug!("cannot look for the owners of a port: {error}");
+                Vec::new()
+            }
+        };
+        let done = Instant::now();
+        self.next_walk = Some(done + (done - now) * REST);
+        if self.found.len() + wanted.len() > FOUND_MAX {
+            self.found.clear();
+        }
+        for inode in wanted {
+            self.found.insert(inode, (done, Possession::default()));
+        }
+        for holding in holdings {
+            if let Some((_, possession)) = self.found.get_mut(&holding.socket.inode) {
+                add(possession, holding, at, processes);
+            }
+        }
+    }
+}
+
+/// The port a call asked for.
+pub(super) fn port(call: &Call) -> Option<PortKey> {
+    let socket = call.socket.as_ref()?;
+    let port = call.endpoint()?.port;
+    Some(PortKey { netns: socket.netns, transport: socket.protocol.transport()?, port })
+}
+
+/// Adds one descriptor of one process.
+fn add(possession: &mut Possession, holding: Holding, at: Moment, processes: &mut dyn Processes) {
+    let Holding { socket, pid, comm, uid, fd } = holding;
+    possession.protocol = Some(socket.protocol);
+    possession.device = socket.device.map(|device| device.name);
+    match possession.owners.iter_mut().find(|owner| owner.process.pid == pid) {
+        Some(owner) => owner.fds.push(fd),
+        None => {
+            let process = processes.process(pid, comm, uid);
+            possession.owners.push(Owner { process, comm, fds: vec![fd], seen: at });
+        }
+    }
+}
+
+/// The socket as the inventory has it, or had it when it was closed a moment ago.
+fn remembered<'a>(
+    occupant: &Occupant,
+    key: PortKey,
+    at: Moment,
+    inventory: &'a Inventory,
+) -> Option<&'a Socket> {
+    let same = |socket: &Socket| {
+        let (known, seen) = (socket.facts.cookie.0, occupant.cookie.0);
+        socket.facts.inode == occupant.inode && (known == 0 || seen == 0 || known == seen)
+    };
+    let live = inventory.get(occupant.inode).filter(|socket| same(socket));
+    let closed = || inventory.closed_on_port(key, at).map(|(socket, _)| socket).find(|socket| same(socket));
+    live.or_else(closed).map(AsRef::as_ref)
+}
+
+/// The owners the kernel gave a moment ago, each with the name it had when it bound; else those that are remembered.
+fn current_owners(socket: &Socket, found: &[Owner]) -> Vec<Owner> {
+    if found.is_empty() {
+        return socket.known_owners().to_vec();
+    }
+    let named = |owner: &Owner| match socket.owner(owner.process.pid) {
+        Some(known) => Owner { comm: known.comm, ..owner.clone() },
+        None => owner.clone(),
+    };
+    found.iter().map(named).collect()
+}
+
+/// Whose a socket was that no process has: the socket on its port it came from, live or closed lately, the one with its
+/// very address before a wildcard.
+fn predecessor(occupant: &Occupant, key: PortKey, at: Moment, inventory: &Inventory) -> Possession {
+    let live = inventory.on_port(key);
+    let closed = inventory.closed_on_port(key, at).map(|(socket, _)| socket);
+    let covers = |socket: &&_| covers(socket, occupant);
+    let candidates: Vec<_> = live.chain(closed).filter(covers).collect();
+    let exact = candidates.iter().find(|socket| socket.facts.local.address == occupant.address);
+    let Some(socket) = exact.or(candidates.first()) else { return Possession::default() };
+    Possession {
+        former: socket.known_owners().to_vec(),
+        protocol: Some(socket.facts.protocol),
+        device: socket.facts.device.as_ref().map(|device| device.name.clone()),
+        ..Possession::default()
+    }
+}
+
+/// Whether a connection at the occupant's address may have come from the socket.
+fn covers(socket: &Socket, occupant: &Occupant) -> bool {
+    let address = socket.facts.local.address;
+    address == occupant.address
+        || (address.is_unspecified() && (socket.facts.family == occupant.family || address.is_ipv6()))
+}
