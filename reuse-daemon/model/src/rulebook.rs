@@ -10,6 +10,8 @@ mod pair;
 pub mod remedy;
 pub mod precheck;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 use std::net::IpAddr;

@@ -1,5 +1,7 @@
 //! EADDRINUSE on a port that was asked for by number: the sockets that hold it.
 
+use std::borrow::Cow;
+
 use super::{Confidence, Holder, Refusal, Rule};
 use crate::{
     endpoint::{Protocol, Transport},
@@ -13,7 +15,7 @@ pub(super) fn refusal(call: &Call, kernel: &Kernel, remembered: impl FnOnce() ->
     let evidence = call.evidence.as_deref();
     let Some(contender) = Contender::of(call, evidence) else { return unexplained(call, evidence) };
     let read = evidence.and_then(|evidence| evidence.port.as_ref()).map(|port| without_self(call, port));
-    if let Some(port) = &read {
+    if let Some(port) = read.as_deref() {
         let decision = decide(kernel, request(call), &contender, port);
         if decision.refused {
             let whole = !port.truncated && !port.disturbed;
@@ -38,17 +40,19 @@ fn request(call: &Call) -> Request {
 }
 
 /// The port without the subflow of an MPTCP contender: the kernel asks for that subflow, the call names its parent.
-fn without_self(call: &Call, port: &Port) -> Port {
+fn without_self<'a>(call: &Call, port: &'a Port) -> Cow<'a, Port> {
     let own = call.socket.as_ref().filter(|socket| socket.protocol == Protocol::Mptcp && socket.inode.0 != 0);
+    let Some(own) = own else { return Cow::Borrowed(port) };
     let mut port = port.clone();
-    port.occupants.retain(|occupant| own.is_none_or(|own| own.inode != occupant.inode));
-    port
+    port.occupants.retain(|occupant| own.inode != occupant.inode);
+    Cow::Owned(port)
 }
 
 /// The port with the sockets that are remembered of it but were not read, and without the exemptions that were read: the
 /// kernel refused, so none applied.
-fn with_remembered(read: Option<Port>, contender: &Contender, remembered: Vec<Occupant>) -> Port {
+fn with_remembered(read: Option<Cow<'_, Port>>, contender: &Contender, remembered: Vec<Occupant>) -> Port {
     let (mut occupants, slot, truncated) = read.map_or((Vec::new(), 0, false), |port| {
+        let port = port.into_owned();
         let slot = if let Table::Udp { slot, .. } = port.table { slot } else { 0 };
         (port.occupants, slot, port.truncated)
     });

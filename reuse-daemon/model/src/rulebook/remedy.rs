@@ -65,15 +65,16 @@ pub fn alternatives(kernel: &Kernel, contender: &Contender, occupant: &Occupant)
     let leave = vec![Step::Leave(departure(contender.transport, occupant))];
     let by = |option| path(&pair, option);
     let ways = match rule {
-        Rule::ReuseportUidMismatch | Rule::ReuseportProgramAttached => vec![by(ReuseOption::Port), Some(leave)],
+        Rule::ReuseportUidMismatch | Rule::ReuseportProgramAttached => {
+            vec![by(ReuseOption::Port), Some(leave)]
+        }
         Rule::HolderIsListening => vec![Some(leave), by(ReuseOption::Port)],
-        Rule::Exclusive => vec![
-            Some(leave),
-            Some(vec![Step::Elsewhere]),
-            by(ReuseOption::Address),
-            by(ReuseOption::Port),
-        ],
-        Rule::HolderLacksReuseport | Rule::ContenderLacksReuseport => vec![by(ReuseOption::Port), Some(leave)],
+        Rule::Exclusive => {
+            vec![Some(leave), Some(vec![Step::Elsewhere]), by(ReuseOption::Address), by(ReuseOption::Port)]
+        }
+        Rule::HolderLacksReuseport | Rule::ContenderLacksReuseport => {
+            vec![by(ReuseOption::Port), Some(leave)]
+        }
         Rule::HolderLacksReuseaddr | Rule::ContenderLacksReuseaddr => {
             vec![by(ReuseOption::Address), Some(leave)]
         }
@@ -93,27 +94,27 @@ fn path(pair: &Pair<'_>, option: ReuseOption) -> Option<Vec<Step>> {
         ReuseOption::Address => (contender.reuse.is_set(), occupant.reuse.is_set()),
         ReuseOption::Port => (contender.reuseport, occupant.reuseport),
     };
-    let mut steps = Vec::new();
-    if !theirs {
-        match (occupant.kernel, occupant.tenure) {
-            (true, _) | (_, Tenure::Orphan) => return None,
-            (_, Tenure::Unaccepted) => steps.push(Step::Accept),
-            (_, Tenure::Held) => {}
-        }
-        steps.push(Step::HolderSets(option));
+    let changeable = !occupant.kernel && occupant.tenure != Tenure::Orphan;
+    if !theirs && !changeable {
+        return None;
     }
-    if !ours {
-        steps.push(Step::ContenderSets(option));
-    }
-    if option == ReuseOption::Port {
-        if !pair.same_uid() {
-            steps.push(Step::ContenderUid(uid_of(kernel, occupant)?));
-        }
-        if contender.group_forbids() {
-            steps.push(Step::ProgramLater);
-        }
-    }
-    Some(steps)
+    // Accepting gives the connection an owner, whose uid then counts.
+    let accept = !theirs && occupant.tenure == Tenure::Unaccepted;
+    let tenure = if accept { Tenure::Held } else { occupant.tenure };
+    let holder = Occupant { tenure, ..occupant.clone() };
+    let regroup = option == ReuseOption::Port;
+    let uid = (regroup && !contender.same_uid(kernel, &holder)).then(|| uid_of(kernel, &holder));
+    let steps = [
+        accept.then_some(Step::Accept),
+        (!theirs).then_some(Step::HolderSets(option)),
+        (!ours).then_some(Step::ContenderSets(option)),
+        match uid {
+            Some(uid) => Some(Step::ContenderUid(uid?)),
+            None => None,
+        },
+        (regroup && contender.group_forbids()).then_some(Step::ProgramLater),
+    ];
+    Some(steps.into_iter().flatten().collect())
 }
 
 fn departure(transport: Transport, occupant: &Occupant) -> Departure {

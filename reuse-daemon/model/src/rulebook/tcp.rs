@@ -74,8 +74,8 @@ fn shares_bucket(kernel: &Kernel, local: &Local, theirs: &Local) -> bool {
         Kind::Mapped => theirs.is_wildcard() && !pure_ipv6,
         Kind::Other => false,
     };
-    let passes_v6only = !pure_ipv6 && !(kernel.mapped_sees_v6only && local.is_ipv6_socket());
-    seen && (wildcard || theirs.key() == local.key()) && !(passes_v6only && theirs.is_v6only())
+    let meets_v6only = pure_ipv6 || (kernel.mapped_sees_v6only && local.is_ipv6_socket());
+    seen && (wildcard || theirs.key() == local.key()) && (meets_v6only || !theirs.is_v6only())
 }
 
 /// What lets a contender pass unchecked on a port that has sockets.

@@ -25,9 +25,7 @@ impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = match self.rule {
             Rule::ReuseportUidMismatch => "SO_REUSEPORT shares among sockets of one uid only: ".to_owned(),
-            Rule::ReuseportProgramAttached => {
-                "A reuseport program was attached to the new socket too early: ".to_owned()
-            }
+            Rule::ReuseportProgramAttached => "The new socket had a reuseport program too early: ".to_owned(),
             _ => String::new(),
         };
         let mut named = false;
@@ -52,8 +50,7 @@ impl Sentence<'_> {
         let kinds = self.holders.iter().flat_map(|(_, ways)| ways.iter().map(|way| Way::of(way)));
         let mut seen: Vec<Way> = Vec::new();
         for kind in kinds {
-            let by_all =
-                self.holders.iter().all(|(_, ways)| ways.iter().any(|way| Way::of(way) == kind));
+            let by_all = self.holders.iter().all(|(_, ways)| ways.iter().any(|way| Way::of(way) == kind));
             if by_all && !seen.contains(&kind) {
                 seen.push(kind);
             }
@@ -119,7 +116,9 @@ impl Sentence<'_> {
         let theirs = steps.contains(&Step::HolderSets(option));
         let ours = steps.contains(&Step::ContenderSets(option));
         match (ours, theirs) {
-            (true, true) => parts.push(format!("set {word} on {} and on the new socket", self.mention(named))),
+            (true, true) => {
+                parts.push(format!("set {word} on {} and on the new socket", self.mention(named)));
+            }
             (true, false) => parts.push(format!("set {word} on the new socket")),
             (false, true) => parts.push(format!("set {word} on {}{}", self.mention(named), self.at_once())),
             (false, false) => {}
@@ -129,13 +128,7 @@ impl Sentence<'_> {
                 Step::ContenderUid(uid) => {
                     parts.push(format!("create the new socket under uid {uid}, {}", self.whose(named)));
                 }
-                Step::ProgramLater => parts.push(format!(
-                    "make the new socket anew and attach its reuseport program only after {}",
-                    match self.contender.transport {
-                        Transport::Tcp => "listen()",
-                        Transport::Udp => "bind()",
-                    }
-                )),
+                Step::ProgramLater => parts.push(self.later(&steps)),
                 _ => {}
             }
         }
@@ -143,8 +136,25 @@ impl Sentence<'_> {
     }
 
     fn whose(&self, named: &mut bool) -> String {
-        let possessive = if self.holders.len() == 1 { "its own" } else { "their own" };
-        if *named { possessive.to_owned() } else { format!("that of {}", self.mention(named)) }
+        match (*named, self.holders.len()) {
+            (true, 1) => "as it was".to_owned(),
+            (true, _) => "as they were".to_owned(),
+            (false, _) => format!("that of {}", self.mention(named)),
+        }
+    }
+
+    /// To attach the program later, on a socket that no other step makes anew.
+    fn later(&self, steps: &[Step]) -> String {
+        let again = match self.rule {
+            _ if steps.iter().any(|step| matches!(step, Step::ContenderUid(_))) => "",
+            Rule::ReuseportProgramAttached => "make it again and ",
+            _ => "make the new socket again and ",
+        };
+        let call = match self.contender.transport {
+            Transport::Tcp => "listen()",
+            Transport::Udp => "bind()",
+        };
+        format!("{again}attach its program only after {call}")
     }
 
     /// The holders by name, and by a pronoun once they were named.
@@ -188,10 +198,7 @@ enum Way {
 impl Way {
     fn of(steps: &[Step]) -> Self {
         let by_address = |step: &Step| {
-            matches!(
-                step,
-                Step::HolderSets(ReuseOption::Address) | Step::ContenderSets(ReuseOption::Address)
-            )
+            matches!(step, Step::HolderSets(ReuseOption::Address) | Step::ContenderSets(ReuseOption::Address))
         };
         match steps.first() {
             Some(Step::Leave(_)) => Self::Leave,
@@ -207,6 +214,7 @@ fn leaving(departure: Departure, who: &str, holders: &[&Occupant]) -> String {
     match departure {
         Departure::Close => format!("stop {who}"),
         Departure::EndConnection => format!("end {who} and wait until {has} left TIME_WAIT"),
+        Departure::CloseListener if matches!(who, "it" | "them") => "close the listener".to_owned(),
         Departure::CloseListener => format!("close the listener of {who}"),
         Departure::StopKernelService => format!("shut down the kernel service behind {who}"),
         Departure::Expire if holders.iter().all(|holder| holder.state == State::TimeWait) => {
