@@ -84,7 +84,7 @@ impl Refusal {
             holders: Vec::new(),
             decided_by: None,
             truncated: false,
-            remedies: vec![remedy::sentence(rule, call)],
+            remedies: vec![remedy::sentence(rule, confidence, call)],
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) fn refusal(call: &Call, kernel: &Kernel, remembered: impl FnOnce() ->
         }
     }
     // What refused went between the decision and the reading, or was not read.
-    let port = with_remembered(read, &contender, remembered());
+    let port = with_remembered(call, read, &contender, remembered());
     let decision = decide(kernel, request(call), &contender, &port);
     if decision.blockers.is_empty() {
         return unexplained(call, evidence);
@@ -56,9 +56,10 @@ fn with_remembered(read: Option<Cow<'_, Port>>, contender: &Contender, remembere
         let slot = if let Table::Udp { slot, .. } = port.table { slot } else { 0 };
         (port.occupants, slot, port.truncated)
     });
+    let own = call.socket.as_ref().map(|socket| socket.inode);
     for socket in remembered {
         let known = occupants.iter().any(|read| read.inode == socket.inode && socket.inode.0 != 0);
-        if !known {
+        if !known && own != Some(socket.inode) {
             occupants.push(socket);
         }
     }

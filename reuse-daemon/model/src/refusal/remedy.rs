@@ -1,20 +1,31 @@
-//! What to do about a refusal without a holder: sentences for the operator.
+//! What to do about a refusal without a holder: sentences for the operator. Those for holders are in
+//! [`crate::rulebook::remedy`].
 
 use std::net::SocketAddr;
 
-use super::Rule;
+use super::{Confidence, EADDRINUSE, Rule, errno_name};
 use crate::{event::Call, event::Phase};
 
 /// One or two sentences on what lets the call succeed.
-pub(super) fn sentence(rule: Rule, call: &Call) -> String {
+pub(super) fn sentence(rule: Rule, confidence: Confidence, call: &Call) -> String {
+    let exact = confidence == Confidence::Exact;
     match rule {
-        Rule::EphemeralPortsExhausted => "Every port the kernel may choose here is taken: close sockets, widen sysctl \
+        Rule::EphemeralPortsExhausted => {
+            "Every port the kernel may choose here is taken: close sockets, widen sysctl \
              net.ipv4.ip_local_port_range, or ask for a port outside of it."
-            .to_owned(),
-        Rule::KernelResource => "The kernel is out of memory for sockets, or the SO_REUSEPORT group is full (65,535 \
+                .to_owned()
+        }
+        Rule::KernelResource if call.errno == EADDRINUSE => format!(
+            "Nothing that refuses was found on {}: ask again. If it is refused again, the kernel is out of memory for \
+             sockets, or the SO_REUSEPORT group is full (65,535 members).",
+            place(call)
+        ),
+        Rule::KernelResource => {
+            "The kernel is out of memory for sockets, or the SO_REUSEPORT group is full (65,535 \
              members): free memory, or close members."
-            .to_owned(),
-        Rule::PrivilegedPort => privileged_port(call),
+                .to_owned()
+        }
+        Rule::PrivilegedPort => privileged_port(call, exact),
         Rule::SecurityModule => format!(
             "A security module (SELinux, AppArmor, Landlock) forbids {} on {}: allow it in the policy of the \
              program, the kernel's audit log names the rule.",
@@ -23,26 +34,50 @@ pub(super) fn sentence(rule: Rule, call: &Call) -> String {
         ),
         Rule::AddressNotLocal => address_not_local(call),
         Rule::AlreadyBound => already_bound(call),
-        Rule::InvalidAddress => "The address does not fit the socket: give the family's full length, no IPv6 \
+        Rule::InvalidAddress => {
+            "The address does not fit the socket: give the family's full length, no IPv6 \
              multicast address for TCP, no ::ffff:a.b.c.d where IPV6_V6ONLY is set, and an interface \
              (sin6_scope_id) for a link-local address."
-            .to_owned(),
-        Rule::WrongState => "The socket is connected or connecting and cannot listen: call listen() on a new socket."
-            .to_owned(),
-        Rule::CgroupProgram => "A BPF program of the process's cgroup, or a seccomp filter, answers EPERM; which of \
-             the two cannot be told from the call. Look for cgroup programs with `bpftool cgroup tree` and for a \
-             filter in the Seccomp line of /proc/PID/status."
-            .to_owned(),
-        Rule::Seccomp => "A seccomp filter or a security module answers EPERM; which of the two cannot be told from \
-             the call. See the Seccomp line of /proc/PID/status, and allow listen() in the service's filter."
-            .to_owned(),
-        Rule::DeviceGone => "The interface that the address or SO_BINDTODEVICE names does not exist in this network \
+                .to_owned()
+        }
+        Rule::WrongState => {
+            "The socket is connected or connecting and cannot listen: call listen() on a new socket."
+                .to_owned()
+        }
+        Rule::CgroupProgram if exact => format!(
+            "A BPF program of the process's cgroup forbids {} on {}: find it with `bpftool cgroup tree`, and allow it \
+             there.",
+            phase(call),
+            place(call)
+        ),
+        Rule::CgroupProgram => format!(
+            "A BPF program of the process's cgroup, or a seccomp filter, answers {}; which of the two cannot be told \
+             from the call. Look for cgroup programs with `bpftool cgroup tree` and for a filter in the Seccomp line \
+             of /proc/PID/status.",
+            errno_name(call.errno)
+        ),
+        Rule::Seccomp if exact => format!(
+            "A seccomp filter forbids {}: allow it in the service's filter (systemd: SystemCallFilter=; container: its \
+             seccomp profile).",
+            phase(call)
+        ),
+        Rule::Seccomp => format!(
+            "Most likely a seccomp filter answers {}. See the Seccomp line of /proc/PID/status, and allow {} in the \
+             service's filter (systemd: SystemCallFilter=; container: its seccomp profile).",
+            errno_name(call.errno),
+            phase(call)
+        ),
+        Rule::DeviceGone => {
+            "The interface that the address or SO_BINDTODEVICE names does not exist in this network \
              namespace: create it, or name another."
-            .to_owned(),
+                .to_owned()
+        }
         Rule::Unsupported => unsupported(call),
-        Rule::BadArguments => "The program passed a descriptor that is no open socket, or an address it cannot read: \
+        Rule::BadArguments => {
+            "The program passed a descriptor that is no open socket, or an address it cannot read: \
              this is a bug in the program."
-            .to_owned(),
+                .to_owned()
+        }
         Rule::ReuseportUidMismatch
         | Rule::ReuseportProgramAttached
         | Rule::HolderIsListening
@@ -72,12 +107,12 @@ fn place(call: &Call) -> String {
     )
 }
 
-fn privileged_port(call: &Call) -> String {
+fn privileged_port(call: &Call, exact: bool) -> String {
     let port = call.requested.map_or(0, |asked| asked.port);
+    let otherwise = if exact { "" } else { " If it has the capability, a security module refused." };
     format!(
         "Port {port} is privileged: give the program CAP_NET_BIND_SERVICE, or lower sysctl \
-         net.ipv4.ip_unprivileged_port_start to {port} in its network namespace, or take a higher port. If it has \
-         the capability, a security module refused."
+         net.ipv4.ip_unprivileged_port_start to {port} in its network namespace, or take a higher port.{otherwise}"
     )
 }
 
@@ -131,7 +166,7 @@ fn unsupported(call: &Call) -> String {
 }
 
 fn unknown(call: &Call) -> String {
-    if call.errno == super::EADDRINUSE {
+    if call.errno == EADDRINUSE {
         let port = call.endpoint().map_or(0, |endpoint| endpoint.port);
         format!(
             "Another socket holds {}: find its owner under port {port} in /api/v1/sockets, and stop it or take \
@@ -139,6 +174,6 @@ fn unknown(call: &Call) -> String {
             place(call)
         )
     } else {
-        format!("{} answered {}, for which no rule is known.", phase(call), super::errno_name(call.errno))
+        format!("{} answered {}, for which no rule is known.", phase(call), errno_name(call.errno))
     }
 }

@@ -2,9 +2,15 @@
 
 use std::net::IpAddr;
 
+mod holders;
+
+use std::sync::Arc;
+
 use super::*;
 use crate::{
+    event::{Circumstances, Evidence},
     fixtures::{call, facts, kernel, refusal},
+    port::{Port, Reuse},
     socket::{SocketFacts, State},
 };
 
@@ -97,4 +103,76 @@ fn remedies_name_the_address_and_port() {
             assert!(sentence.ends_with('.') && !sentence.contains("  "), "errno {errno}: {sentence}");
         }
     }
+}
+
+/// A caller that no filter, program or privilege concerns.
+const PLAIN: Circumstances = Circumstances {
+    seccomp_filter: false,
+    cgroup_program: false,
+    may_bind_privileged: false,
+    unprivileged_port_start: 1024,
+};
+
+fn evidence(circumstances: Circumstances, port: Option<Port>) -> Option<Arc<Evidence>> {
+    let (reuse, in_group, group_has_closed) = (Reuse::No, false, false);
+    Some(Arc::new(Evidence { circumstances, reuse, in_group, group_has_closed, port }))
+}
+
+#[test]
+fn what_is_true_of_the_caller_tells_the_checks_apart() {
+    use Confidence::{BestEvidence, Exact};
+    let filter = Circumstances { seccomp_filter: true, ..PLAIN };
+    let program = Circumstances { cgroup_program: true, ..PLAIN };
+    let both = Circumstances { seccomp_filter: true, ..program };
+    let privileged = Circumstances { may_bind_privileged: true, ..PLAIN };
+    let (bind, listen) = (Phase::Bind, Phase::Listen);
+    for (phase, errno, port, circumstances, expected) in [
+        (bind, 1, 8080, program, (Rule::CgroupProgram, Exact)),
+        (bind, 1, 8080, filter, (Rule::Seccomp, Exact)),
+        (bind, 1, 8080, both, (Rule::CgroupProgram, BestEvidence)),
+        (bind, 1, 8080, PLAIN, (Rule::SecurityModule, BestEvidence)),
+        (listen, 1, 8080, both, (Rule::Seccomp, Exact)),
+        (listen, 1, 8080, program, (Rule::SecurityModule, BestEvidence)),
+        (bind, 13, 80, PLAIN, (Rule::PrivilegedPort, Exact)),
+        (bind, 13, 80, privileged, (Rule::SecurityModule, Exact)),
+        (bind, 13, 1024, PLAIN, (Rule::SecurityModule, Exact)),
+        (bind, 13, 0, PLAIN, (Rule::SecurityModule, Exact)),
+        (
+            bind,
+            13,
+            80,
+            Circumstances { seccomp_filter: true, ..privileged },
+            (Rule::SecurityModule, BestEvidence),
+        ),
+        (bind, 13, 80, Circumstances { unprivileged_port_start: 80, ..PLAIN }, (Rule::SecurityModule, Exact)),
+        (
+            bind,
+            13,
+            2000,
+            Circumstances { unprivileged_port_start: 3000, ..PLAIN },
+            (Rule::PrivilegedPort, Exact),
+        ),
+        (listen, 13, 8080, PLAIN, (Rule::SecurityModule, Exact)),
+        (listen, 13, 8080, filter, (Rule::SecurityModule, BestEvidence)),
+        (bind, 38, 8080, filter, (Rule::Seccomp, BestEvidence)),
+        (listen, 38, 8080, filter, (Rule::Seccomp, BestEvidence)),
+        (bind, 38, 8080, program, (Rule::CgroupProgram, BestEvidence)),
+        (listen, 38, 8080, program, (Rule::Unknown, BestEvidence)),
+        (bind, 38, 8080, PLAIN, (Rule::Unknown, BestEvidence)),
+        (bind, 22, 8080, filter, (Rule::InvalidAddress, Exact)),
+    ] {
+        let refused = match phase {
+            Phase::Bind => refused_bind(errno, port),
+            Phase::Listen => call(Phase::Listen, errno, 10, 1, facts(1, port)),
+        };
+        let refused = Call { evidence: evidence(circumstances, None), ..refused };
+        assert_eq!(rule_of(&refused), Some(expected), "{phase:?} {errno} {port} {circumstances:?}");
+    }
+    let exact = |circumstances| {
+        refusal(&Call { evidence: evidence(circumstances, None), ..refused_bind(1, 80) }).remedy()
+    };
+    assert!(exact(program).contains("forbids bind() on 127.0.0.1:80"), "{}", exact(program));
+    assert!(exact(filter).starts_with("A seccomp filter forbids bind()"), "{}", exact(filter));
+    let low = refusal(&Call { evidence: evidence(PLAIN, None), ..refused_bind(13, 80) }).remedy();
+    assert!(!low.contains("security module"), "{low}");
 }
