@@ -50,7 +50,12 @@ fn without_self<'a>(call: &Call, port: &'a Port) -> Cow<'a, Port> {
 
 /// The port with the sockets that are remembered of it but were not read, and without the exemptions that were read: the
 /// kernel refused, so none applied.
-fn with_remembered(read: Option<Cow<'_, Port>>, contender: &Contender, remembered: Vec<Occupant>) -> Port {
+fn with_remembered(
+    call: &Call,
+    read: Option<Cow<'_, Port>>,
+    contender: &Contender,
+    remembered: Vec<Occupant>,
+) -> Port {
     let (mut occupants, slot, truncated) = read.map_or((Vec::new(), 0, false), |port| {
         let port = port.into_owned();
         let slot = if let Table::Udp { slot, .. } = port.table { slot } else { 0 };
