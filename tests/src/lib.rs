@@ -6,6 +6,7 @@
 
 pub mod attempts;
 pub mod bpf;
+pub mod cgroup;
 pub mod daemon;
 pub mod dashboard;
 pub mod deadline;
