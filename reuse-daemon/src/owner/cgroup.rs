@@ -57,11 +57,10 @@ impl Membership {
                 Some(unit::Group::UserManager(name)) => manager = Some(name),
                 // In a user's manager scopes hold what runs on a desktop or was started by hand, one by one, and are
                 // named after process ids: no service.
-                Some(unit::Group::Scope(name)) if manager.is_some() => {
-                    if &*name != unit::INIT_SCOPE {
-                        return found;
-                    }
+                Some(unit::Group::Scope(name)) if manager.is_some() && &*name != unit::INIT_SCOPE => {
+                    return found;
                 }
+                Some(unit::Group::Scope(_)) if manager.is_some() => {}
                 Some(unit::Group::Scope(name)) => found.unit = Some(name),
                 Some(unit::Group::Session) => return found,
                 None => {}

@@ -64,8 +64,8 @@ impl Known {
         process.exe.is_some() && self.process.exe == process.exe
     }
 
-    /// The same with another name, in the same place.
-    fn as_thread(self, process: Process) -> Self {
+    /// The same program by the name of another of its threads, in the same place.
+    fn renamed(self, process: Process) -> Self {
         let Process { unit, container, pod, .. } = &*self.process;
         Self { process: Arc::new(process.placed(unit.clone(), container.clone(), pod.clone())), ..self }
     }
@@ -135,7 +135,7 @@ impl ProcessTable {
             before => {
                 let process = self.read(asked);
                 match before.filter(|known| known.runs(&process) && known.is_in_place(asked)) {
-                    Some(known) => known.as_thread(process),
+                    Some(known) => known.renamed(process),
                     None => self.place(process, asked, None),
                 }
             }
