@@ -96,6 +96,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
         kernel,
         selections: maps.selections,
         losses: maps.losses,
+        owners: maps.owners,
         own_pid: maps.own_pid,
         outlet: outlet(&config, colored)?,
         event_view: event_view(&config),

@@ -8,17 +8,18 @@ mod answers;
 mod health;
 mod names;
 mod outlet;
+mod possessions;
 mod refusals;
-mod refused;
 mod shown;
 
 use std::{collections::BTreeMap, fs, io, sync::Arc, time::Duration};
 
 use reuse_model::{
+    conflict::Conflict,
     event::{Call, Event, Moment, Snapshot},
     group::{GroupChange, Groups},
     inventory::{Change, Correction, Inventory, Limits},
-    process::Processes as _,
+    process::{Process, Processes as _},
     refusal::Refusal,
     report::{RecordBody, View},
     rulebook,
@@ -35,6 +36,7 @@ use crate::{
         attach::Kernel,
         counts::{Losses, Selections},
         decode::Decoder,
+        owners::Owners,
         snapshot::Pending,
     },
     owner::processes::ProcessTable,
@@ -43,8 +45,8 @@ use crate::{
 };
 use health::Received;
 use names::Names;
+use possessions::{Possessions, port_of};
 use refusals::Refusals;
-use refused::Refused;
 
 /// Everything the daemon knows.
 pub struct Tracer {
@@ -62,6 +64,7 @@ pub struct Tracer {
     metrics: Metrics,
     outlet: Outlet,
     refusals: Refusals,
+    possessions: Possessions,
     received: Received,
     rules: rulebook::Kernel,
     started: Moment,
@@ -82,6 +85,8 @@ pub struct Parts {
     pub selections: Selections,
     /// Loss counters
     pub losses: Losses,
+    /// Who has given sockets open
+    pub owners: Option<Owners>,
     /// The daemon's process id in the initial pid namespace
     pub own_pid: u32,
     /// Where records go
@@ -98,7 +103,7 @@ impl Tracer {
     /// # Errors
     /// The metrics cannot be described, which is a bug.
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
-        let Parts { kernel, selections, losses, own_pid, outlet, event_view, max_series } = parts;
+        let Parts { kernel, selections, losses, owners, own_pid, outlet, event_view, max_series } = parts;
         let decoder = kernel.decoder();
         let rules = kernel.rules();
         let proc = procfs(kernel.sees_all_processes());
@@ -117,6 +122,7 @@ impl Tracer {
             metrics: Metrics::new(max_series)?,
             outlet,
             refusals: Refusals::default(),
+            possessions: Possessions::new(owners),
             received: Received::default(),
             rules,
             started: Clock::now(),
@@ -156,21 +162,32 @@ impl Tracer {
         if let Some(socket) = &call.socket {
             self.names.inhabit(socket.netns, &process);
         }
-        let refusal = Refusal::of(call, &self.rules, Vec::new);
-        self.tally.call(call, refusal.as_ref(), &process.service);
+        self.tally.call(call);
+        let conflict = self.conflict(call, &process).map(Arc::new);
+        if let Some(conflict) = &conflict {
+            self.tally.refusal(conflict);
+        }
         let now = Clock::now();
         self.metrics.observe_event_delay(Duration::from_nanos(now.0.saturating_sub(call.at.0)));
-        match refusal {
-            Some(refusal) => {
-                let refused = Arc::new(Refused { call: call.clone(), process, refusal });
-                self.outlet.refused(&refused, now, &self.names);
-                self.refusals.take_in(refused, now, &self.names);
+        match conflict {
+            Some(conflict) => {
+                self.outlet.refused(&conflict, now, &self.names);
+                self.refusals.take_in(conflict, now, &self.names);
             }
             None if call.errno == 0 && call.socket.is_some() => {
                 self.outlet.tell(call.at, &self.names, |names| RecordBody::success(call, &process, names));
             }
             None => {}
         }
+    }
+
+    /// Why a call was refused and by whom, if it was.
+    fn conflict(&mut self, call: &Call, process: &Arc<Process>) -> Option<Conflict> {
+        let inventory = &self.inventory;
+        let remembered = || port_of(call).map_or_else(Vec::new, |port| inventory.in_the_way(port, call.at));
+        let refusal = Refusal::of(call, &self.rules, remembered)?;
+        let possessions = self.possessions.of(call, &refusal, inventory, &mut self.processes);
+        Some(Conflict::new(call.clone(), Arc::clone(process), refusal, possessions))
     }
 
     fn closed(&mut self, at: Moment) {

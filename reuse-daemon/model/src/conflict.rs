@@ -8,6 +8,7 @@ use crate::{
     inventory::Owner,
     process::Process,
     refusal::{Holder, Refusal},
+    repeats::Kind,
     socket::NetNs,
 };
 
@@ -67,7 +68,8 @@ impl Conflict {
             .zip(possessions.into_iter().chain(std::iter::repeat_with(Possession::default)))
             .map(|(holder, possession)| Held { holder, possession })
             .collect();
-        Self { call, process, refusal, holders }
+        // What it says is in the holders now; a port may be long, and conflicts are kept.
+        Self { call: Call { evidence: None, ..call }, process, refusal, holders }
     }
 
     /// The holder that decided, or the first one that the event's rule names.
@@ -83,6 +85,17 @@ impl Conflict {
         let decided = self.holders.get(self.refusal.decided_by?)?;
         let occupant = &decided.holder.occupant;
         Some(if occupant.inode.0 == 0 { occupant.cookie.0 } else { occupant.inode.0 })
+    }
+
+    /// What makes it the same as others to a reader.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        Kind {
+            service: Arc::clone(&self.process.service),
+            protocol: self.call.protocol(),
+            endpoint: self.call.endpoint(),
+            rule: self.refusal.rule,
+        }
     }
 
     /// Where the port is: the contender's namespace, and what the call asked for.

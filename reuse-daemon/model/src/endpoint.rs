@@ -31,7 +31,7 @@ pub enum Protocol {
 }
 
 /// The protocol whose port table a socket sits in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// TCP, and MPTCP through its first subflow

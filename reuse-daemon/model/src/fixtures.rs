@@ -6,8 +6,10 @@ use std::{
 };
 
 use crate::{
+    conflict::Conflict,
     endpoint::{Endpoint, Family, Protocol},
-    event::{Call, Caller, Comm, Event, Holding, Moment, Phase, Snapshot},
+    event::{Call, Caller, Circumstances, Comm, Event, Evidence, Holding, Moment, Phase, Snapshot},
+    port::{Bucket, FastAddress, Occupant, Port, Reuse, Table},
     process::{Process, Processes},
     refusal::Refusal,
     report::Context,
@@ -68,9 +70,39 @@ pub(crate) fn refusal(call: &Call) -> Refusal {
     Refusal::of(call, &kernel(), Vec::new).expect("refused")
 }
 
+/// A refused call of a process, of which nothing else is known.
+pub(crate) fn conflict(call: &Call, process: &Process) -> Conflict {
+    Conflict::new(call.clone(), Arc::new(process.clone()), refusal(call), [])
+}
+
 /// `127.0.0.1:port`.
 pub(crate) fn loopback(port: u16) -> Endpoint {
     Endpoint { address: IpAddr::V4(Ipv4Addr::LOCALHOST), port }
+}
+
+/// What is read at a refusal where one TCP socket is on the port.
+pub(crate) fn held_by(holder: &SocketFacts) -> Arc<Evidence> {
+    let fast_address =
+        FastAddress { family: holder.family, address: holder.local.address, v6only: holder.flags.v6only };
+    let bucket = Bucket { fastreuse: 0, fastreuseport: 0, fastuid: 0, fast_address };
+    let port = Port {
+        table: Table::Tcp(Some(bucket)),
+        occupants: vec![Occupant::of(holder)],
+        truncated: false,
+        disturbed: false,
+    };
+    Arc::new(Evidence {
+        circumstances: Circumstances {
+            seccomp_filter: false,
+            cgroup_program: false,
+            may_bind_privileged: true,
+            unprivileged_port_start: 1024,
+        },
+        reuse: Reuse::No,
+        in_group: false,
+        group_has_closed: false,
+        port: Some(port),
+    })
 }
 
 /// A TCP socket bound to `127.0.0.1:port`, without options.

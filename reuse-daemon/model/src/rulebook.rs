@@ -7,14 +7,16 @@ mod address;
 mod contender;
 mod kernel;
 mod pair;
-pub mod remedy;
 pub mod precheck;
+pub mod remedy;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod udp;
 
 use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
     endpoint::{Family, Transport},
@@ -25,7 +27,7 @@ use crate::{
 pub use kernel::{Features, Kernel, Release};
 
 /// The socket that asks, as the kernel sees it when it decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contender {
     /// Port table
     pub transport: Transport,
@@ -70,6 +72,19 @@ pub enum Overlap {
     WildcardHolder,
     /// The contender wants all addresses
     WildcardContender,
+}
+
+impl Overlap {
+    /// The JSON word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DualStack => "dual_stack",
+            Self::SameAddress => "same_address",
+            Self::WildcardHolder => "wildcard_holder",
+            Self::WildcardContender => "wildcard_contender",
+        }
+    }
 }
 
 /// A socket that would refuse the contender were it asked alone.

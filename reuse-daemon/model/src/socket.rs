@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::endpoint::{Endpoint, Family, Protocol};
 
 /// Inode number of a network namespace (`/proc/PID/ns/net`).
@@ -9,15 +11,16 @@ use crate::endpoint::{Endpoint, Family, Protocol};
 pub struct NetNs(pub u32);
 
 /// Inode number of a socket, its identity while a process has it open. 0: no process has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Inode(pub u64);
 
 /// The kernel's never-reused number of a socket (`sock_common.skc_cookie`); 0 until something asked for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cookie(pub u64);
 
 /// State of a socket in the words of the interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// `TCP_CLOSE` with a port: bound, neither listening nor connected; UDP: not connected
     Bound,

@@ -4,14 +4,15 @@ mod conflicts;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 pub use conflicts::{ConflictKey, ConflictTally, Conflicts, HOLDER_UNKNOWN, OTHER, PortLabel};
 
 use crate::{
+    conflict::Conflict,
     endpoint::{Family, Protocol},
     event::{Call, Phase},
-    refusal::{EADDRINUSE, Refusal, Rule},
+    refusal::{Rule, result_name},
 };
 
 /// Labels of `bind_attempts_total` and `listen_attempts_total`.
@@ -63,18 +64,26 @@ impl Tally {
         }
     }
 
-    /// Counts a call of a process of `service`, with its reason if it was refused ([`Refusal::of`]).
-    pub fn call(&mut self, call: &Call, refusal: Option<&Refusal>, service: &Arc<str>) {
-        let protocol = call.protocol();
-        let result = crate::refusal::result_name(call.errno);
-        let attempt = Attempt { phase: call.phase, family: call.family(), protocol, result };
+    /// Counts a call, however it ended.
+    pub fn call(&mut self, call: &Call) {
+        let result = result_name(call.errno);
+        let attempt = Attempt { phase: call.phase, family: call.family(), protocol: call.protocol(), result };
         *self.attempts.entry(attempt).or_default() += 1;
-        let Some(refusal) = refusal else { return };
-        let labels = RefusalLabels { protocol, phase: call.phase, errno: result, rule: refusal.rule };
+    }
+
+    /// Counts a refusal, besides its call.
+    pub fn refusal(&mut self, conflict: &Conflict) {
+        let Conflict { call, refusal, .. } = conflict;
+        let labels = RefusalLabels {
+            protocol: call.protocol(),
+            phase: call.phase,
+            errno: result_name(call.errno),
+            rule: refusal.rule,
+        };
         *self.refusals.entry(labels).or_default() += 1;
         *self.explained.entry(refusal.explained()).or_default() += 1;
-        if has_holder(call, refusal) {
-            self.conflicts.count(call, refusal.rule, service);
+        if let Some(holder) = conflict.principal() {
+            self.conflicts.count(conflict, holder);
         }
     }
 
@@ -99,11 +108,6 @@ impl Tally {
     pub fn conflicts(&self) -> &Conflicts {
         &self.conflicts
     }
-}
-
-/// Whether a socket that holds the port is the reason, be it known or not.
-fn has_holder(call: &Call, refusal: &Refusal) -> bool {
-    !refusal.holders.is_empty() || (call.errno == EADDRINUSE && refusal.rule == Rule::Unknown)
 }
 
 impl Call {

@@ -17,11 +17,11 @@ use reuse_model::{
 use super::plain::plain;
 
 /// Colour of what failed.
-const RED: &str = "\x1b[31m";
+pub(super) const RED: &str = "\x1b[31m";
 /// Colour of what should not be.
 const YELLOW: &str = "\x1b[33m";
 /// Back to none.
-const RESET: &str = "\x1b[0m";
+pub(super) const RESET: &str = "\x1b[0m";
 
 /// Appends the line of a record, with its newline. `zone`: whose clock the reader looks at.
 pub fn line(record: &Record, zone: &TimeZone, colored: bool, out: &mut String) {
@@ -49,7 +49,7 @@ pub fn line(record: &Record, zone: &TimeZone, colored: bool, out: &mut String) {
 }
 
 /// The record's time on the reader's clock; as it stands where it is no time.
-fn time(rfc3339: &str, zone: &TimeZone, out: &mut String) {
+pub(super) fn time(rfc3339: &str, zone: &TimeZone, out: &mut String) {
     // Writing to a String cannot fail.
     let _ = match rfc3339.parse::<Timestamp>() {
         Ok(time) => write!(out, "{} ", zone.to_datetime(time).strftime("%Y-%m-%d %H:%M:%S%.6f")),
@@ -133,7 +133,7 @@ fn lost(event: &LostEvent) -> String {
 }
 
 /// The caller, and its service where that says more.
-fn who(contender: &Contender) -> String {
+pub(super) fn who(contender: &Contender) -> String {
     let Contender { comm, pid, uid, service, executable, .. } = contender;
     if service == executable {
         format!("{comm}[{pid}] (uid {uid})")
@@ -143,7 +143,7 @@ fn who(contender: &Contender) -> String {
 }
 
 /// The protocol, address and port that were asked for.
-fn what(contender: &Contender) -> String {
+pub(super) fn what(contender: &Contender) -> String {
     let protocol = contender.protocol.as_str();
     match (contender.address, contender.port) {
         (Some(address), Some(port)) => format!("{protocol} {}", endpoint(address, port)),
@@ -151,12 +151,12 @@ fn what(contender: &Contender) -> String {
     }
 }
 
-fn endpoint(address: IpAddr, port: u16) -> SocketAddr {
+pub(super) fn endpoint(address: IpAddr, port: u16) -> SocketAddr {
     SocketAddr::new(address, port)
 }
 
 /// Device and namespace, where they are not the usual.
-fn push_place(contender: &Contender, text: &mut String) {
+pub(super) fn push_place(contender: &Contender, text: &mut String) {
     if let Some(device) = &contender.device {
         let _ = write!(text, " on {device}");
     }
@@ -165,14 +165,14 @@ fn push_place(contender: &Contender, text: &mut String) {
     }
 }
 
-fn push_netns(name: &str, text: &mut String) {
+pub(super) fn push_netns(name: &str, text: &mut String) {
     if name != "host" {
         let _ = write!(text, " in netns {name}");
     }
 }
 
 /// Options that decide who may share the port.
-fn push_options(contender: &Contender, text: &mut String) {
+pub(super) fn push_options(contender: &Contender, text: &mut String) {
     let options = [
         (contender.reuseaddr, "SO_REUSEADDR"),
         (contender.reuseport, "SO_REUSEPORT"),
@@ -204,6 +204,7 @@ mod tests {
     use std::sync::Arc;
 
     use reuse_model::{
+        conflict::Conflict,
         endpoint::{Endpoint, Family, Protocol},
         event::{Call, Caller, Comm, Moment},
         process::Process,
@@ -289,14 +290,16 @@ mod tests {
         let (call, process) = call_of(b"nginx", Phase::Bind, 98, 80, 1);
         let rules = Kernel::new(Release::NEWEST, Features::default());
         let refusal = Refusal::of(&call, &rules, Vec::new).expect("refused");
-        let once = text(RecordBody::conflict(&call, &process, &refusal, 1, false, &Names), false);
+        let remedy = refusal.remedy();
+        let conflict = Conflict::new(call, process.into(), refusal, []);
+        let once = text(RecordBody::conflict(&conflict, 1, false, &Names), false);
         let begin = "2026-11-24 08:12:15.123456 nginx[12] (web.service, uid 33) cannot bind tcp 127.0.0.1:80: \
                      EADDRINUSE, rule unknown (best evidence). ";
-        assert_eq!(once, format!("{begin}{}\n", refusal.remedy()));
-        let often = text(RecordBody::conflict(&call, &process, &refusal, 12, false, &Names), true);
+        assert_eq!(once, format!("{begin}{remedy}\n"));
+        let often = text(RecordBody::conflict(&conflict, 12, false, &Names), true);
         assert!(often.contains("(best evidence), 12 times. "), "{often}");
         assert!(often.starts_with(RED) && often.ends_with("\x1b[0m\n"), "{often:?}");
-        let folded = text(RecordBody::conflict(&call, &process, &refusal, 12, true, &Names), false);
+        let folded = text(RecordBody::conflict(&conflict, 12, true, &Names), false);
         assert!(folded.contains("the last of 12 refusals of several kinds"), "{folded}");
     }
 

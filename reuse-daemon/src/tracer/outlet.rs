@@ -3,12 +3,13 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use reuse_model::{
+    conflict::Conflict,
     event::Moment,
     repeats::{Mode, Repeats, Told},
     report::{LostEvent, Record, RecordBody},
 };
 
-use super::{names::Names, refused::Refused};
+use super::names::Names;
 use crate::export::events::EventWriter;
 
 /// How long stopping waits for what still waits to be written.
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The way out.
 pub struct Outlet {
     writer: Option<EventWriter>,
-    repeats: Repeats<Arc<Refused>>,
+    repeats: Repeats<Arc<Conflict>>,
     /// Losses that were told already, by stage
     told: HashMap<&'static str, u64>,
 }
@@ -37,7 +38,7 @@ impl Outlet {
     }
 
     /// Tells a refusal, at once or in a sum.
-    pub(super) fn refused(&mut self, refused: &Arc<Refused>, now: Moment, names: &Names) {
+    pub(super) fn refused(&mut self, refused: &Arc<Conflict>, now: Moment, names: &Names) {
         if self.writer.is_none() {
             return;
         }
@@ -53,9 +54,9 @@ impl Outlet {
         }
     }
 
-    fn tell_refusal(&self, told: &Told<Arc<Refused>>, names: &Names) {
+    fn tell_refusal(&self, told: &Told<Arc<Conflict>>, names: &Names) {
         if let Some(writer) = &self.writer {
-            writer.send(told.item.record(told.repeated, told.folded, names));
+            writer.send(Record::conflict(&told.item, told.repeated, told.folded, names));
         }
     }
 

@@ -47,7 +47,7 @@ impl Possessions {
         inventory: &Inventory,
         processes: &mut dyn Processes,
     ) -> Vec<Possession> {
-        let Some(key) = port(call) else { return Vec::new() };
+        let Some(key) = port_of(call) else { return Vec::new() };
         self.look(refusal, call.at, processes);
         let now = Instant::now();
         let occupants = refusal.holders.iter().map(|holder| &holder.occupant);
@@ -122,7 +122,7 @@ impl Possessions {
 }
 
 /// The port a call asked for.
-pub(super) fn port(call: &Call) -> Option<PortKey> {
+pub(super) fn port_of(call: &Call) -> Option<PortKey> {
     let socket = call.socket.as_ref()?;
     let port = call.endpoint()?.port;
     Some(PortKey { netns: socket.netns, transport: socket.protocol.transport()?, port })
@@ -175,8 +175,7 @@ fn current_owners(socket: &Socket, found: &[Owner]) -> Vec<Owner> {
 fn predecessor(occupant: &Occupant, key: PortKey, at: Moment, inventory: &Inventory) -> Possession {
     let live = inventory.on_port(key);
     let closed = inventory.closed_on_port(key, at).map(|(socket, _)| socket);
-    let covers = |socket: &&_| covers(socket, occupant);
-    let candidates: Vec<_> = live.chain(closed).filter(covers).collect();
+    let candidates: Vec<_> = live.chain(closed).filter(|socket| covers(socket, occupant)).collect();
     let exact = candidates.iter().find(|socket| socket.facts.local.address == occupant.address);
     let Some(socket) = exact.or(candidates.first()) else { return Possession::default() };
     Possession {

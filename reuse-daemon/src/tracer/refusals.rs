@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use reuse_model::{
+    conflict::Conflict,
     event::Moment,
     history::History,
     report::{ConflictList, LostEvent, Record, RecordBody, SCHEMA, View},
 };
 
-use super::{names::Names, refused::Refused, shown::Shown};
+use super::{names::Names, shown::Shown};
 use crate::query::follow::Follower;
 
 /// The stage at which a follower's records are lost.
@@ -17,21 +18,21 @@ const STAGE: &str = "follow";
 /// The latest refusals.
 #[derive(Default)]
 pub(super) struct Refusals {
-    latest: History<Arc<Refused>>,
+    latest: History<Arc<Conflict>>,
     followers: Vec<Follower>,
 }
 
 impl Refusals {
     /// Takes a refusal in and gives it to those who follow.
-    pub(super) fn take_in(&mut self, refused: Arc<Refused>, now: Moment, names: &Names) {
+    pub(super) fn take_in(&mut self, refused: Arc<Conflict>, now: Moment, names: &Names) {
         if !self.followers.is_empty() {
             let shown = Shown { names, view: View::Local };
-            let record = Arc::new(refused.record(1, false, &shown));
+            let record = Arc::new(Record::conflict(&refused, 1, false, &shown));
             for follower in &mut self.followers {
                 follower.give(&record, |lost| loss(lost, now, &shown));
             }
         }
-        self.latest.push(refused.at(), refused);
+        self.latest.push(refused.call.at, refused);
     }
 
     /// Takes a follower in: what it wants of the past first, then each refusal as it comes.
@@ -39,7 +40,7 @@ impl Refusals {
         let shown = Shown { names, view: View::Local };
         if let Some(within) = follower.within {
             for refused in self.latest.since(before(now, within)) {
-                let record = Arc::new(refused.record(1, false, &shown));
+                let record = Arc::new(Record::conflict(refused, 1, false, &shown));
                 follower.give(&record, |lost| loss(lost, now, &shown));
             }
         }
@@ -57,7 +58,7 @@ impl Refusals {
         self.latest.forget_old(now);
         let shown = Shown { names, view };
         let from = within.map_or(Moment(0), |within| before(now, within));
-        let records = self.latest.since(from).map(|refused| refused.record(1, false, &shown));
+        let records = self.latest.since(from).map(|refused| Record::conflict(refused, 1, false, &shown));
         ConflictList { schema: SCHEMA, conflicts: records.collect() }
     }
 

@@ -2,24 +2,41 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
+    conflict::{Held, Possession},
     event::{Call, Moment, Phase},
-    fixtures::{Everyone, Numbers, call, comm, facts, loopback, refusal},
+    fixtures::{self, Everyone, Numbers, call, comm, facts, loopback},
     inventory::{Owner, Socket},
+    port::Occupant,
     process::{Process, Processes},
-    report::{RecordBody, View},
+    refusal::{Holder, Rule},
+    report::{HolderReport, RecordBody, View},
+    rulebook::Overlap,
     socket::SocketFacts,
 };
 
-/// A socket at `127.0.0.1:80` with uid 33 of process 10, which runs as uid 5 in `web.service`.
-fn socket() -> SocketReport {
+/// The owner of the socket below.
+fn owner() -> Owner {
     let process = Process {
         service: Arc::from("web.service"),
         ..Process::clone(&Everyone.process(10, comm("nginx"), 5))
     };
-    let owner = Owner { process: Arc::new(process), comm: comm("worker"), fds: Vec::new(), seen: Moment(0) };
+    Owner { process: Arc::new(process), comm: comm("worker"), fds: Vec::new(), seen: Moment(0) }
+}
+
+/// A socket at `127.0.0.1:80` with uid 33 of process 10, which runs as uid 5 in `web.service`.
+fn socket() -> SocketReport {
     let facts = SocketFacts { uid: 33, ..facts(5, 80) };
-    let socket = Socket { facts, since: None, seen: Moment(0), owners: vec![owner], former: Vec::new() };
+    let socket = Socket { facts, since: None, seen: Moment(0), owners: vec![owner()], former: Vec::new() };
     SocketReport::new(&socket, &Numbers, View::Local)
+}
+
+/// The same socket in the way.
+fn holder() -> HolderReport {
+    let facts = SocketFacts { uid: 33, ..facts(5, 80) };
+    let occupant = Occupant::of(&facts);
+    let holder = Holder { occupant, rule: Rule::Exclusive, overlap: Overlap::SameAddress };
+    let held = Held { holder, possession: Possession { owners: vec![owner()], ..Possession::default() } };
+    HolderReport::new(&held, 80, facts.netns, &Numbers, View::Local)
 }
 
 /// Process 11 (`python3`, uid 7) was refused `127.0.0.1:80` with a socket of uid 8.
@@ -27,9 +44,8 @@ fn conflict() -> ConflictEvent {
     let socket = SocketFacts { uid: 8, ..facts(6, 0) };
     let mut refused = Call { requested: Some(loopback(80)), ..call(Phase::Bind, 98, 11, 1, socket) };
     refused.caller.uid = 7;
-    let refusal = refusal(&refused);
     let process = Everyone.process(11, comm("python3"), 7);
-    match RecordBody::conflict(&refused, &process, &refusal, 1, false, &Numbers) {
+    match RecordBody::conflict(&fixtures::conflict(&refused, &process), 1, false, &Numbers) {
         RecordBody::Conflict(event) => *event,
         other => panic!("{other:?}"),
     }
@@ -106,7 +122,7 @@ fn one_process_must_meet_all_that_is_asked_of_a_process() {
 #[test]
 fn a_holder_counts_as_well_as_the_contender() {
     let mut conflict = conflict();
-    conflict.holders.push(socket().into());
+    conflict.holders.push(holder());
     for (filter, wanted) in [
         (Filter { pids: vec![10], ..Filter::default() }, true),
         (Filter { services: vec!["web.service".to_owned()], ..Filter::default() }, true),

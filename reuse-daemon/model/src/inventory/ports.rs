@@ -78,7 +78,9 @@ impl Ports {
     /// Remembers a socket that was closed.
     pub(super) fn bury(&mut self, socket: Arc<Socket>, at: Moment) {
         let Some(key) = PortKey::of(&socket.facts) else { return };
-        while self.closed.len() >= CLOSED_MAX || self.closed.front().is_some_and(|(_, then)| is_old(*then, at)) {
+        while self.closed.len() >= CLOSED_MAX
+            || self.closed.front().is_some_and(|(_, then)| is_old(*then, at))
+        {
             let Some((oldest, _)) = self.closed.pop_front() else { break };
             if let Some(sockets) = self.by_port.get_mut(&oldest) {
                 sockets.pop_front();

@@ -3,15 +3,16 @@
 use std::borrow::Cow;
 
 use super::{
-    CallEvent, CloseEvent, ConflictEvent, Contender, Context, GroupEvent, OwnerReport, RecordBody,
-    SocketReport, TestGroupEvent,
+    CallEvent, CloseEvent, ConflictEvent, Contender, Context, GroupEvent, HolderReport, OwnerReport,
+    RecordBody, SocketReport, TestGroupEvent,
 };
 use crate::{
+    conflict::Conflict,
     event::{Call, Phase},
     group::GroupChange,
     inventory::Socket,
     process::Process,
-    refusal::{Refusal, result_name},
+    refusal::result_name,
     test_group::Probe,
 };
 
@@ -33,14 +34,12 @@ impl RecordBody {
 
     /// A call that was refused. `repeated`, `folded`: as in [`crate::repeats::Told`].
     #[must_use]
-    pub fn conflict(
-        call: &Call,
-        process: &Process,
-        refusal: &Refusal,
-        repeated: u64,
-        folded: bool,
-        context: &dyn Context,
-    ) -> Self {
+    pub fn conflict(conflict: &Conflict, repeated: u64, folded: bool, context: &dyn Context) -> Self {
+        let Conflict { call, process, refusal, holders } = conflict;
+        let view = context.event_view();
+        let holders = conflict.place().map_or_else(Vec::new, |(netns, asked)| {
+            holders.iter().map(|held| HolderReport::new(held, asked.port, netns, context, view)).collect()
+        });
         Self::Conflict(Box::new(ConflictEvent {
             contender: Contender::new(call, process, context),
             phase: call.phase,
@@ -48,9 +47,10 @@ impl RecordBody {
             repeated,
             folded,
             rule: refusal.rule,
-            holders: Vec::new(),
-            decided_by: None,
+            holders,
+            decided_by: conflict.decided_by(),
             confidence: refusal.confidence,
+            truncated: refusal.truncated,
             remedy: refusal.remedy(),
         }))
     }

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
     use crate::{
         event::Phase,
-        fixtures::{Everyone, Numbers, call, comm, facts, loopback, refusal},
+        fixtures::{self, Everyone, Numbers, call, comm, facts, loopback},
         process::Processes,
         report::{Record, RecordBody, SCHEMA},
     };
@@ -46,9 +46,8 @@ mod tests {
     fn what_is_read_back_is_what_was_written() {
         let mut refused = call(Phase::Bind, 98, 10, 7, facts(5, 0));
         refused.requested = Some(loopback(8080));
-        let refusal = refusal(&refused);
         let process = Everyone.process(10, comm("srv"), 0);
-        let body = RecordBody::conflict(&refused, &process, &refusal, 3, true, &Numbers);
+        let body = RecordBody::conflict(&fixtures::conflict(&refused, &process), 3, true, &Numbers);
         let record = Record::new(refused.at, body, &Numbers);
         let written = to_string(&ConflictList { schema: SCHEMA, conflicts: vec![record] }).expect("JSON");
         let read: ConflictList<ConflictRecord> = from_str(&written).expect("read back");

@@ -4,7 +4,7 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Contender, OwnerReport, SocketReport};
+use super::{Contender, HolderReport, OwnerReport, SocketReport};
 use crate::{
     endpoint::{Family, Transport},
     event::Phase,
@@ -40,12 +40,15 @@ pub struct ConflictEvent {
     pub folded: bool,
     /// Why
     pub rule: Rule,
-    /// The sockets that refused; empty where no socket did, or where they are not read
-    pub holders: Vec<SocketReport>,
-    /// Inode number of the holder that decided, where one did
+    /// The sockets that refused; empty where no socket did
+    pub holders: Vec<HolderReport>,
+    /// UDP: inode number of the holder that decided, its cookie where it has none
     pub decided_by: Option<u64>,
     /// How sure the rule is
     pub confidence: Confidence,
+    /// Whether there are more sockets on the port than were read
+    #[serde(default)]
+    pub truncated: bool,
     /// What to do about it
     pub remedy: String,
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{CallEvent, CloseEvent, ConflictEvent, Context, GroupEvent, LostEvent, SCHEMA, TestGroupEvent};
-use crate::event::Moment;
+use crate::{conflict::Conflict, event::Moment};
 
 /// One event of the stream.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -58,6 +58,13 @@ impl RecordBody {
 }
 
 impl Record {
+    /// The record of a refusal. `repeated`, `folded`: as in [`crate::repeats::Told`].
+    #[must_use]
+    pub fn conflict(conflict: &Conflict, repeated: u64, folded: bool, context: &dyn Context) -> Self {
+        let body = RecordBody::conflict(conflict, repeated, folded, context);
+        Self::new(conflict.call.at, body, context)
+    }
+
     /// The record of what happened `at` a moment.
     #[must_use]
     pub fn new(at: Moment, body: RecordBody, context: &dyn Context) -> Self {

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     endpoint::{Family, Transport},
     event::{Event, Moment, Phase},
-    fixtures::{Everyone, Numbers, call, comm, facts, loopback, refusal, udp_member},
+    fixtures::{self, Everyone, Numbers, call, comm, facts, loopback, udp_member},
     group::Groups,
     inventory::{Inventory, Limits},
     process::{Process, Processes},
@@ -30,8 +30,7 @@ fn a_refusal_is_a_conflict_with_the_fields_of_the_interface() {
     let mut refused = call(Phase::Bind, 98, 10, 7, facts(5, 0));
     refused.requested = Some(loopback(8080));
     refused.caller.comm = comm("a\nb\\");
-    let refusal = refusal(&refused);
-    let body = RecordBody::conflict(&refused, &process(), &refusal, 3, false, &Numbers);
+    let body = RecordBody::conflict(&fixtures::conflict(&refused, &process()), 3, false, &Numbers);
     let mut record = value(&Record::new(refused.at, body, &Numbers));
     let remedy = record["remedy"].take();
     assert!(remedy.as_str().is_some_and(|text| text.contains("127.0.0.1:8080")), "{remedy}");
@@ -47,7 +46,7 @@ fn a_refusal_is_a_conflict_with_the_fields_of_the_interface() {
                 "transparent": false, "bind_address_no_port": false, "device": null, "via": "syscall",
             },
             "phase": "bind", "result": "EADDRINUSE", "repeated": 3, "rule": "unknown", "holders": [],
-            "decided_by": null, "confidence": "best_evidence", "remedy": null,
+            "decided_by": null, "confidence": "best_evidence", "truncated": false, "remedy": null,
         })
     );
 }

@@ -5,6 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 use super::Contender;
 use crate::{
     endpoint::{Family, Transport},
@@ -12,12 +14,12 @@ use crate::{
 };
 
 /// What these checks depend on, beyond the contender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Surroundings {
     /// The address is the host's own here, or one of those no interface needs to have: all addresses, IPv4 broadcast,
     /// multicast
     pub address_is_local: bool,
-    /// `net.ipv4.ip_nonlocal_bind` or `net.ipv6.ip_nonlocal_bind`, that of the contender's family
+    /// `net.ipv4.ip_nonlocal_bind`, or `net.ipv6.ip_nonlocal_bind` where the address is neither IPv4 nor mapped
     pub nonlocal_bind: bool,
     /// `net.ipv4.ip_unprivileged_port_start`, which counts for IPv6 too
     pub unprivileged_port_start: u16,

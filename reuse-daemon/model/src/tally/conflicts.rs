@@ -3,15 +3,16 @@
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use crate::{
+    conflict::{Conflict, Held},
     endpoint::Protocol,
-    event::{Call, Moment},
+    event::Moment,
     refusal::Rule,
 };
 
 /// What a label says once no new value can be kept apart.
 pub const OTHER: &str = "other";
 
-/// What the `holder` label says while the holder is not known.
+/// What the `holder` label says where it is not known who has the holder.
 pub const HOLDER_UNKNOWN: &str = "unknown";
 
 /// The `port` label of a conflict.
@@ -72,17 +73,18 @@ impl Conflicts {
         }
     }
 
-    /// Counts a refusal of a process of `service`; a call without an address is none over a port.
-    pub(super) fn count(&mut self, call: &Call, rule: Rule, service: &Arc<str>) {
+    /// Counts a refusal by a holder.
+    pub(super) fn count(&mut self, conflict: &Conflict, holder: &Held) {
+        let call = &conflict.call;
         let Some(endpoint) = call.endpoint() else { return };
         let port = if endpoint.port == 0 { PortLabel::Ephemeral } else { PortLabel::Number(endpoint.port) };
         let key = ConflictKey {
             protocol: call.protocol(),
             address: Some(endpoint.address),
             port,
-            rule,
-            contender: Arc::clone(service),
-            holder: Arc::clone(&self.holder_unknown),
+            rule: conflict.refusal.rule,
+            contender: Arc::clone(&conflict.process.service),
+            holder: holder.label().unwrap_or_else(|| Arc::clone(&self.holder_unknown)),
         };
         let key = if self.tallies.len() < self.max || self.tallies.contains_key(&key) {
             key

@@ -3,9 +3,11 @@
 use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use reuse_model::{
+    conflict::Conflict,
     endpoint::{Endpoint, Family, Protocol, Transport},
-    event::{Call, Caller, Comm, Event, MemberCount, MemberGauges, Moment, Phase},
+    event::{Call, Caller, Circumstances, Comm, Event, Evidence, MemberCount, MemberGauges, Moment, Phase},
     inventory::Limits,
+    port::{Occupant, Port, Reuse, Table},
     process::{Process, Processes},
     refusal::Refusal,
     rulebook::{Features, Kernel, Release},
@@ -82,8 +84,11 @@ impl World {
     /// A call that returned `errno`, counted and taken in.
     fn call(&mut self, call: Call) {
         let rules = Kernel::new(Release::NEWEST, Features::default());
-        let refusal = Refusal::of(&call, &rules, Vec::new);
-        self.tally.call(&call, refusal.as_ref(), &Arc::from("caddy.service"));
+        self.tally.call(&call);
+        if let Some(refusal) = Refusal::of(&call, &rules, Vec::new) {
+            let process = Services.process(7, Comm::default(), 33);
+            self.tally.refusal(&Conflict::new(call.clone(), process, refusal, []));
+        }
         self.event(&Event::Call(Box::new(call)));
     }
 
@@ -147,8 +152,29 @@ fn call(phase: Phase, errno: i32, socket: SocketFacts) -> Call {
     }
 }
 
+/// A bind that was refused by a socket without options, whose owner is not known.
 fn refused(port: u16) -> Call {
-    call(Phase::Bind, 98, facts(99, port, Protocol::Tcp))
+    let holder = SocketFacts { flags: Flags::default(), ..facts(98, port, Protocol::Tcp) };
+    let port_read = Port {
+        table: Table::Tcp(None),
+        occupants: vec![Occupant::of(&holder)],
+        truncated: false,
+        disturbed: false,
+    };
+    let evidence = Evidence {
+        circumstances: Circumstances {
+            seccomp_filter: false,
+            cgroup_program: false,
+            may_bind_privileged: true,
+            unprivileged_port_start: 1024,
+        },
+        reuse: Reuse::No,
+        in_group: false,
+        group_has_closed: false,
+        port: Some(port_read),
+    };
+    let evidence = Some(Arc::new(evidence));
+    Call { evidence, ..call(Phase::Bind, 98, facts(99, port, Protocol::Tcp)) }
 }
 
 /// The samples whose name begins with `prefix`.
@@ -213,9 +239,9 @@ fn calls_are_counted_by_what_they_returned() {
     for line in [
         r#"reuse_bind_attempts_total{family="ipv4",protocol="tcp",result="success"} 1"#,
         r#"reuse_bind_attempts_total{family="ipv4",protocol="tcp",result="EADDRINUSE"} 1"#,
-        r#"reuse_bind_refusals_total{protocol="tcp",phase="bind",errno="EADDRINUSE",rule="unknown"} 1"#,
-        r#"reuse_port_conflicts_total{protocol="tcp",address="127.0.0.1",port="80",rule="unknown",contender="caddy.service",holder="unknown"} 1"#,
-        r#"reuse_daemon_explained_total{result="unknown"} 1"#,
+        r#"reuse_bind_refusals_total{protocol="tcp",phase="bind",errno="EADDRINUSE",rule="holder_lacks_reuseport"} 1"#,
+        r#"reuse_port_conflicts_total{protocol="tcp",address="127.0.0.1",port="80",rule="holder_lacks_reuseport",contender="caddy.service",holder="unknown"} 1"#,
+        r#"reuse_daemon_explained_total{result="exact"} 1"#,
         r#"reuse_sockets{protocol="tcp",family="ipv4",state="bound"} 1"#,
     ] {
         assert!(text.lines().any(|have| have == line), "no line {line} in {text}");
@@ -232,7 +258,7 @@ fn conflicts_beyond_the_budget_fold_and_say_so() {
     (1..=5).for_each(|port| world.call(refused(port)));
     let text = world.scrape(&mut metrics(10_000));
     assert_eq!(samples(&text, "reuse_port_conflicts_total{").len(), 3);
-    let other = r#"reuse_port_conflicts_total{protocol="tcp",address="other",port="other",rule="unknown",contender="other",holder="other"} 3"#;
+    let other = r#"reuse_port_conflicts_total{protocol="tcp",address="other",port="other",rule="holder_lacks_reuseport",contender="other",holder="other"} 3"#;
     assert!(text.contains(other), "{text}");
     assert!(text.contains(r#"reuse_daemon_series_overflow_total{family="reuse_port_conflicts_total"} 3"#));
 }
