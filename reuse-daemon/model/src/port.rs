@@ -126,9 +126,11 @@ pub struct Bucket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UdpScan {
-    /// The chain of the port's slot
+    /// One list, whose first candidate decides: the chain of the port's slot, or of the exact address where the
+    /// wildcard's slot is the same
     Port,
-    /// The slot of the exact address, then that of the wildcard: with more than 10 sockets in the port's slot
+    /// Two lists, the first candidate of each being asked: the slot of the exact address, then that of the wildcard,
+    /// with more than 10 sockets in the port's slot
     Address,
 }
 

@@ -3,6 +3,7 @@
 mod sentence;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use super::{Blocker, Contender, Kernel, contender::uid_of, pair::Pair};
 use crate::{
