@@ -5,16 +5,20 @@
 use clap::{ColorChoice, Parser, Subcommand, ValueEnum};
 
 pub mod doctor;
+mod duration;
+pub mod explain;
 mod file;
 pub mod run;
 
 pub use doctor::DoctorArguments;
+pub use explain::ExplainArguments;
 pub use run::RunArguments;
 
 /// Names who holds a port and why, and shows how the kernel spreads SO_REUSEPORT traffic.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "reuse-daemon", version, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "Examples:\n  \
+    sudo reuse-daemon explain 8080  would a bind to port 8080 succeed, and if not why\n  \
     reuse-daemon doctor             what this kernel and these privileges allow\n  \
     sudo reuse-daemon run           trace, and serve http://127.0.0.1:10542/metrics\n  \
     reuse-daemon help run           every flag of the daemon")]
@@ -33,6 +37,8 @@ pub struct Arguments {
 pub enum Command {
     /// Trace bind, listen and SO_REUSEPORT selection on this host and serve what was found
     Run(Box<RunArguments>),
+    /// Say whether a bind (and listen) would succeed now, and if not why
+    Explain(Box<ExplainArguments>),
     /// Say what this kernel and these privileges allow, and what to do about each gap
     Doctor(DoctorArguments),
 }
@@ -106,7 +112,7 @@ mod tests {
 
     #[test]
     fn help_of_every_command_shows_examples() {
-        for command in ["run", "doctor"] {
+        for command in ["run", "explain", "doctor"] {
             let error = Arguments::try_parse_from(["reuse-daemon", command, "--help"])
                 .expect_err("help is an early exit");
             assert_eq!(error.kind(), ErrorKind::DisplayHelp);

@@ -1,4 +1,5 @@
 //! One module per command: arguments in, exit status out.
 
 pub mod doctor;
+pub mod explain;
 pub mod run;

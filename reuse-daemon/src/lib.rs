@@ -7,6 +7,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod daemon;
+pub mod explain;
 pub mod export;
 pub mod kernel;
 pub mod logging;

@@ -11,6 +11,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_process();
     match &arguments.command {
         Command::Run(run) => commands::run::main(run, arguments.color),
+        Command::Explain(explain) => commands::explain::main(explain, arguments.color),
         Command::Doctor(doctor) => commands::doctor::main(doctor),
     }
 }

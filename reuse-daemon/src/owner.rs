@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod cgroup_ids;
 pub mod command_lines;
 pub mod containers;
+pub(crate) mod names;
 pub mod namespaces;
 pub mod placement;
 pub mod port;

@@ -1,5 +1,6 @@
 //! Text for people: event lines and the landing page.
 
 pub mod event;
+pub mod explain;
 pub mod landing;
 mod plain;

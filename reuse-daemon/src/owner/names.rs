@@ -1,0 +1,55 @@
+//! What numbers are called, for the reports.
+
+use std::{cell::RefCell, sync::Arc, time::Instant};
+
+use reuse_model::{
+    event::Moment,
+    process::Process,
+    report::{Context, View},
+    socket::NetNs,
+};
+
+use super::{namespaces::Namespaces, users::Users};
+use crate::clock::Clock;
+
+/// Names of namespaces and users, and wall time. Looking one up may read a file, which the reports need not know.
+pub(crate) struct Names {
+    namespaces: RefCell<Namespaces>,
+    users: RefCell<Users>,
+    clock: Clock,
+    event_view: View,
+}
+
+impl Names {
+    pub(crate) fn of_this_host(event_view: View) -> Self {
+        Self {
+            namespaces: RefCell::new(Namespaces::new("/proc", "/run/netns")),
+            users: RefCell::new(Users::new("/etc/passwd")),
+            clock: Clock::default(),
+            event_view,
+        }
+    }
+}
+
+impl Context for Names {
+    fn netns_name(&self, netns: NetNs) -> Arc<str> {
+        self.namespaces.borrow_mut().name(netns, Instant::now())
+    }
+
+    fn user_name(&self, uid: u32) -> Option<Arc<str>> {
+        self.users.borrow_mut().name(uid, Instant::now())
+    }
+
+    /// None: reading one may wait for the process it belongs to.
+    fn command_line(&self, _: &Process) -> Option<Vec<Vec<u8>>> {
+        None
+    }
+
+    fn event_view(&self) -> View {
+        self.event_view
+    }
+
+    fn time(&self, at: Moment) -> String {
+        self.clock.rfc3339(at)
+    }
+}
