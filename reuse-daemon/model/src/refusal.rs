@@ -6,6 +6,7 @@
 mod cause;
 mod errno;
 mod in_use;
+mod phase;
 mod remedy;
 mod rule;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod tests;
 pub use errno::{
     EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, ENODEV, EOPNOTSUPP, errno_name, result_name,
 };
+pub use phase::RefusedPhase;
 pub use rule::{Confidence, Rule};
 
 use crate::{

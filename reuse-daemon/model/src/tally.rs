@@ -12,7 +12,7 @@ use crate::{
     conflict::Conflict,
     endpoint::{Family, Protocol},
     event::{Call, Phase},
-    refusal::{Rule, result_name},
+    refusal::{RefusedPhase, Rule, result_name},
 };
 
 /// Labels of `bind_attempts_total` and `listen_attempts_total`.
@@ -33,8 +33,8 @@ pub struct Attempt {
 pub struct RefusalLabels {
     /// Protocol of the socket
     pub protocol: Protocol,
-    /// Which call
-    pub phase: Phase,
+    /// In what
+    pub phase: RefusedPhase,
     /// The errno's name
     pub errno: &'static str,
     /// The rule that refused
@@ -76,7 +76,7 @@ impl Tally {
         let Conflict { call, refusal, .. } = conflict;
         let labels = RefusalLabels {
             protocol: call.protocol(),
-            phase: call.phase,
+            phase: RefusedPhase::of(call),
             errno: result_name(call.errno),
             rule: refusal.rule,
         };

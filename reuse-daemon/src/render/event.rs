@@ -7,7 +7,7 @@ use std::{
 
 use jiff::{Timestamp, tz::TimeZone};
 use reuse_model::{
-    event::Phase,
+    refusal::RefusedPhase,
     report::{
         CallEvent, CloseEvent, ConflictEvent, Contender, GroupEvent, LostEvent, OwnerReport, Record,
         RecordBody, TestGroupEvent,
@@ -71,8 +71,9 @@ fn call(event: &CallEvent, verb: &str) -> String {
 fn conflict(event: &ConflictEvent) -> String {
     let contender = &event.contender;
     let verb = match event.phase {
-        Phase::Bind => "bind",
-        Phase::Listen => "listen on",
+        RefusedPhase::Bind => "bind",
+        RefusedPhase::Listen => "listen on",
+        RefusedPhase::Autobind => "get a port to listen on for",
     };
     let mut text = format!("{} cannot {verb} {}", who(contender), what(contender));
     push_place(contender, &mut text);
@@ -206,7 +207,7 @@ mod tests {
     use reuse_model::{
         conflict::Conflict,
         endpoint::{Endpoint, Family, Protocol},
-        event::{Call, Caller, Comm, Moment},
+        event::{Call, Caller, Comm, Moment, Phase},
         process::Process,
         refusal::Refusal,
         report::Context,

@@ -12,7 +12,7 @@ use crate::{
     group::GroupChange,
     inventory::Socket,
     process::Process,
-    refusal::result_name,
+    refusal::{RefusedPhase, result_name},
     test_group::Probe,
 };
 
@@ -42,7 +42,7 @@ impl RecordBody {
         });
         Self::Conflict(Box::new(ConflictEvent {
             contender: Contender::new(call, process, context),
-            phase: call.phase,
+            phase: RefusedPhase::of(call),
             result: Cow::Borrowed(result_name(call.errno)),
             repeated,
             folded,

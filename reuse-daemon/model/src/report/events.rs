@@ -8,7 +8,7 @@ use super::{Contender, HolderReport, OwnerReport, SocketReport};
 use crate::{
     endpoint::{Family, Transport},
     event::Phase,
-    refusal::{Confidence, Rule},
+    refusal::{Confidence, RefusedPhase, Rule},
 };
 
 /// A `bind` or `listen` that succeeded.
@@ -29,8 +29,8 @@ pub struct CallEvent {
 pub struct ConflictEvent {
     /// Who
     pub contender: Contender,
-    /// Which call
-    pub phase: Phase,
+    /// In what
+    pub phase: RefusedPhase,
     /// The errno's name
     pub result: Cow<'static, str>,
     /// Refusals the record stands for; the contender is that of the last

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use reuse_model::{
     endpoint::{Family as AddressFamily, Protocol},
     event::{Moment, Phase},
-    refusal::{EADDRINUSE, Rule, result_name},
+    refusal::{EADDRINUSE, RefusedPhase, Rule, result_name},
     tally::{Attempt, ConflictKey, OTHER, PortLabel, RefusalLabels, Tally},
 };
 
@@ -26,6 +26,11 @@ const REFUSALS: Family = Family::counter(
     "reuse_bind_refusals_total",
     "Refused binds and listens, by errno and by the rule that refused.",
     &["protocol", "phase", "errno", "rule"],
+);
+const AUTOBIND_FAILURES: Family = Family::counter(
+    "reuse_autobind_failures_total",
+    "Calls that found no port for a socket that had none.",
+    &["protocol", "phase", "errno"],
 );
 const CONFLICT_LABELS: &[&str] = &["protocol", "address", "port", "rule", "contender", "holder"];
 pub(super) const CONFLICTS: Family = Family::counter(
@@ -64,9 +69,15 @@ pub(super) fn write(page: &mut Page, tally: &Tally, clock: &Clock) {
         &REFUSALS,
         refusals.iter().map(|(labels, count)| {
             let RefusalLabels { protocol, phase, errno, rule } = labels;
-            ([protocol.as_str(), phase_word(*phase), errno, rule.as_str()], *count)
+            ([protocol.as_str(), phase.as_str(), errno, rule.as_str()], *count)
         }),
     );
+    let mut autobinds = BTreeMap::new();
+    for (labels, count) in refusals.iter().filter(|(labels, _)| labels.phase == RefusedPhase::Autobind) {
+        *autobinds.entry([labels.protocol.as_str(), labels.phase.as_str(), labels.errno]).or_insert(0) +=
+            count;
+    }
+    page.write(&AUTOBIND_FAILURES, autobinds);
     conflicts(page, tally, clock);
 }
 
@@ -113,9 +124,19 @@ fn attempts(tally: &Tally) -> BTreeMap<Attempt, u64> {
 /// The refusals, with those of a port in use from the start at 0.
 fn refusals(tally: &Tally) -> BTreeMap<RefusalLabels, u64> {
     let known = |(phase, protocol)| {
-        (RefusalLabels { protocol, phase, errno: result_name(EADDRINUSE), rule: Rule::Unknown }, 0)
+        let rule = if phase == RefusedPhase::Autobind {
+            Rule::EphemeralPortsExhausted
+        } else {
+            Rule::HolderIsListening
+        };
+        (RefusalLabels { protocol, phase, errno: result_name(EADDRINUSE), rule }, 0)
     };
-    let mut all: BTreeMap<_, _> = traced().map(known).collect();
+    let calls = traced().map(|(phase, protocol)| match phase {
+        Phase::Bind => (RefusedPhase::Bind, protocol),
+        Phase::Listen => (RefusedPhase::Listen, protocol),
+    });
+    let autobinds = [Protocol::Tcp, Protocol::Mptcp].map(|protocol| (RefusedPhase::Autobind, protocol));
+    let mut all: BTreeMap<_, _> = calls.chain(autobinds).map(known).collect();
     all.extend(tally.refusals().map(|(labels, count)| (*labels, count)));
     all
 }
@@ -125,11 +146,4 @@ fn traced() -> impl Iterator<Item = (Phase, Protocol)> {
     let binds = [Protocol::Tcp, Protocol::Udp, Protocol::Mptcp].map(|protocol| (Phase::Bind, protocol));
     let listens = [Protocol::Tcp, Protocol::Mptcp].map(|protocol| (Phase::Listen, protocol));
     binds.into_iter().chain(listens)
-}
-
-fn phase_word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Bind => "bind",
-        Phase::Listen => "listen",
-    }
 }

@@ -199,7 +199,7 @@ fn known_label_sets_start_at_0() {
     assert_eq!(samples(&text, "reuse_listen_attempts_total").len(), 8);
     assert!(!text.contains(r#"listen_attempts_total{family="ipv4",protocol="udp""#), "no one listens on UDP");
     for line in [
-        r#"reuse_bind_refusals_total{protocol="tcp",phase="bind",errno="EADDRINUSE",rule="unknown"} 0"#,
+        r#"reuse_bind_refusals_total{protocol="tcp",phase="bind",errno="EADDRINUSE",rule="holder_is_listening"} 0"#,
         r#"reuse_daemon_explained_total{result="exact"} 0"#,
         r#"reuse_daemon_reconciliation_corrections_total{kind="missed_close"} 0"#,
         r#"reuse_daemon_series_overflow_total{family="reuse_group_members"} 0"#,
