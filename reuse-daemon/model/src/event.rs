@@ -93,7 +93,9 @@ pub struct Evidence {
     pub in_group: bool,
     /// As [`crate::rulebook::Contender::group_has_closed`]
     pub group_has_closed: bool,
-    /// The port asked for; `None` where no port was (0, no address)
+    /// Of an MPTCP socket that has its port already: the uid of its TCP subflow, which is what the kernel compares
+    pub subflow_uid: Option<u32>,
+    /// The port asked for, without the socket that asks; `None` where no port was asked for (0, no address)
     pub port: Option<Port>,
 }
 

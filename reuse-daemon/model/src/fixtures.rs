@@ -101,6 +101,7 @@ pub(crate) fn held_by(holder: &SocketFacts) -> Arc<Evidence> {
         reuse: Reuse::No,
         in_group: false,
         group_has_closed: false,
+        subflow_uid: None,
         port: Some(port),
     })
 }

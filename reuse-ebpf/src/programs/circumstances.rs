@@ -11,8 +11,9 @@ use super::{
 
 /// include/uapi/linux/capability.h
 const CAP_NET_BIND_SERVICE: u32 = 10;
-/// kernel/user_namespace.c: namespaces are nested at most so deep.
-const USER_NS_DEEPEST: u32 = 32;
+/// Namespaces that are looked through upwards. They may nest 32 deep (kernel/user_namespace.c); a network namespace so far
+/// below its caller is looked at as one where the caller has no capability.
+const NESTED: u32 = 6;
 
 /// Notes them.
 ///
@@ -61,7 +62,7 @@ fn may_bind_privileged(task: Task, net: u64) -> bool {
         return false;
     }
     let mut namespace: u64 = read(net + offset!(net_user_ns) as u64);
-    for _ in 0..USER_NS_DEEPEST {
+    for _ in 0..NESTED {
         if namespace == own {
             return true;
         }

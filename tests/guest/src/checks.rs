@@ -1,7 +1,7 @@
 //! What is tried on each kernel: that every planned program is attached, and one of each thing the daemon traces, with
 //! the counts compared exactly. Nothing but init and the daemon runs on this machine.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
 use anyhow::{Context as _, Result, ensure};
 use reuse_tests::{
@@ -24,6 +24,7 @@ pub(crate) const ALL: &[(&str, Check)] = &[
     ("programs_attached", programs_attached),
     ("bind_succeeds", bind_succeeds),
     ("bind_is_refused", bind_is_refused),
+    ("holders_are_read", holders_are_read),
     ("listen_succeeds", listen_succeeds),
     ("tcp_selections", |daemon| selections(daemon, Transport::Tcp, Ipv4Addr::LOCALHOST.into())),
     ("tcp6_selections", |daemon| selections(daemon, Transport::Tcp, Ipv6Addr::LOCALHOST.into())),
@@ -71,12 +72,23 @@ fn bind_is_refused(daemon: &Daemon) -> Result<()> {
     for transport in [Transport::Tcp, Transport::Udp] {
         let holder = sockets::bound(transport, SocketAddr::new(LOOPBACK, 0))?;
         let address = sockets::local_address(&holder)?;
-        events::wait_for(daemon, &holder, "bind", "bind")?;
+        let bound = events::wait_for(daemon, &holder, "bind", "bind")?;
         let before = daemon.bind_attempts()?;
         let contender = sockets::open(transport, LOOPBACK)?;
         ensure!(contender.bind(&address.into()).is_err(), "{address} was given away twice");
         let event = events::wait_for(daemon, &contender, "conflict", "bind")?;
-        assert_fields(&event, &json!({ "result": "EADDRINUSE" }));
+        assert_fields(
+            &event,
+            &json!({ "result": "EADDRINUSE", "rule": "exclusive", "confidence": "exact", "truncated": false }),
+        );
+        assert_fields(
+            &event["holders"][0],
+            &json!({
+                "inode": bound["contender"]["inode"], "state": "bound", "rule": "exclusive",
+                "overlap": "same_address", "socket_uid": 0,
+            }),
+        );
+        assert_fields(&event["holders"][0]["owners"][0], &json!({ "pid": std::process::id() }));
         assert_fields(
             &event["contender"],
             &json!({ "protocol": transport.name(), "address": "127.0.0.1", "port": address.port(), "bound_port": 0 }),
@@ -84,6 +96,30 @@ fn bind_is_refused(daemon: &Daemon) -> Result<()> {
         let mut expected = Tally::default();
         expected.add("ipv4", transport.name(), "EADDRINUSE", 1);
         same_attempts(&expected, &daemon.bind_attempts()?.since(&before))?;
+    }
+    Ok(())
+}
+
+/// A listener, a connection that waits for it, and one in TIME_WAIT, all in the way of all addresses.
+fn holders_are_read(daemon: &Daemon) -> Result<()> {
+    for any in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+        let local = if any.is_ipv4() { LOOPBACK } else { Ipv6Addr::LOCALHOST.into() };
+        let listener = TcpListener::bind((local, 0)).context("listen")?;
+        let port = listener.local_addr()?.port();
+        let gone = TcpStream::connect((local, port)).context("connect")?;
+        drop(listener.accept()?);
+        drop(gone);
+        let _waiting = TcpStream::connect((local, port)).context("connect")?;
+        let contender = sockets::open(Transport::Tcp, any)?;
+        ensure!(contender.bind(&SocketAddr::new(any, port).into()).is_err(), "{port} was given away twice");
+        let event = events::wait_for(daemon, &contender, "conflict", "bind")?;
+        assert_fields(&event, &json!({ "rule": "holder_is_listening", "confidence": "exact" }));
+        let states: Vec<_> =
+            event["holders"].as_array().into_iter().flatten().map(|holder| &holder["state"]).collect();
+        ensure!(states.first() == Some(&&json!("listen")), "{event}");
+        for state in ["connected", "time_wait"] {
+            ensure!(states.contains(&&json!(state)), "no holder is {state}: {event}");
+        }
     }
     Ok(())
 }

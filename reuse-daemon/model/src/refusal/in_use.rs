@@ -1,10 +1,8 @@
 //! EADDRINUSE on a port that was asked for by number: the sockets that hold it.
 
-use std::borrow::Cow;
-
 use super::{Confidence, Holder, Refusal, Rule};
 use crate::{
-    endpoint::{Protocol, Transport},
+    endpoint::Transport,
     event::{Call, Evidence, Phase},
     port::{Occupant, Port, Table, UdpScan},
     rulebook::{Blocker, Contender, Kernel, Request, decide, remedy},
@@ -14,8 +12,8 @@ use crate::{
 pub(super) fn refusal(call: &Call, kernel: &Kernel, remembered: impl FnOnce() -> Vec<Occupant>) -> Refusal {
     let evidence = call.evidence.as_deref();
     let Some(contender) = Contender::of(call, evidence) else { return unexplained(call, evidence) };
-    let read = evidence.and_then(|evidence| evidence.port.as_ref()).map(|port| without_self(call, port));
-    if let Some(port) = read.as_deref() {
+    let read = evidence.and_then(|evidence| evidence.port.as_ref());
+    if let Some(port) = read {
         let decision = decide(kernel, request(call), &contender, port);
         if decision.refused {
             let whole = !port.truncated && !port.disturbed;
@@ -39,27 +37,17 @@ fn request(call: &Call) -> Request {
     }
 }
 
-/// The port without the subflow of an MPTCP contender: the kernel asks for that subflow, the call names its parent.
-fn without_self<'a>(call: &Call, port: &'a Port) -> Cow<'a, Port> {
-    let own = call.socket.as_ref().filter(|socket| socket.protocol == Protocol::Mptcp && socket.inode.0 != 0);
-    let Some(own) = own else { return Cow::Borrowed(port) };
-    let mut port = port.clone();
-    port.occupants.retain(|occupant| own.inode != occupant.inode);
-    Cow::Owned(port)
-}
-
 /// The port with the sockets that are remembered of it but were not read, and without the exemptions that were read: the
 /// kernel refused, so none applied.
 fn with_remembered(
     call: &Call,
-    read: Option<Cow<'_, Port>>,
+    read: Option<&Port>,
     contender: &Contender,
     remembered: Vec<Occupant>,
 ) -> Port {
     let (mut occupants, slot, truncated) = read.map_or((Vec::new(), 0, false), |port| {
-        let port = port.into_owned();
         let slot = if let Table::Udp { slot, .. } = port.table { slot } else { 0 };
-        (port.occupants, slot, port.truncated)
+        (port.occupants.clone(), slot, port.truncated)
     });
     let own = call.socket.as_ref().map(|socket| socket.inode);
     for socket in remembered {

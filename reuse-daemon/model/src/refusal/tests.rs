@@ -115,7 +115,7 @@ const PLAIN: Circumstances = Circumstances {
 
 fn evidence(circumstances: Circumstances, port: Option<Port>) -> Option<Arc<Evidence>> {
     let (reuse, in_group, group_has_closed) = (Reuse::No, false, false);
-    Some(Arc::new(Evidence { circumstances, reuse, in_group, group_has_closed, port }))
+    Some(Arc::new(Evidence { circumstances, reuse, in_group, group_has_closed, subflow_uid: None, port }))
 }
 
 #[test]

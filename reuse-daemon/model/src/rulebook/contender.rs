@@ -31,7 +31,7 @@ impl Contender {
             reuseport: socket.flags.reuseport,
             v6only: socket.flags.v6only,
             device: socket.device.as_ref().map_or(0, |device| device.index),
-            uid: socket.uid,
+            uid: evidence.and_then(|seen| seen.subflow_uid).unwrap_or(socket.uid),
             in_group: evidence.is_some_and(|seen| seen.in_group),
             group_has_closed: evidence.is_some_and(|seen| seen.group_has_closed),
         })

@@ -171,6 +171,7 @@ fn refused(port: u16) -> Call {
         reuse: Reuse::No,
         in_group: false,
         group_has_closed: false,
+        subflow_uid: None,
         port: Some(port_read),
     };
     let evidence = Some(Arc::new(evidence));

@@ -21,6 +21,8 @@ impl Decoder {
         let record = EvidenceRecord::read(bytes)?;
         let occupants = bytes.get(size_of::<EvidenceRecord>()..).unwrap_or_default();
         let reuse = call.socket.common.get(self.layout.reuse / 8).copied().unwrap_or(0);
+        let port = self.port(&record, occupants);
+        let (port, own) = port.map_or((None, None), |port| without_own(port, call.socket.inode));
         Some(Arc::new(Evidence {
             circumstances: Circumstances {
                 seccomp_filter: record.seccomp != 0,
@@ -31,19 +33,24 @@ impl Decoder {
             reuse: self.reuse(reuse),
             in_group: record.in_group != 0,
             group_has_closed: record.group_has_closed != 0,
-            port: self.port(&record, occupants),
+            subflow_uid: own.and_then(|own| own.uid),
+            port,
         }))
     }
 
     fn port(&self, record: &EvidenceRecord, occupants: &[u8]) -> Option<Port> {
         let (table, protocol) = table(record)?;
         let count = (record.occupants as usize).min(OCCUPANTS_MAX);
-        let occupants: Vec<_> = rows::<OccupantRecord>(occupants)
+        let mut occupants: Vec<_> = rows::<OccupantRecord>(occupants)
             .take(count)
             .map(|occupant| self.occupant(&occupant, protocol))
             .collect();
         // Fewer than the record says are no whole record.
         let truncated = record.truncated != 0 || occupants.len() < record.occupants as usize;
+        if protocol == Protocol::Tcp {
+            // Where listeners cannot all be looked up by address, some are found among the other owners.
+            occupants.sort_by_key(|occupant| occupant.state != State::Listen);
+        }
         Some(Port { table, occupants, truncated, disturbed: record.disturbed != 0 })
     }
 
@@ -88,6 +95,13 @@ impl Decoder {
     fn has_bit(&self, byte: u8, bit: usize) -> bool {
         bit / 8 == self.layout.reuse / 8 && byte >> (bit % 8) & 1 != 0
     }
+}
+
+/// The port without the socket that asks, and that socket. The walk leaves it out, but an MPTCP socket's port is held by its
+/// subflow, which has its inode number (net/mptcp/subflow.c, `mptcp_subflow_create_socket`).
+fn without_own(mut port: Port, asking: u64) -> (Option<Port>, Option<Occupant>) {
+    let own = port.occupants.extract_if(.., |occupant| asking != 0 && occupant.inode.0 == asking).last();
+    (Some(port), own)
 }
 
 fn table(record: &EvidenceRecord) -> Option<(Table, Protocol)> {

@@ -52,7 +52,8 @@ pub(super) unsafe fn begin(scratch: *mut Scratch, common: &Common) -> Table {
     walk.node = read(at(exact));
     walk.then = if wildcard == exact { 0 } else { at(wildcard) };
     walk.phase = phase::UDP_ADDRESS;
-    Table::UdpAddress
+    // One slot is one list, in which the first overlapping socket decides.
+    if walk.then == 0 { Table::UdpPort } else { Table::UdpAddress }
 }
 
 /// include/net/udp.h, `udp_get_table_prot`; 6.1 has one table for all namespaces, which the protocol names.
