@@ -4,9 +4,11 @@
 //! Every test needs root and the daemon's path in `REUSE_DAEMON_BIN`; run them with `--test-threads=1`, because they
 //! compare totals of the whole host.
 
+pub mod actor;
 pub mod attempts;
 pub mod bpf;
 pub mod cgroup;
+pub mod conflicts;
 pub mod daemon;
 pub mod dashboard;
 pub mod deadline;

@@ -1,0 +1,136 @@
+"""Runs the statements a test sends, a JSON string a line, and answers each with a JSON object a line: the value that the
+statements left in `answer`, or the errno they ended with."""
+
+import ctypes
+import errno
+import json
+import os
+import signal
+import struct
+import sys
+from socket import *
+
+SO_ATTACH_REUSEPORT_CBPF = 51
+IPPROTO_MPTCP = 262
+RA = (SOL_SOCKET, SO_REUSEADDR, 1)
+RP = (SOL_SOCKET, SO_REUSEPORT, 1)
+V6ONLY = (IPPROTO_IPV6, IPV6_V6ONLY, 1)
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def opened(host, *options, kind=SOCK_STREAM, protocol=0):
+    made = socket(AF_INET6 if ":" in host else AF_INET, kind, protocol)
+    for option in options:
+        made.setsockopt(*option)
+    return made
+
+
+def bound(host, port, *options, **kind):
+    made = opened(host, *options, **kind)
+    made.bind((host, port))
+    return made
+
+
+def listening(host, port, *options, **kind):
+    made = bound(host, port, *options, **kind)
+    made.listen(512)
+    return made
+
+
+def connected(host, port, *options, source=None, **kind):
+    made = opened(host, *options, **kind)
+    if source:
+        made.bind((source, 0))
+    made.connect((host, port))
+    return made
+
+
+def facts(held):
+    """What getsockname, getsockopt and fstat say, under the names of a holder's fields."""
+    stat = os.fstat(held.fileno())
+    address, port = held.getsockname()[:2]
+    six = held.family == AF_INET6
+    return {
+        "address": address,
+        "port": port,
+        "family": "ipv6" if six else "ipv4",
+        "reuseaddr": held.getsockopt(SOL_SOCKET, SO_REUSEADDR) != 0,
+        "reuseport": held.getsockopt(SOL_SOCKET, SO_REUSEPORT) != 0,
+        "v6only": six and held.getsockopt(IPPROTO_IPV6, IPV6_V6ONLY) != 0,
+        "socket_uid": stat.st_uid,
+        "inode": stat.st_ino,
+    }
+
+
+def tcp_state(held):
+    """The first member of `struct tcp_info`."""
+    return held.getsockopt(IPPROTO_TCP, TCP_INFO, 1)[0]
+
+
+def tcp_states(port):
+    """Of every IPv4 socket on this local port."""
+    with open("/proc/net/tcp") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return [int(row[3], 16) for row in rows if int(row[1].split(":")[1], 16) == port]
+
+
+def fill(connection):
+    """Writes until neither this side nor the other, which does not read, has room."""
+    connection.setblocking(False)
+    try:
+        while True:
+            connection.send(bytes(65536))
+    except BlockingIOError:
+        pass
+
+
+def forked(work):
+    """The pid of a child that does `work`, then waits for its end; it ends with this process at the latest."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        work()
+        while True:
+            signal.pause()
+    finally:
+        os._exit(1)
+
+
+def end(child):
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def forbid(call, error):
+    """From now on the kernel answers this system call of this process with `error`, by a seccomp filter."""
+    load, equal, answer = 0x20, 0x15, 0x06  # BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K
+    refuse, allow = 0x00050000 | error, 0x7FFF0000  # SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW
+    steps = [(load, 0, 0, 0), (equal, 0, 1, call), (answer, 0, 0, refuse), (answer, 0, 0, allow)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code)))
+    for arguments in [(38, 1, 0, 0, 0), (22, 2, program, 0, 0)]:  # PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP
+        if LIBC.prctl(*arguments) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")
+
+
+def attach_program(member):
+    """A classic reuseport program that answers 0."""
+    code = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+    program = struct.pack("HxxxxxxP", 1, ctypes.addressof(code))
+    member.setsockopt(SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
+
+
+with open("/proc/self/comm", "w") as comm:
+    comm.write(sys.argv[1])
+for line in sys.stdin:
+    answer = None
+    try:
+        exec(json.loads(line), globals())
+        said = {"answer": answer}
+    except OSError as error:
+        said = {"errno": errno.errorcode[error.errno]}
+    except Exception as error:
+        said = {"error": repr(error)}
+    print(json.dumps(said), flush=True)

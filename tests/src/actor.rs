@@ -1,0 +1,199 @@
+//! Processes of a test's own that make, hand over and close sockets when told: a holder must be another process than
+//! the contender for its pid to say anything.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, Write as _},
+    os::fd::AsFd as _,
+    path::PathBuf,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    thread,
+};
+
+use anyhow::{Context, Result, bail};
+use nix::sched::{CloneFlags, setns};
+use serde_json::Value;
+
+use crate::deadline::{self, PROMPT};
+
+/// What runs in the process; the functions it gives to the statements of a test are described there.
+const PROGRAM: &str = include_str!("actor.py");
+
+/// A process that runs Python statements on demand and ends with the test.
+#[derive(Debug)]
+pub struct Actor {
+    child: Child,
+    pid: u32,
+    comm: String,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Actor {
+    /// Starts a process called `comm` (at most 15 bytes) in the calling thread's namespaces.
+    ///
+    /// # Errors
+    /// When python3 cannot be started.
+    pub fn start(comm: &str) -> Result<Self> {
+        Self::launch(Command::new("python3"), comm)
+    }
+
+    /// Starts a process in process, mount and network namespaces of its own, as a container has them, with loopback up.
+    ///
+    /// # Errors
+    /// When the namespaces cannot be made.
+    pub fn start_contained(comm: &str) -> Result<Self> {
+        let mut command = Command::new("unshare");
+        command.args([
+            "--pid",
+            "--mount",
+            "--net",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "sh",
+            "-c",
+            "ip link set lo up && exec python3 \"$@\"",
+            "sh",
+        ]);
+        let mut actor = Self::launch(command, comm)?;
+        // The child is unshare; its only child is the process.
+        let parent = actor.child.id();
+        let path = format!("/proc/{parent}/task/{parent}/children");
+        let children = std::fs::read_to_string(&path).context(path)?;
+        actor.pid = children.trim().parse().with_context(|| format!("children of unshare: {children:?}"))?;
+        Ok(actor)
+    }
+
+    fn launch(mut command: Command, comm: &str) -> Result<Self> {
+        let mut child = command
+            .args(["-c", PROGRAM, comm])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {command:?}"))?;
+        let orders = child.stdin.take().context("standard input of the child")?;
+        let answers = BufReader::new(child.stdout.take().context("standard output of the child")?);
+        let (pid, comm) = (child.id(), comm.to_owned());
+        let mut actor = Self { child, pid, comm, orders, answers };
+        // Once it answers it has its name.
+        actor.run("")?;
+        Ok(actor)
+    }
+
+    /// Process id in the initial process namespace.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The name it was started with.
+    #[must_use]
+    pub fn comm(&self) -> &str {
+        &self.comm
+    }
+
+    /// Base name of its executable.
+    ///
+    /// # Errors
+    /// As [`executable`].
+    pub fn executable(&self) -> Result<String> {
+        executable(self.pid)
+    }
+
+    /// Runs statements: what they left in `answer`, null where nothing.
+    ///
+    /// # Errors
+    /// When they fail.
+    pub fn run(&mut self, statements: &str) -> Result<Value> {
+        let mut said = self.order(statements)?;
+        match said.get_mut("answer") {
+            Some(answer) => Ok(answer.take()),
+            None => bail!("{statements:?} in {}: {said}", self.comm),
+        }
+    }
+
+    /// Runs statements that the kernel must refuse: the errno's name.
+    ///
+    /// # Errors
+    /// When they succeed, or fail otherwise.
+    pub fn refused(&mut self, statements: &str) -> Result<String> {
+        let said = self.order(statements)?;
+        match said["errno"].as_str() {
+            Some(errno) => Ok(errno.to_owned()),
+            None => bail!("{statements:?} in {}: {said}", self.comm),
+        }
+    }
+
+    /// What the kernel says about the socket in this variable, under the names of a holder's fields.
+    ///
+    /// # Errors
+    /// As [`Actor::run`].
+    pub fn facts(&mut self, variable: &str) -> Result<Value> {
+        self.run(&format!("answer = facts({variable})"))
+    }
+
+    /// Waits until an expression is true.
+    ///
+    /// # Errors
+    /// When it is not within [`PROMPT`].
+    pub fn until(&mut self, expression: &str) -> Result<()> {
+        deadline::until(expression, PROMPT, || {
+            let answer = self.run(&format!("answer = bool({expression})"))?;
+            Ok((answer == true).then_some(()))
+        })
+    }
+
+    /// Runs `work` on a thread in the network namespace of the process.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered, or `work` fails.
+    ///
+    /// # Panics
+    /// Passes on a panic of `work`.
+    pub fn beside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let path = PathBuf::from(format!("/proc/{}/ns/net", self.pid));
+        let namespace = File::open(&path).with_context(|| path.display().to_string())?;
+        thread::scope(|scope| {
+            let inside = scope.spawn(move || {
+                setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).context("entering the namespace")?;
+                work()
+            });
+            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Ends the process and returns once it is gone with all it had open.
+    pub fn end(self) {
+        drop(self);
+    }
+
+    fn order(&mut self, statements: &str) -> Result<Value> {
+        let mut line = serde_json::to_string(statements)?;
+        line.push('\n');
+        self.orders.write_all(line.as_bytes()).context("telling the process")?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).context("reading its answer")?;
+        serde_json::from_str(&answer).with_context(|| format!("{}: {answer:?}", self.comm))
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        // It has not been waited for, so the id is still its own.
+        let ended = self.child.kill().and_then(|()| self.child.wait());
+        if let Err(error) = ended {
+            eprintln!("process {}: {error}", self.pid);
+        }
+    }
+}
+
+/// Base name of a process's executable.
+///
+/// # Errors
+/// When `/proc` does not say.
+pub fn executable(pid: u32) -> Result<String> {
+    let path = format!("/proc/{pid}/exe");
+    let target = std::fs::read_link(&path).context(path)?;
+    Ok(target.file_name().context("executable without a name")?.to_string_lossy().into_owned())
+}
