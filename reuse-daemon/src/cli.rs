@@ -4,15 +4,20 @@
 
 use clap::{ColorChoice, Parser, Subcommand, ValueEnum};
 
+pub mod conflicts;
 pub mod doctor;
 mod duration;
 pub mod explain;
 mod file;
+pub mod filters;
 pub mod run;
+pub mod sockets;
 
+pub use conflicts::ConflictsArguments;
 pub use doctor::DoctorArguments;
 pub use explain::ExplainArguments;
 pub use run::RunArguments;
+pub use sockets::SocketsArguments;
 
 /// Names who holds a port and why, and shows how the kernel spreads SO_REUSEPORT traffic.
 #[derive(Clone, Debug, Parser)]
@@ -21,6 +26,8 @@ pub use run::RunArguments;
     sudo reuse-daemon explain 8080  would a bind to port 8080 succeed, and if not why\n  \
     reuse-daemon doctor             what this kernel and these privileges allow\n  \
     sudo reuse-daemon run           trace, and serve http://127.0.0.1:10542/metrics\n  \
+    sudo reuse-daemon sockets       every bound socket and who has it open\n  \
+    sudo reuse-daemon conflicts     which binds were refused lately, and why\n  \
     reuse-daemon help run           every flag of the daemon")]
 pub struct Arguments {
     /// When to colour what people read
@@ -39,6 +46,10 @@ pub enum Command {
     Run(Box<RunArguments>),
     /// Say whether a bind (and listen) would succeed now, and if not why
     Explain(Box<ExplainArguments>),
+    /// List every bound socket, its flags, state, queue and owners
+    Sockets(SocketsArguments),
+    /// Say which binds were refused lately, by whom and why; from the running daemon
+    Conflicts(ConflictsArguments),
     /// Say what this kernel and these privileges allow, and what to do about each gap
     Doctor(DoctorArguments),
 }
@@ -112,7 +123,7 @@ mod tests {
 
     #[test]
     fn help_of_every_command_shows_examples() {
-        for command in ["run", "explain", "doctor"] {
+        for command in ["run", "explain", "sockets", "conflicts", "doctor"] {
             let error = Arguments::try_parse_from(["reuse-daemon", command, "--help"])
                 .expect_err("help is an early exit");
             assert_eq!(error.kind(), ErrorKind::DisplayHelp);

@@ -1,5 +1,8 @@
 //! One module per command: arguments in, exit status out.
 
+pub mod conflicts;
 pub mod doctor;
 pub mod explain;
+mod outcome;
 pub mod run;
+pub mod sockets;

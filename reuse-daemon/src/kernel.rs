@@ -26,5 +26,6 @@ pub mod routes;
 pub mod rules;
 pub mod snapshot;
 pub mod sock_diag;
+pub mod survey;
 mod sys;
 mod tracefs;

@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod explain;
 pub mod export;
 pub mod kernel;
+pub mod local_client;
 pub mod logging;
 pub mod owner;
 pub mod query;

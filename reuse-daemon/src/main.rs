@@ -12,6 +12,8 @@ fn main() -> ExitCode {
     match &arguments.command {
         Command::Run(run) => commands::run::main(run, arguments.color),
         Command::Explain(explain) => commands::explain::main(explain, arguments.color),
+        Command::Sockets(sockets) => commands::sockets::main(sockets),
+        Command::Conflicts(conflicts) => commands::conflicts::main(conflicts, arguments.color),
         Command::Doctor(doctor) => commands::doctor::main(doctor),
     }
 }

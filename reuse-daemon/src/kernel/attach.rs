@@ -164,7 +164,8 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     kernel.snapshot().map_err(StartError::Inventory)?.learn_own_process().map_err(StartError::Inventory)?;
     let mut maps = kernel.maps()?;
     let owners = Owners::load(&mut kernel.ebpf, &types, decoder);
-    maps.owners = owners.inspect_err(|error| log::warn!("owners are known from snapshots only: {error}")).ok();
+    maps.owners =
+        owners.inspect_err(|error| log::warn!("owners are known from snapshots only: {error}")).ok();
     if maps.own_pid != std::process::id() {
         kernel.confined();
     }
@@ -377,7 +378,7 @@ impl Kernel {
     }
 }
 
-fn open(program: &mut Iter) -> Result<File, Box<dyn std::error::Error + Send + Sync>> {
+pub(super) fn open(program: &mut Iter) -> Result<File, Box<dyn std::error::Error + Send + Sync>> {
     let id = program.attach()?;
     Ok(program.take_link(id)?.into_file()?)
 }

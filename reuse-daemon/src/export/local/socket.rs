@@ -44,8 +44,7 @@ pub enum SocketError {
     NoSocket(PathBuf),
     /// The kernel refuses
     #[error(
-        "cannot {act} {}: {source}; give a path that {user} may write with --socket", path.display(),
-        user = "the daemon's user"
+        "cannot {act} {}: {reason}; give a path that the daemon may write with --socket", path.display()
     )]
     Refused {
         /// What was tried
@@ -53,7 +52,7 @@ pub enum SocketError {
         /// On what
         path: PathBuf,
         /// Why not
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -75,7 +74,7 @@ impl LocalSocket {
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
         let refused = |act, path: &Path| {
             let path = path.to_owned();
-            move |source| SocketError::Refused { act, path, source }
+            move |reason| SocketError::Refused { act, path, reason }
         };
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
@@ -110,12 +109,12 @@ fn lock(path: &Path) -> Result<Flock<File>, SocketError> {
         .mode(MODE)
         .custom_flags(libc::O_NOFOLLOW)
         .open(&beside)
-        .map_err(|source| SocketError::Refused { act: "open", path: beside.clone(), source })?;
+        .map_err(|reason| SocketError::Refused { act: "open", path: beside.clone(), reason })?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
         Errno::EWOULDBLOCK => {
             SocketError::Taken { path: path.to_owned(), pid: answering(path).ok().flatten() }
         }
-        errno => SocketError::Refused { act: "lock", path: beside, source: errno.into() },
+        errno => SocketError::Refused { act: "lock", path: beside, reason: errno.into() },
     })
 }
 
@@ -129,10 +128,10 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
     if let Ok(pid) = answering(path) {
         return Err(SocketError::Taken { path: path.to_owned(), pid });
     }
-    fs::remove_file(path).map_err(|source| SocketError::Refused {
+    fs::remove_file(path).map_err(|reason| SocketError::Refused {
         act: "remove what is left of",
         path: path.to_owned(),
-        source,
+        reason,
     })
 }
 

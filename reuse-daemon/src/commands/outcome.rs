@@ -1,0 +1,33 @@
+//! How the commands that look for something end: 0 found, 1 none, 2 error.
+
+use std::{io, process::ExitCode};
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Something
+    Found,
+    /// Nothing
+    None,
+}
+
+/// The exit status; an error is told on stderr.
+pub(super) fn exit(outcome: anyhow::Result<Outcome>) -> ExitCode {
+    match outcome {
+        Ok(Outcome::Found) => ExitCode::SUCCESS,
+        Ok(Outcome::None) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("reuse-daemon: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether something could be written: who reads may stop reading, which is no error of ours.
+pub(super) fn written(written: io::Result<()>) -> io::Result<bool> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,81 @@
+//! `sockets`: every bound socket, from the running daemon or by a look of its own.
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use reuse_model::{
+    filter::Filter,
+    inventory::{Inventory, Limits},
+    report::{SocketList, View},
+};
+
+use super::outcome::{self, Outcome};
+use crate::{
+    cli::SocketsArguments,
+    export::local::protocol::Request,
+    kernel::{btf, privileges, survey::survey},
+    local_client::{self, AskError},
+    owner::{names::Names, processes::ProcessTable},
+    render,
+};
+
+/// What an answer without any socket is.
+const NONE: &[u8] = br#"{"schema":1,"sockets":[]}"#;
+
+/// Runs the command.
+#[must_use]
+pub fn main(arguments: &SocketsArguments) -> ExitCode {
+    outcome::exit(run(arguments))
+}
+
+fn run(arguments: &SocketsArguments) -> anyhow::Result<Outcome> {
+    let filter = arguments.filters.filter()?;
+    let request = Request::Sockets { command_lines: arguments.json };
+    let answer = match local_client::ask(&arguments.socket, &request) {
+        Ok(answer) => answer,
+        Err(AskError::NotRunning { .. }) => return show(look(arguments)?, &filter, arguments.json),
+        Err(error) => return Err(error.into()),
+    };
+    if arguments.json && filter.is_empty() {
+        // As it came: there may be tens of thousands.
+        let mut out = io::stdout().lock();
+        outcome::written(out.write_all(&answer).and_then(|()| out.write_all(b"\n")))?;
+        return Ok(if answer == NONE { Outcome::None } else { Outcome::Found });
+    }
+    let list = serde_json::from_slice(&answer).context("the daemon's answer is of another version")?;
+    show(list, &filter, arguments.json)
+}
+
+fn show(mut list: SocketList, filter: &Filter, json: bool) -> anyhow::Result<Outcome> {
+    list.sockets.retain(|socket| filter.wants_socket(socket));
+    let text = match json {
+        true => serde_json::to_string(&list).context("cannot render the sockets")? + "\n",
+        false if list.sockets.is_empty() => String::new(),
+        false => render::sockets::table(&list.sockets),
+    };
+    outcome::written(io::stdout().lock().write_all(text.as_bytes()))?;
+    Ok(if list.sockets.is_empty() { Outcome::None } else { Outcome::Found })
+}
+
+/// Looks without a daemon: what it cannot know is when a socket was bound.
+fn look(arguments: &SocketsArguments) -> anyhow::Result<SocketList> {
+    privileges::check().with_context(|| {
+        format!(
+            "no daemon answers at {}, and only root sees who has other users' sockets open",
+            arguments.socket.display()
+        )
+    })?;
+    let btf = arguments.btf_path.as_deref().unwrap_or(Path::new(btf::DEFAULT_PATH));
+    let snapshot = survey(btf)?;
+    if !snapshot.whole {
+        eprintln!("reuse-daemon: in a pid namespace of its own: processes outside it are not seen");
+    }
+    let mut inventory = Inventory::new(Limits::default());
+    let mut processes = ProcessTable::new("/proc", [std::process::id()]);
+    inventory.reconcile(&snapshot, &mut processes);
+    Ok(SocketList::new(&inventory, &Names::of_this_host(View::Local), View::Local))
+}
