@@ -11,7 +11,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use nix::sched::{CloneFlags, setns};
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 use crate::deadline::{self, PROMPT};
@@ -35,7 +39,7 @@ impl Actor {
     /// # Errors
     /// When python3 cannot be started.
     pub fn start(comm: &str) -> Result<Self> {
-        Self::launch(Command::new("python3"), comm)
+        Self::launch(&[comm])
     }
 
     /// Starts a process in process, mount and network namespaces of its own, as a container has them, with loopback up.
@@ -43,38 +47,26 @@ impl Actor {
     /// # Errors
     /// When the namespaces cannot be made.
     pub fn start_contained(comm: &str) -> Result<Self> {
-        let mut command = Command::new("unshare");
-        command.args([
-            "--pid",
-            "--mount",
-            "--net",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-            "sh",
-            "-c",
-            "ip link set lo up && exec python3 \"$@\"",
-            "sh",
-        ]);
-        let mut actor = Self::launch(command, comm)?;
-        // The child is unshare; its only child is the process.
+        let mut actor = Self::launch(&[comm, "contained"])?;
+        // The child waits for the process, which is its only one.
         let parent = actor.child.id();
         let path = format!("/proc/{parent}/task/{parent}/children");
         let children = std::fs::read_to_string(&path).context(path)?;
-        actor.pid = children.trim().parse().with_context(|| format!("children of unshare: {children:?}"))?;
+        actor.pid = children.trim().parse().with_context(|| format!("children of {parent}: {children:?}"))?;
         Ok(actor)
     }
 
-    fn launch(mut command: Command, comm: &str) -> Result<Self> {
-        let mut child = command
-            .args(["-c", PROGRAM, comm])
+    fn launch(arguments: &[&str]) -> Result<Self> {
+        let mut child = Command::new("python3")
+            .args(["-c", PROGRAM])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("starting {command:?}"))?;
+            .context("starting python3")?;
         let orders = child.stdin.take().context("standard input of the child")?;
         let answers = BufReader::new(child.stdout.take().context("standard output of the child")?);
-        let (pid, comm) = (child.id(), comm.to_owned());
+        let (pid, comm) = (child.id(), arguments.first().copied().unwrap_or_default().to_owned());
         let mut actor = Self { child, pid, comm, orders, answers };
         // Once it answers it has its name.
         actor.run("")?;
@@ -180,9 +172,10 @@ impl Actor {
 
 impl Drop for Actor {
     fn drop(&mut self) {
-        // It has not been waited for, so the id is still its own.
-        let ended = self.child.kill().and_then(|()| self.child.wait());
-        if let Err(error) = ended {
+        // It is this process' child, or the only one of a child that lives as long: the id is still its own. With the
+        // latter ends all of its process namespace.
+        let ended = kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL);
+        if let Err(error) = ended.map_err(std::io::Error::from).and_then(|()| self.child.wait()) {
             eprintln!("process {}: {error}", self.pid);
         }
     }

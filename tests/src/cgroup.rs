@@ -41,6 +41,21 @@ impl Group {
         Ok(Some(group))
     }
 
+    /// Moves a process into the group.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn take(&self, pid: u32) -> Result<()> {
+        let file = self.path.join("cgroup.procs");
+        fs::write(&file, pid.to_string()).with_context(|| format!("{pid} to {}", file.display()))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Starts a process in the group, which waits for orders.
     ///
     /// # Errors
