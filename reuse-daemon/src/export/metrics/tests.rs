@@ -241,7 +241,7 @@ fn calls_are_counted_by_what_they_returned() {
         r#"reuse_bind_attempts_total{family="ipv4",protocol="tcp",result="success"} 1"#,
         r#"reuse_bind_attempts_total{family="ipv4",protocol="tcp",result="EADDRINUSE"} 1"#,
         r#"reuse_bind_refusals_total{protocol="tcp",phase="bind",errno="EADDRINUSE",rule="holder_lacks_reuseport"} 1"#,
-        r#"reuse_port_conflicts_total{protocol="tcp",address="127.0.0.1",port="80",rule="holder_lacks_reuseport",contender="caddy.service",holder="unknown"} 1"#,
+        r#"reuse_port_conflicts_total{protocol="tcp",address="127.0.0.1",port="80",rule="holder_lacks_reuseport",contender="web-7.service",holder="unknown"} 1"#,
         r#"reuse_daemon_explained_total{result="exact"} 1"#,
         r#"reuse_sockets{protocol="tcp",family="ipv4",state="bound"} 1"#,
     ] {

@@ -140,3 +140,46 @@ fn address(family: Family, bytes: [u8; 16]) -> IpAddr {
         _ => IpAddr::V6(address),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use reuse_model::{
+        endpoint::Endpoint,
+        socket::{Flags, NetNs, SocketFacts},
+    };
+
+    use super::*;
+
+    fn occupant(inode: u64) -> Occupant {
+        Occupant::of(&SocketFacts {
+            inode: Inode(inode),
+            cookie: Cookie(0),
+            netns: NetNs(1),
+            family: Family::Ipv4,
+            protocol: Protocol::Tcp,
+            local: Endpoint { address: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 80 },
+            state: State::Bound,
+            flags: Flags::default(),
+            device: None,
+            uid: 0,
+            queue: 0,
+            queue_limit: 0,
+            drops: 0,
+        })
+    }
+
+    #[test]
+    fn an_mptcp_socket_is_not_in_its_own_way() {
+        let occupants = vec![occupant(0), occupant(5), occupant(6)];
+        let port = Port { table: Table::Tcp(None), occupants, truncated: false, disturbed: false };
+        let (rest, own) = without_own(port.clone(), 5);
+        let inodes: Vec<_> = rest.unwrap().occupants.iter().map(|occupant| occupant.inode.0).collect();
+        assert_eq!((inodes, own.map(|own| own.inode.0)), (vec![0, 6], Some(5)));
+        let (whole, none) = without_own(port.clone(), 0);
+        assert_eq!(
+            (whole, none),
+            (Some(port), None),
+            "sockets without an inode number are not the one that asks"
+        );
+    }
+}

@@ -127,19 +127,17 @@ fn nobody_on_the_port_leaves_a_filter_or_the_kernel_itself() {
 }
 
 #[test]
-fn an_mptcp_socket_is_not_in_its_own_way() {
-    let own = Occupant { protocol: Protocol::Mptcp, ..occupant(1, State::Bound) };
-    let mptcp = |port| {
-        let mut refused = call(Phase::Listen, 98, 10, 1, facts(1, 8080));
-        refused.evidence = evidence(PLAIN, Some(port));
-        if let Some(socket) = &mut refused.socket {
-            socket.protocol = Protocol::Mptcp;
-        }
-        refused
-    };
-    let refusal = refusal(&mptcp(tcp(vec![own.clone(), occupant(2, State::Listen)])));
-    assert_eq!(inodes(&refusal), [2]);
-    assert_eq!(rule_of(&mptcp(tcp(vec![own]))), Some((Rule::KernelResource, Confidence::BestEvidence)));
+fn an_mptcp_socket_asks_with_the_uid_of_its_subflow() {
+    let mut refused = call(Phase::Listen, 98, 10, 1, facts(1, 8080));
+    let holder = Occupant { reuseport: true, uid: Some(7), ..occupant(2, State::Listen) };
+    refused.evidence = evidence(PLAIN, Some(tcp(vec![holder])));
+    if let Some(socket) = &mut refused.socket {
+        (socket.protocol, socket.flags.reuseport, socket.uid) = (Protocol::Mptcp, true, 7);
+    }
+    assert_eq!(rule_of(&refused).map(|(rule, _)| rule), Some(Rule::KernelResource), "the same uid shares");
+    let read = refused.evidence.as_deref().expect("evidence").clone();
+    refused.evidence = Some(Arc::new(Evidence { subflow_uid: Some(8), ..read }));
+    assert_eq!(rule_of(&refused), Some((Rule::ReuseportUidMismatch, Confidence::Exact)));
 }
 
 #[test]
