@@ -8,6 +8,7 @@ pub mod actor;
 pub mod attempts;
 pub mod bpf;
 pub mod cgroup;
+pub mod cgroup_program;
 pub mod conflicts;
 pub mod daemon;
 pub mod dashboard;

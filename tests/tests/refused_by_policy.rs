@@ -1,0 +1,161 @@
+//! Refusals no socket causes: rights, addresses, programs of control groups, seccomp filters. What refused is told, and no
+//! holder is made up.
+
+use anyhow::{Context, Result};
+use reuse_tests::{
+    actor::Actor,
+    cgroup::Group,
+    cgroup_program::{self, Hook},
+    conflicts::assert_remedy,
+    daemon::{Daemon, Launch},
+    deadline::{self, PROMPT},
+    events::assert_fields,
+    metrics::Metrics,
+    namespace::Namespace,
+    user,
+};
+use serde_json::{Value, json};
+
+/// Has `actor` run what the kernel must refuse, and gives the event. `confidence` "any" is not checked.
+fn refused(
+    daemon: &Daemon,
+    actor: &mut Actor,
+    statement: &str,
+    errno: &str,
+    [rule, confidence]: [&str; 2],
+) -> Result<Value> {
+    let told = daemon.events()?.len();
+    let before = daemon.metrics()?;
+    assert_eq!(actor.refused(statement)?, errno, "{statement}");
+    let pid = actor.pid();
+    let event = deadline::until("the event of the refusal", PROMPT, || {
+        let fresh = daemon.events()?.into_iter().skip(told);
+        Ok(fresh.into_iter().find(|event| event["type"] == "conflict" && event["contender"]["pid"] == pid))
+    })?;
+    assert_fields(
+        &event,
+        &json!({
+            "result": errno, "rule": rule, "holders": [], "decided_by": null, "truncated": false, "repeated": 1,
+        }),
+    );
+    assert!(confidence == "any" || event["confidence"] == confidence, "{confidence}: {event}");
+    assert_fields(&event["contender"], &json!({ "comm": actor.comm(), "executable": actor.executable()? }));
+    assert!(event["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "no remedy: {event}");
+
+    let phase = event["phase"].as_str().context("phase")?;
+    let labels = [("phase", phase), ("errno", errno), ("rule", rule)];
+    let count = |metrics: &Metrics| metrics.count("reuse_bind_refusals_total", &labels);
+    let now = daemon.metrics_until("the refusal is counted by its rule", |now| {
+        (count(now) == count(&before) + 1).then(|| now.clone())
+    })?;
+    let unknown = |metrics: &Metrics| metrics.count("reuse_daemon_explained_total", &[("result", "unknown")]);
+    assert_eq!(unknown(&now), unknown(&before), "a refusal unexplained: {event}");
+    let conflicts = |metrics: &Metrics| metrics.count("reuse_port_conflicts_total", &[]);
+    assert_eq!(conflicts(&now), conflicts(&before), "no socket was in the way: {event}");
+    Ok(event)
+}
+
+const EXACT: &str = "exact";
+
+#[test]
+fn a_privileged_port_needs_the_capability() -> Result<()> {
+    let Some(launch) = Launch::prepare()? else { return Ok(()) };
+    let namespace = Namespace::new("privileged")?;
+    let daemon = launch.start()?;
+    let start = || Actor::start("rt-nobody");
+    let (mut outside, mut inside) = (start()?, namespace.run(start)?);
+    namespace.run(|| Ok(std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "2000")?))?;
+    for actor in [&mut outside, &mut inside] {
+        actor.run(&format!("os.setresuid({0}, {0}, {0})", user::NOBODY))?;
+    }
+    for statement in ["bound('127.0.0.1', 80)", "bound('::1', 80)", "bound('0.0.0.0', 1023, kind=SOCK_DGRAM)"]
+    {
+        let event = refused(&daemon, &mut outside, statement, "EACCES", ["privileged_port", EXACT])?;
+        assert_remedy(&event, &["CAP_NET_BIND_SERVICE", "ip_unprivileged_port_start"]);
+        assert_fields(&event["contender"], &json!({ "uid": user::NOBODY, "socket_uid": user::NOBODY }));
+    }
+    outside.run("bound('127.0.0.1', 1999).close()").context("where ports below 1024 are privileged")?;
+    // The limit is the namespace's own.
+    let event =
+        refused(&daemon, &mut inside, "bound('127.0.0.1', 1999)", "EACCES", ["privileged_port", EXACT])?;
+    assert_remedy(&event, &["1999"]);
+    Ok(())
+}
+
+/// Which is checked first differs by family: for IPv4 the address, for IPv6 the privilege.
+#[test]
+fn an_address_that_is_not_local_is_told_before_or_after_the_privilege() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let mut actor = Actor::start("rt-nobody")?;
+    let not_local = ["address_not_local", EXACT];
+    let event = refused(&daemon, &mut actor, "bound('192.0.2.7', 8080)", "EADDRNOTAVAIL", not_local)?;
+    assert_remedy(&event, &["192.0.2.7", "IP_FREEBIND"]);
+    let event = refused(&daemon, &mut actor, "bound('2001:db8::7', 8080)", "EADDRNOTAVAIL", not_local)?;
+    assert_remedy(&event, &["2001:db8::7"]);
+    actor.run(&format!("os.setresuid({0}, {0}, {0})", user::NOBODY))?;
+    refused(&daemon, &mut actor, "bound('192.0.2.7', 80)", "EADDRNOTAVAIL", not_local)?;
+    refused(&daemon, &mut actor, "bound('2001:db8::7', 80)", "EACCES", ["privileged_port", EXACT])?;
+    Ok(())
+}
+
+#[test]
+fn a_socket_binds_once() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let mut actor = Actor::start("rt-twice")?;
+    for address in ["127.0.0.1", "::1"] {
+        actor.run(&format!("h = bound('{address}', 0)"))?;
+        let port = actor.facts("h")?["port"].clone();
+        let statement = format!("h.bind(('{address}', 4321))");
+        let event = refused(&daemon, &mut actor, &statement, "EINVAL", ["already_bound", EXACT])?;
+        assert_remedy(&event, &[&port.to_string()]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_program_of_the_control_group_forbids_bind() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    for (hook, statement) in [
+        (Hook::Bind4, "bound('127.0.0.1', 0)"),
+        (Hook::Bind4, "bound('0.0.0.0', 8080, kind=SOCK_DGRAM)"),
+        (Hook::Bind6, "bound('::1', 0)"),
+        (Hook::PostBind4, "bound('127.0.0.1', 0)"),
+    ] {
+        let Some(group) = Group::new("rt-denied.service")? else { return Ok(()) };
+        let mut actor = Actor::start("rt-denied")?;
+        actor.run("bound('127.0.0.1', 0).close()").context("before it is in the group")?;
+        group.take(actor.pid())?;
+        cgroup_program::forbid(&group, hook)?;
+        let event = refused(&daemon, &mut actor, statement, "EPERM", ["cgroup_program", EXACT])
+            .with_context(|| format!("{hook:?}"))?;
+        assert_remedy(&event, &["BPF program", "cgroup"]);
+        assert_eq!(event["contender"]["service"], "rt-denied.service", "{event}");
+    }
+    Ok(())
+}
+
+/// A filter answers before the kernel looks at anything, with the errno of its choice.
+#[test]
+fn a_seccomp_filter_forbids_bind() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    for (errno, confidence) in [("EPERM", EXACT), ("EACCES", "any"), ("EADDRINUSE", "best_evidence")] {
+        let mut actor = Actor::start("rt-filtered")?;
+        actor.run(&format!("h = opened('127.0.0.1'); forbid({}, errno.{errno})", libc::SYS_bind))?;
+        let event =
+            refused(&daemon, &mut actor, "h.bind(('127.0.0.1', 8080))", errno, ["seccomp", confidence])?;
+        assert_remedy(&event, &["seccomp filter"]);
+        assert_eq!(event["phase"], "bind");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_seccomp_filter_forbids_listen() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let mut actor = Actor::start("rt-filtered")?;
+    actor.run(&format!("h = bound('127.0.0.1', 0); forbid({}, errno.EPERM)", libc::SYS_listen))?;
+    let event = refused(&daemon, &mut actor, "h.listen()", "EPERM", ["seccomp", EXACT])?;
+    assert_remedy(&event, &["seccomp filter"]);
+    assert_eq!(event["phase"], "listen");
+    Ok(())
+}
