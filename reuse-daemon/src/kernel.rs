@@ -22,7 +22,6 @@ pub mod port_reader;
 pub mod privileges;
 pub mod program_stats;
 pub mod ring;
-pub mod routes;
 pub mod rules;
 pub mod snapshot;
 pub mod sock_diag;

@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod dashboard;
 pub mod deadline;
 pub mod events;
+pub mod explain;
 pub mod generator;
 pub mod groups;
 pub mod http;

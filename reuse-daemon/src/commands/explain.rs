@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use nix::sys::utsname::uname;
 use reuse_model::{
     endpoint::Transport,
-    report::{ExplainReport, Outcome, View},
+    report::{Context as _, ExplainReport, Outcome, View},
     rulebook::{Features, Kernel, Release},
 };
 
@@ -33,6 +33,7 @@ use crate::{
     },
     kernel::{
         btf::{self, Btf},
+        port_reader::PortReader,
         privileges, rules,
     },
     owner::names::Names,
@@ -70,14 +71,18 @@ fn run(arguments: &ExplainArguments, color: Color) -> anyhow::Result<u8> {
         (None, Some(uid)) => Asker::of_uid(uid),
         (None, None) => Asker::of_process(Path::new("/proc/self"), netns.as_fd())?,
     };
+    let names = Names::of_this_host(View::Local);
+    // Asked for while this thread is still where the names are given.
+    names.netns_name(netns.number);
     // One thread does everything, and the process ends with it.
     if netns.number != Netns::own()?.number {
         netns.enter()?;
     }
     let types = arguments.btf_path.as_deref().unwrap_or(Path::new(btf::DEFAULT_PATH));
+    let (source, kernel) = source(types);
     let mut explainer = Explainer {
-        source: source(types),
-        kernel: kernel(types),
+        source,
+        kernel,
         asker,
         options: SocketOptions {
             reuseaddr: arguments.reuseaddr,
@@ -88,7 +93,6 @@ fn run(arguments: &ExplainArguments, color: Color) -> anyhow::Result<u8> {
         listen: arguments.listen,
     };
     let asked = arguments.question.join(" ");
-    let names = Names::of_this_host(View::Local);
     let frame = Frame { asked: &asked, netns: netns.number, names: &names };
     let deadline = arguments.wait.then(|| Instant::now() + arguments.timeout);
     let answers = answers(&mut explainer, &questions, &frame, deadline)?;
@@ -127,8 +131,8 @@ fn resolve(host: &str, port: u16) -> anyhow::Result<Vec<IpAddr>> {
     Ok(addresses.map(|address| address.ip()).filter(|address| seen.insert(*address)).collect())
 }
 
-/// The kernel's tables where that is allowed and works, else sock_diag, which is said.
-fn source(types: &Path) -> Source {
+/// The kernel's tables where that is allowed and works, else sock_diag, which is said; and how the kernel decides.
+fn source(types: &Path) -> (Source, Kernel) {
     let held = privileges::effective().unwrap_or_default();
     let missing = |name: &str| privileges::missing(held).any(|needed| needed.name == name);
     if missing("CAP_BPF") || missing("CAP_PERFMON") {
@@ -136,15 +140,21 @@ fn source(types: &Path) -> Source {
             "reuse-daemon: without root the options of other sockets cannot be read; the answer is the best evidence \
              there is (sudo for an exact one)"
         );
-        return Source::SockDiag;
+        return (Source::SockDiag, kernel(types));
     }
-    Source::tables(types).unwrap_or_else(|error| {
-        eprintln!("reuse-daemon: the options of other sockets cannot be read: {error}");
-        Source::SockDiag
-    })
+    match PortReader::open(types) {
+        Ok(reader) => {
+            let rules = reader.rules;
+            (Source::Tables(Box::new(reader)), rules)
+        }
+        Err(error) => {
+            eprintln!("reuse-daemon: the options of other sockets cannot be read: {error}");
+            (Source::SockDiag, kernel(types))
+        }
+    }
 }
 
-/// How the running kernel decides.
+/// How the running kernel decides; without its types, as the newest of its release does.
 fn kernel(types: &Path) -> Kernel {
     let bytes = btf::read_file(types).ok();
     let parsed = bytes.as_deref().and_then(|bytes| Btf::parse(bytes).ok());

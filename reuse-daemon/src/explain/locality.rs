@@ -188,7 +188,7 @@ not a line
 
     #[test]
     fn this_host_has_its_own_loopback() {
-        let open = std::fs::File::open("/proc/self/net/fib_trie").map(std::io::BufReader::new);
+        let open = std::fs::File::open("/proc/self/net/fib_trie").map(io::BufReader::new);
         let known = std::net::UdpSocket::bind("127.0.0.1:0").is_ok();
         assert_eq!(ipv4_is_local(open.unwrap(), Ipv4Addr::LOCALHOST).unwrap(), known);
     }

@@ -1,6 +1,6 @@
 //! Where the port is read: in the kernel by a program, or where that is not allowed over sock_diag.
 
-use std::{io, os::fd::AsFd as _, path::Path};
+use std::{io, os::fd::AsFd as _};
 
 use nix::net::if_::if_nametoindex;
 use reuse_model::{
@@ -14,7 +14,7 @@ use reuse_model::{
 use socket2::{Domain, Socket, Type};
 
 use super::question::Question;
-use crate::kernel::{attach::StartError, port_reader::PortReader, sock_diag};
+use crate::kernel::{port_reader::PortReader, sock_diag};
 
 /// Most readings of a port that changes while it is read.
 const TRIES: usize = 4;
@@ -65,14 +65,6 @@ pub enum Source {
 }
 
 impl Source {
-    /// The kernel's tables, with its types from the file at `btf`.
-    ///
-    /// # Errors
-    /// No privileges, no BTF, or a kernel that refuses.
-    pub fn tables(btf: &Path) -> Result<Self, StartError> {
-        PortReader::open(btf).map(|reader| Self::Tables(Box::new(reader)))
-    }
-
     /// Whether the options of the sockets on the port are read.
     #[must_use]
     pub fn knows_options(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufReader},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
 };
 
 use reuse_model::rulebook::{
@@ -15,7 +15,6 @@ use super::{
     asker::Asker,
     locality::{ipv4_is_local, ipv6_is_local},
 };
-use crate::kernel::routes;
 
 /// Of this thread, not of the process: it may be in another namespace (proc_pid_net(5)).
 const FIB_TRIE: &str = "/proc/thread-self/net/fib_trie";
@@ -40,7 +39,8 @@ pub fn read(contender: &Contender, asker: Asker) -> io::Result<Surroundings> {
     };
     let address_is_local = local_everywhere(contender.address)
         || match address {
-            IpAddr::V4(v4) => is_local_v4(v4, contender)?,
+            // No device is looked at, not even for a mapped address (`inet_addr_type_dev_table` finds the table by it).
+            IpAddr::V4(v4) => ipv4_is_local(BufReader::new(File::open(FIB_TRIE)?), v4)?,
             IpAddr::V6(v6) => ipv6_is_local(&optional(IF_INET6)?, v6, contender.device),
         };
     Ok(Surroundings {
@@ -49,16 +49,6 @@ pub fn read(contender: &Contender, asker: Asker) -> io::Result<Surroundings> {
         unprivileged_port_start: number(&format!("{IPV4}/ip_unprivileged_port_start"))?,
         may_bind_privileged: asker.may_bind_privileged,
     })
-}
-
-/// An IPv6 socket with a mapped address is held to its device, an IPv4 socket is not (`inet_addr_type_dev_table` against
-/// `inet_addr_type_table`).
-fn is_local_v4(address: Ipv4Addr, contender: &Contender) -> io::Result<bool> {
-    let local = ipv4_is_local(BufReader::new(File::open(FIB_TRIE)?), address)?;
-    if local && contender.device != 0 && contender.address.is_ipv6() {
-        return Ok(routes::device_of(address)? == Some(contender.device));
-    }
-    Ok(local)
 }
 
 /// The file's text, empty where the kernel was built without what it shows.

@@ -121,7 +121,7 @@ pub(super) mod tests {
 
     use reuse_model::{
         endpoint::Protocol,
-        port::{Occupant, Reuse, Table, Tenure},
+        port::{Bucket, FastAddress, Occupant, Reuse, Table, Tenure},
         rulebook::{Features, Release},
         socket::{Cookie, Inode, State},
     };
@@ -204,24 +204,44 @@ pub(super) mod tests {
     fn what_binds_may_still_be_refused_at_listen() {
         let kernel = kernel();
         let reusing = Contender { reuse: Reuse::Yes, ..contender("127.0.0.1") };
-        let bound = Occupant { reuse: Reuse::Yes, ..occupant("127.0.0.1", State::Bound) };
-        let port = port(vec![bound]);
+        let shared = port(vec![Occupant { reuse: Reuse::Yes, ..occupant("127.0.0.1", State::Bound) }]);
         let case = Case {
             kernel: &kernel,
             contender: &reusing,
             number: 8080,
+            port: &shared,
+            around: &HOME,
+            listen: true,
+        };
+        let verdict = case.verdict();
+        assert_eq!((verdict.phase, verdict.refused()), (Phase::Listen, false), "nobody listens yet");
+
+        // A bucket that lets SO_REUSEADDR pass does so only while the socket does not listen.
+        let address = FastAddress { family: Family::Ipv4, address: reusing.address, v6only: false };
+        let bucket = Bucket { fastreuse: 1, fastreuseport: 0, fastuid: 0, fast_address: address };
+        let lapsed =
+            Port { table: Table::Tcp(Some(bucket)), ..port(vec![occupant("127.0.0.1", State::Bound)]) };
+        let case = Case { port: &lapsed, ..case };
+        let bind = Case { listen: false, ..case }.verdict();
+        assert!(bind.allowed_by(Exemption::BucketCache), "{bind:?}");
+        let listen = case.verdict();
+        assert_eq!((listen.phase, listen.errno()), (Phase::Listen, Some(98)));
+        assert_eq!(listen.rule(), Some(Rule::HolderLacksReuseaddr));
+    }
+
+    #[test]
+    fn datagram_sockets_do_not_listen() {
+        let kernel = kernel();
+        let contender = Contender { transport: Transport::Udp, ..contender("127.0.0.1") };
+        let port = port(Vec::new());
+        let case = Case {
+            kernel: &kernel,
+            contender: &contender,
+            number: 8080,
             port: &port,
             around: &HOME,
-            listen: false,
+            listen: true,
         };
-        assert!(!case.verdict().refused());
-        // Both share by SO_REUSEADDR until one of them listens: then the other is the one that is asked.
-        let listening = Case { listen: true, ..case }.verdict();
-        assert_eq!((listening.phase, listening.refused()), (Phase::Listen, false));
-        let blocked = Occupant { reuse: Reuse::No, reuseport: true, ..occupant("127.0.0.1", State::Bound) };
-        let contender = Contender { reuse: Reuse::Yes, reuseport: true, uid: 1000, ..contender("127.0.0.1") };
-        let port = super::tests::port(vec![blocked]);
-        let shared = Case { contender: &contender, port: &port, listen: true, ..case }.verdict();
-        assert!(!shared.refused(), "{shared:?}");
+        assert_eq!(case.verdict().phase, Phase::Bind);
     }
 }

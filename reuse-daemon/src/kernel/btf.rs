@@ -71,8 +71,8 @@ pub struct Btf<'a> {
     strings: &'a [u8],
     /// Position of each type in `types`; type id 1 comes first
     positions: Vec<u32>,
-    /// Structures, unions and functions by kind and name
-    named: HashMap<(u32, &'a [u8]), u32>,
+    /// Structures by name. Functions are many times as many and are asked for a handful of times: those are searched
+    structures: HashMap<&'a [u8], u32>,
 }
 
 /// One member of a structure: offset in bits and type.
@@ -99,7 +99,7 @@ impl<'a> Btf<'a> {
         };
         let types = section(8, 12).ok_or("type section out of bounds")?;
         let strings = section(16, 20).ok_or("string section out of bounds")?;
-        let mut btf = Self { types, strings, positions: Vec::new(), named: HashMap::new() };
+        let mut btf = Self { types, strings, positions: Vec::new(), structures: HashMap::new() };
         btf.index()?;
         Ok(btf)
     }
@@ -114,10 +114,10 @@ impl<'a> Btf<'a> {
                 return Err("unknown kind of type");
             }
             let id = u32::try_from(self.positions.len() + 1).map_err(|_| "too many types")?;
-            if matches!(kind, KIND_STRUCT | KIND_UNION | KIND_FUNC) {
+            if kind == KIND_STRUCT {
                 let name = self.name_at(at).ok_or("name out of bounds")?;
                 if !name.is_empty() {
-                    self.named.entry((kind, name)).or_insert(id);
+                    self.structures.entry(name).or_insert(id);
                 }
             }
             self.positions.push(position);
@@ -128,6 +128,12 @@ impl<'a> Btf<'a> {
 
     fn name_at(&self, position: usize) -> Option<&'a [u8]> {
         self.string(word(self.types, position)?)
+    }
+
+    /// Whether the type there has this name; cheaper than reading the name where most have another.
+    fn is_named(&self, position: usize, name: &[u8]) -> bool {
+        let rest = word(self.types, position).and_then(|offset| self.strings.get(offset as usize..));
+        rest.and_then(|rest| rest.strip_prefix(name)).is_some_and(|rest| rest.first() == Some(&0))
     }
 
     fn string(&self, offset: u32) -> Option<&'a [u8]> {
@@ -162,7 +168,7 @@ impl<'a> Btf<'a> {
     pub fn member_bits(&self, path: &str) -> Option<u32> {
         let mut parts = path.split('.');
         let name = parts.next()?.as_bytes();
-        let mut id = *self.named.get(&(KIND_STRUCT, name))?;
+        let mut id = *self.structures.get(name)?;
         let mut bits = 0;
         for part in parts {
             let found = self.find(id, part.as_bytes(), 0)?;
@@ -175,7 +181,7 @@ impl<'a> Btf<'a> {
     /// Size in bytes of the structure of that name.
     #[must_use]
     pub fn size(&self, name: &str) -> Option<u32> {
-        let id = *self.named.get(&(KIND_STRUCT, name.as_bytes()))?;
+        let id = *self.structures.get(name.as_bytes())?;
         let (_, _, _, position) = self.type_at(id)?;
         word(self.types, position + 8)
     }
@@ -224,7 +230,11 @@ impl<'a> Btf<'a> {
     /// tracepoint's prototype also counts as one).
     #[must_use]
     pub fn has_function(&self, name: &str) -> bool {
-        self.named.contains_key(&(KIND_FUNC, name.as_bytes()))
+        self.positions.iter().any(|position| {
+            let position = *position as usize;
+            word(self.types, position + 4).is_some_and(|info| info >> 24 & 0x1f == KIND_FUNC)
+                && self.is_named(position, name.as_bytes())
+        })
     }
 
     /// How many arguments a BTF tracepoint has, `None` where it does not exist. Its prototype is what the typedef
@@ -234,7 +244,7 @@ impl<'a> Btf<'a> {
         let wanted = format!("btf_trace_{name}");
         let typedef = self.positions.iter().map(|position| *position as usize).find(|position| {
             word(self.types, position + 4).is_some_and(|info| info >> 24 & 0x1f == KIND_TYPEDEF)
-                && self.name_at(*position) == Some(wanted.as_bytes())
+                && self.is_named(*position, wanted.as_bytes())
         })?;
         let (_, _, _, pointer) = self.type_at(word(self.types, typedef + 8)?)?;
         let (kind, parameters, _, _) = self.type_at(word(self.types, pointer + 8)?)?;

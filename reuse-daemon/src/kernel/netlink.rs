@@ -1,4 +1,4 @@
-//! One request and its answers over netlink: messages and attributes as bytes, without meaning.
+//! One dump over netlink: messages and attributes as bytes, without meaning.
 //!
 //! Decoding is total: what is cut short or malformed ends the iteration (include/uapi/linux/netlink.h).
 
@@ -31,19 +31,12 @@ impl Netlink {
         Ok(Self(fd))
     }
 
-    /// Sends a request of a type and gives each message of the answer, by type and body, to `each`. With `dump` the answer
-    /// has any number of messages, else one.
+    /// Asks for everything of a type that fits `body`, and gives each message of the answer, by type and body, to `each`.
     ///
     /// # Errors
     /// The kernel's, as it answers.
-    pub(super) fn request(
-        &self,
-        kind: u16,
-        dump: bool,
-        body: &[u8],
-        mut each: impl FnMut(u16, &[u8]),
-    ) -> io::Result<()> {
-        let flags = libc::NLM_F_REQUEST | if dump { libc::NLM_F_DUMP } else { 0 };
+    pub(super) fn dump(&self, kind: u16, body: &[u8], mut each: impl FnMut(u16, &[u8])) -> io::Result<()> {
+        let flags = libc::NLM_F_REQUEST | libc::NLM_F_DUMP;
         let message = message(kind, flags as u16, body);
         sendto(self.0.as_raw_fd(), &message, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
         let mut buffer = vec![0; BUFFER];
@@ -56,9 +49,6 @@ impl Netlink {
                     libc::NLMSG_ERROR => return error(body),
                     _ => each(kind, body),
                 }
-            }
-            if !dump {
-                return Ok(());
             }
         }
     }
@@ -112,16 +102,6 @@ pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// An attribute as it is sent.
-pub(super) fn attribute(kind: u16, content: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(ATTRIBUTE + content.len()).unwrap_or(u16::MAX);
-    let mut bytes = Vec::from(length.to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(content);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -130,8 +110,9 @@ mod tests {
 
     #[test]
     fn what_is_sent_is_read_back() {
-        let mut body = attribute(7, b"abcde");
-        body.extend(attribute(0x8000 | 3, &[]));
+        let mut body = vec![9, 0, 7, 0];
+        body.extend(b"abcde\0\0\0");
+        body.extend([4, 0, 3, 0x80]);
         let two = [message(20, 0, &body), message(21, 0, &[])].concat();
         let read: Vec<_> = Messages(&two).collect();
         assert_eq!(read, [(20, body.as_slice()), (21, &[])]);

@@ -7,6 +7,7 @@ use std::{
     net::IpAddr,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
     path::Path,
+    thread,
 };
 
 use aya::{
@@ -19,7 +20,7 @@ use reuse_model::{
     endpoint::Endpoint,
     event::{Call, Circumstances, Event, Holding},
     port::Port,
-    rulebook::{Contender, Request},
+    rulebook::{Contender, Kernel, Request},
     socket::{Inode, SocketFacts},
 };
 
@@ -30,7 +31,7 @@ use super::{
     layout::{self, SocketLayout},
     object,
     owners::Owners,
-    sys,
+    rules, sys,
 };
 
 /// Room for the longest record and its header.
@@ -55,6 +56,8 @@ pub struct PortReader {
     ring: RingBuf<MapData>,
     decoder: Decoder,
     owners: Owners,
+    /// How this kernel decides on what is read
+    pub rules: Kernel,
 }
 
 impl PortReader {
@@ -66,26 +69,31 @@ impl PortReader {
         let object = object::bytes()?;
         let bytes = btf::read_file(btf)?;
         let malformed = |reason| BtfError::Malformed { path: btf.to_owned(), reason };
-        let parsed = Btf::parse(&bytes).map_err(malformed)?;
-        let offsets = layout::program_offsets(&parsed)?;
-        let decoder = Decoder::new(SocketLayout::from_btf(&parsed)?, sys::tick());
-        let types = aya::Btf::parse(&bytes, aya::Endianness::default())
-            .map_err(|_| malformed("refused by the loader"))?;
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(&types))
-            .override_global("OFFSETS", &offsets, true)
-            .override_global(aya_log::LEVEL, &0_u8, true)
-            .map_max_entries("RING", RING_BYTES)
-            .map_max_entries("SELECTIONS", 1)
-            .map_max_entries("PROBES", 1)
-            .load(object)
-            .map_err(|error| StartError::Load(Box::new(error)))?;
-        let refused = |error| StartError::Program { program: "ask", error: Box::new(error) };
-        program(&mut ebpf).and_then(RawTracePoint::load).map_err(refused)?;
-        let owners = Owners::load(&mut ebpf, &types, decoder)?;
-        let ring = ebpf.take_map("RING").ok_or(StartError::Map("RING"))?;
-        let ring = ring.try_into().map_err(|_| StartError::Map("RING"))?;
-        Ok(Self { ebpf, ring, decoder, owners })
+        // The loader wants the types in its own form for the iterator alone. Making that takes as long as all else, and
+        // somebody may be waiting at a terminal.
+        thread::scope(|scope| {
+            let types = scope.spawn(|| aya::Btf::parse(&bytes, aya::Endianness::default()));
+            let parsed = Btf::parse(&bytes).map_err(malformed)?;
+            let offsets = layout::program_offsets(&parsed)?;
+            let decoder = Decoder::new(SocketLayout::from_btf(&parsed)?, sys::tick());
+            let rules = rules::of_running_kernel(&parsed);
+            let mut ebpf = EbpfLoader::new()
+                .override_global("OFFSETS", &offsets, true)
+                .override_global(aya_log::LEVEL, &0_u8, true)
+                .map_max_entries("RING", RING_BYTES)
+                .map_max_entries("SELECTIONS", 1)
+                .map_max_entries("PROBES", 1)
+                .load(object)
+                .map_err(|error| StartError::Load(Box::new(error)))?;
+            let refused = |error| StartError::Program { program: "ask", error: Box::new(error) };
+            program(&mut ebpf).and_then(RawTracePoint::load).map_err(refused)?;
+            let refused_types = || malformed("refused by the loader");
+            let types = types.join().map_err(|_| refused_types())?.map_err(|_| refused_types())?;
+            let owners = Owners::load(&mut ebpf, &types, decoder)?;
+            let ring = ebpf.take_map("RING").ok_or(StartError::Map("RING"))?;
+            let ring = ring.try_into().map_err(|_| StartError::Map("RING"))?;
+            Ok(Self { ebpf, ring, decoder, owners, rules })
+        })
     }
 
     /// What `socket`'s `request` for `asked` would depend on now. The socket is unbound for [`Request::Bind`]; for

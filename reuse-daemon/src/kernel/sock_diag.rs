@@ -51,7 +51,7 @@ pub fn occupants(transport: Transport, port: u16) -> io::Result<Vec<Occupant>> {
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         let request = request(family as u8, transport, port);
-        let dumped = netlink.request(SOCK_DIAG_BY_FAMILY, true, &request, |kind, body| {
+        let dumped = netlink.dump(SOCK_DIAG_BY_FAMILY, &request, |kind, body| {
             if kind == SOCK_DIAG_BY_FAMILY {
                 found.extend(occupant(transport, port, body));
             }

@@ -67,7 +67,7 @@ pub fn local_everywhere(address: IpAddr) -> bool {
 }
 
 fn everywhere_v4(v4: Ipv4Addr) -> bool {
-    v4.octets()[0] == 0 || v4.is_broadcast() || v4.is_multicast()
+    v4.is_unspecified() || v4.is_broadcast() || v4.is_multicast()
 }
 
 /// The first check that refuses the bind of `contender` to `port`; `None` where the port itself decides.
@@ -163,12 +163,10 @@ mod tests {
 
     #[test]
     fn some_addresses_belong_to_no_interface() {
-        for address in
-            ["0.0.0.0", "0.1.2.3", "255.255.255.255", "239.1.1.1", "::", "ff02::fb", "::ffff:0.0.0.0"]
-        {
+        for address in ["0.0.0.0", "255.255.255.255", "239.1.1.1", "::", "ff02::fb", "::ffff:0.0.0.0"] {
             assert!(local_everywhere(address.parse().expect("an address")), "{address}");
         }
-        for address in ["127.0.0.1", "10.0.0.255", "::1", "fe80::1", "::ffff:127.0.0.1"] {
+        for address in ["127.0.0.1", "0.1.2.3", "10.0.0.255", "::1", "fe80::1", "::ffff:127.0.0.1"] {
             assert!(!local_everywhere(address.parse().expect("an address")), "{address}");
         }
     }
