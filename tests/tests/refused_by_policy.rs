@@ -50,7 +50,9 @@ fn refused(
     })?;
     let unknown = |metrics: &Metrics| metrics.count("reuse_daemon_explained_total", &[("result", "unknown")]);
     assert_eq!(unknown(&now), unknown(&before), "a refusal unexplained: {event}");
-    let conflicts = |metrics: &Metrics| metrics.count("reuse_port_conflicts_total", &[]);
+    let service = event["contender"]["service"].as_str().context("service")?;
+    let conflicts =
+        |metrics: &Metrics| metrics.count("reuse_port_conflicts_total", &[("contender", service)]);
     assert_eq!(conflicts(&now), conflicts(&before), "no socket was in the way: {event}");
     Ok(event)
 }
