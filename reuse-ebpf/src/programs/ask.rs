@@ -23,7 +23,7 @@ use super::{
 pub(crate) fn ask(ctx: RawTracePointContext) -> i32 {
     // SAFETY: the daemon passes five words.
     let [fd, kind, low, high, wanted_port] = unsafe { ctx.as_ptr().cast::<[u64; 5]>().read() };
-    let task = Task::current();
+    let task = Task::current_address();
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return 0 };
     let Some(socket) = of_descriptor(task, fd as i32, true) else { return 0 };
     let common: Common = read(socket.sk);

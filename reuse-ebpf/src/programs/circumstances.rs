@@ -20,7 +20,12 @@ const NESTED: u32 = 6;
 /// # Safety
 /// `to` must be valid for writes.
 #[inline(always)]
-pub(super) unsafe fn note(to: *mut EvidenceRecord, task: Task, sk: u64, common: &Common) {
+pub(super) unsafe fn note<const TYPED: bool>(
+    to: *mut EvidenceRecord,
+    task: Task<TYPED>,
+    sk: u64,
+    common: &Common,
+) {
     let net: u64 = common.at(offset!(sk_net));
     let group: u64 = read(sk + offset!(sk_reuseport_cb) as u64);
     // SAFETY: promised by the caller.
@@ -39,7 +44,7 @@ pub(super) unsafe fn note(to: *mut EvidenceRecord, task: Task, sk: u64, common: 
 
 /// Whether the array of programs in force on binds has a first one (include/linux/bpf.h, `bpf_prog_array`).
 #[inline(always)]
-fn has_bind_program(task: Task, common: &Common) -> bool {
+fn has_bind_program<const TYPED: bool>(task: Task<TYPED>, common: &Common) -> bool {
     let at = if common.at::<u16>(offset!(sk_family)) == AF_INET {
         offset!(cgroup_bind4)
     } else {
@@ -56,7 +61,7 @@ fn has_bind_program(task: Task, common: &Common) -> bool {
 /// (security/commoncap.c, `cap_capable`; the rule that a namespace's owner has all capabilities in it holds for a
 /// process of the parent namespace, which is looked at as one that has none).
 #[inline(always)]
-fn may_bind_privileged(task: Task, net: u64) -> bool {
+fn may_bind_privileged<const TYPED: bool>(task: Task<TYPED>, net: u64) -> bool {
     let (capabilities, own) = task.capabilities();
     if capabilities >> CAP_NET_BIND_SERVICE & 1 == 0 {
         return false;

@@ -51,7 +51,7 @@ impl Common {
 /// The socket behind a descriptor of a task; `checked` also makes sure that it is one, for calls that may have failed
 /// because it is not.
 #[inline(always)]
-pub(crate) fn of_descriptor(task: Task, fd: i32, checked: bool) -> Option<Socket> {
+pub(crate) fn of_descriptor<const TYPED: bool>(task: Task<TYPED>, fd: i32, checked: bool) -> Option<Socket> {
     let (limit, array) = task.descriptors();
     let fd = fd as u32;
     if fd >= limit {
@@ -96,7 +96,11 @@ pub(crate) fn inode_number(socket: u64) -> u64 {
 /// # Safety
 /// `to` must be valid for writes; every field but `device` is written, that one only with `has_device`.
 #[inline(always)]
-pub(crate) unsafe fn copy_raw(to: *mut RawSocket, Socket { socket, sk }: Socket, task: Task) {
+pub(crate) unsafe fn copy_raw<const TYPED: bool>(
+    to: *mut RawSocket,
+    Socket { socket, sk }: Socket,
+    task: Task<TYPED>,
+) {
     // SAFETY: `to` is valid as promised; `common` has SOCK_COMMON bytes, within which the verifier holds both members.
     unsafe {
         copy((&raw mut (*to).common).cast(), SOCK_COMMON, sk);

@@ -1,13 +1,29 @@
 //! The calling task: plain loads from its structures, which cost a fraction of the helpers that give the same.
+//!
+//! Such loads are dear to verify, though: at each one that gives a pointer the verifier searches the kernel's types by name
+//! (kernel/bpf/verifier.c, `type_is_rcu` and its like), half a millisecond a search. A program that is loaded to run once
+//! reads through the helper instead.
 
-use aya_ebpf::{cty::c_void, helpers::generated::bpf_get_current_task_btf};
+use aya_ebpf::{
+    cty::c_void,
+    helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf},
+};
 use reuse_ebpf::{offsets::ABSENT, record::COMM};
 
-use super::field::{load, offset};
+use super::field::{load, offset, read};
 
-/// The task that runs the program, typed for the verifier.
+/// The task that runs the program: typed for the verifier, or a mere address.
 #[derive(Clone, Copy)]
-pub(crate) struct Task(*const u8);
+pub(crate) struct Task<const TYPED: bool = true>(*const u8);
+
+impl Task<false> {
+    /// The task as an address.
+    #[inline(always)]
+    pub(crate) fn current_address() -> Self {
+        // SAFETY: a helper without arguments.
+        Self(unsafe { bpf_get_current_task() } as *const u8)
+    }
+}
 
 impl Task {
     #[inline(always)]
@@ -26,26 +42,42 @@ impl Task {
     pub(crate) fn as_ptr(self) -> *mut c_void {
         self.0.cast_mut().cast()
     }
+}
+
+impl<const TYPED: bool> Task<TYPED> {
+    /// A member of a structure that the task leads to.
+    ///
+    /// # Safety
+    /// As [`load`].
+    #[inline(always)]
+    unsafe fn at<T: Copy>(base: *const u8, offset: usize) -> T {
+        if TYPED {
+            // SAFETY: promised by the caller.
+            unsafe { load(base, offset) }
+        } else {
+            read(base as u64 + offset as u64)
+        }
+    }
 
     /// Process id in the initial pid namespace.
     #[inline(always)]
     pub(crate) fn pid(self) -> u32 {
         // SAFETY: a BTF member of the task.
-        unsafe { load(self.0, offset!(task_tgid)) }
+        unsafe { Self::at(self.0, offset!(task_tgid)) }
     }
 
     /// Thread id in the initial pid namespace.
     #[inline(always)]
     pub(crate) fn tid(self) -> u32 {
         // SAFETY: as above.
-        unsafe { load(self.0, offset!(task_pid)) }
+        unsafe { Self::at(self.0, offset!(task_pid)) }
     }
 
     /// Name, whole.
     #[inline(always)]
     pub(crate) fn comm(self) -> [u64; COMM / 8] {
         // SAFETY: as above; the name is COMM bytes.
-        unsafe { [load(self.0, offset!(task_comm)), load(self.0, offset!(task_comm) + 8)] }
+        unsafe { [Self::at(self.0, offset!(task_comm)), Self::at(self.0, offset!(task_comm) + 8)] }
     }
 
     /// Effective uid in the initial user namespace.
@@ -53,8 +85,8 @@ impl Task {
     pub(crate) fn euid(self) -> u32 {
         // SAFETY: as above, and of its credentials.
         unsafe {
-            let cred: *const u8 = load(self.0, offset!(task_cred));
-            load(cred, offset!(cred_euid))
+            let cred: *const u8 = Self::at(self.0, offset!(task_cred));
+            Self::at(cred, offset!(cred_euid))
         }
     }
 
@@ -65,7 +97,7 @@ impl Task {
             return 0;
         }
         // SAFETY: a BTF member of the task; the mode is an integer of which the low byte holds every value.
-        unsafe { load(self.0, offset!(task_seccomp)) }
+        unsafe { Self::at(self.0, offset!(task_seccomp)) }
     }
 
     /// Its cgroup v2 group, as a number.
@@ -73,8 +105,8 @@ impl Task {
     pub(crate) fn cgroup_address(self) -> u64 {
         // SAFETY: as above, and of what it points to.
         unsafe {
-            let groups: *const u8 = load(self.0, offset!(task_cgroups));
-            load(groups, offset!(cgroups_default))
+            let groups: *const u8 = Self::at(self.0, offset!(task_cgroups));
+            Self::at(groups, offset!(cgroups_default))
         }
     }
 
@@ -83,8 +115,8 @@ impl Task {
     pub(crate) fn capabilities(self) -> (u32, u64) {
         // SAFETY: as above.
         unsafe {
-            let cred: *const u8 = load(self.0, offset!(task_cred));
-            (load(cred, offset!(cred_capabilities)), load(cred, offset!(cred_user_ns)))
+            let cred: *const u8 = Self::at(self.0, offset!(task_cred));
+            (Self::at(cred, offset!(cred_capabilities)), Self::at(cred, offset!(cred_user_ns)))
         }
     }
 
@@ -93,10 +125,10 @@ impl Task {
     pub(crate) fn cgroup(self) -> u64 {
         // SAFETY: as above, and of what they point to.
         unsafe {
-            let groups: *const u8 = load(self.0, offset!(task_cgroups));
-            let default: *const u8 = load(groups, offset!(cgroups_default));
-            let node: *const u8 = load(default, offset!(cgroup_node));
-            load(node, offset!(node_id))
+            let groups: *const u8 = Self::at(self.0, offset!(task_cgroups));
+            let default: *const u8 = Self::at(groups, offset!(cgroups_default));
+            let node: *const u8 = Self::at(default, offset!(cgroup_node));
+            Self::at(node, offset!(node_id))
         }
     }
 
@@ -105,9 +137,9 @@ impl Task {
     pub(crate) fn netns(self) -> (u64, u32) {
         // SAFETY: as above; the verifier knows that a load through a null pointer gives zero.
         unsafe {
-            let proxy: *const u8 = load(self.0, offset!(task_nsproxy));
-            let net: *const u8 = load(proxy, offset!(nsproxy_net));
-            (net as u64, load(net, offset!(net_inum)))
+            let proxy: *const u8 = Self::at(self.0, offset!(task_nsproxy));
+            let net: *const u8 = Self::at(proxy, offset!(nsproxy_net));
+            (net as u64, Self::at(net, offset!(net_inum)))
         }
     }
 
@@ -116,9 +148,9 @@ impl Task {
     pub(crate) fn descriptors(self) -> (u32, u64) {
         // SAFETY: as above.
         unsafe {
-            let files: *const u8 = load(self.0, offset!(task_files));
-            let table: *const u8 = load(files, offset!(files_fdt));
-            (load(table, offset!(fdt_max)), load(table, offset!(fdt_fd)))
+            let files: *const u8 = Self::at(self.0, offset!(task_files));
+            let table: *const u8 = Self::at(files, offset!(files_fdt));
+            (Self::at(table, offset!(fdt_max)), Self::at(table, offset!(fdt_fd)))
         }
     }
 }
