@@ -19,6 +19,7 @@ pub mod generator;
 pub mod groups;
 pub mod http;
 pub mod inventory;
+pub mod local;
 pub mod metrics;
 pub mod namespace;
 pub mod process;

@@ -85,13 +85,15 @@ enum Followed {
 /// Gives each refusal as it comes, until nobody reads any more or the daemon stops, which is an error. `text`: how,
 /// where not as JSON.
 fn follow(mut lines: local_client::Lines, filter: &Filter, text: Option<&Text>) -> anyhow::Result<Outcome> {
-    eprintln!("reuse-daemon: following; interrupt to end");
+    outcome::tell("following; interrupt to end");
     loop {
         let line = lines.next()?;
         let kind = serde_json::from_slice(&line).context("the daemon's answer is of another version")?;
         let shown = match kind {
             Followed::Lost(LostEvent { lost, .. }) => {
-                eprintln!("reuse-daemon: {lost} refusals came faster than they were read and are not shown");
+                outcome::tell(format_args!(
+                    "{lost} refusals came faster than they were read and are not shown"
+                ));
                 text.is_none().then(|| line.clone())
             }
             Followed::Other => {

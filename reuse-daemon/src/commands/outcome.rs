@@ -1,6 +1,10 @@
 //! How the commands that look for something end: 0 found, 1 none, 2 error.
 
-use std::{io, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +21,15 @@ pub(super) fn exit(outcome: anyhow::Result<Outcome>) -> ExitCode {
         Ok(Outcome::Found) => ExitCode::SUCCESS,
         Ok(Outcome::None) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("reuse-daemon: {error:#}");
+            tell(format_args!("{error:#}"));
             ExitCode::from(2)
         }
     }
+}
+
+/// Says something on stderr, which may be closed.
+pub(super) fn tell(what: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "reuse-daemon: {what}");
 }
 
 /// Whether something could be written: who reads may stop reading, which is no error of ours.

@@ -72,7 +72,7 @@ fn look(arguments: &SocketsArguments) -> anyhow::Result<SocketList> {
     let btf = arguments.btf_path.as_deref().unwrap_or(Path::new(btf::DEFAULT_PATH));
     let snapshot = survey(btf)?;
     if !snapshot.whole {
-        eprintln!("reuse-daemon: in a pid namespace of its own: processes outside it are not seen");
+        outcome::tell("in a pid namespace of its own: processes outside it are not seen");
     }
     let mut inventory = Inventory::new(Limits::default());
     let mut processes = ProcessTable::new("/proc", [std::process::id()]);
