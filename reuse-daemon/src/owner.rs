@@ -10,6 +10,7 @@ pub mod namespaces;
 pub mod placement;
 pub mod port;
 pub mod processes;
+pub(crate) mod shown;
 pub mod users;
 
 #[cfg(test)]

@@ -6,11 +6,9 @@
 
 mod answers;
 mod health;
-mod names;
 mod outlet;
 mod possessions;
 mod refusals;
-mod shown;
 
 use std::{collections::BTreeMap, fs, io, sync::Arc, time::Duration};
 
@@ -39,12 +37,11 @@ use crate::{
         owners::Owners,
         snapshot::Pending,
     },
-    owner::processes::ProcessTable,
+    owner::{names::Names, processes::ProcessTable},
     query::follow::Follower,
     test_group::{Finding, Observation},
 };
 use health::Received;
-use names::Names;
 use possessions::{Possessions, port_of};
 use refusals::Refusals;
 

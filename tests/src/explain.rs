@@ -233,3 +233,40 @@ impl Spec {
         words
     }
 }
+
+/// What is predicted for `contender`, after it was seen to be what a real attempt then gives.
+///
+/// # Errors
+/// The two differ, or either cannot be had.
+pub fn confirmed(explain: &Explain, contender: &Spec, port: u16) -> Result<Value> {
+    let mut arguments = contender.arguments(port);
+    arguments.push("--json".to_owned());
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let explained = explain.run(&words)?;
+    let answer = explained.answer()?;
+    let last = if contender.listen { "listen" } else { "bind" };
+    let (outcome, phase, errno, code) = match contender.attempt(port)? {
+        Ok(_) => ("success", last, Value::Null, 0),
+        Err((phase, errno)) => ("refused", phase, errno.into(), 1),
+    };
+    let same = answer["outcome"] == outcome && answer["errno"] == errno && answer["phase"] == phase;
+    if !same || explained.code() != code || answer["confidence"] != "exact" {
+        anyhow::bail!("{phase}: {outcome} {errno}, but predicted with status {}: {answer}", explained.code());
+    }
+    Ok(answer)
+}
+
+/// Writes what the answer depends on to the directory that `REUSE_PORTS_DIR` names, if it names one: data for replays
+/// (`reuse-daemon/tests/data/ports`). Call it only where [`confirmed`] follows.
+///
+/// # Errors
+/// It cannot be read or written.
+pub fn dump(explain: &Explain, name: &str, contender: &Spec, port: u16) -> Result<()> {
+    let Some(directory) = std::env::var_os("REUSE_PORTS_DIR") else { return Ok(()) };
+    let mut arguments = contender.arguments(port);
+    arguments.push("--raw".to_owned());
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let raw = explain.run(&words)?;
+    std::fs::write(Path::new(&directory).join(format!("{name}.json")), raw.stdout)?;
+    Ok(())
+}

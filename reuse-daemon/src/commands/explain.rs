@@ -36,7 +36,7 @@ use crate::{
         port_reader::PortReader,
         privileges, rules,
     },
-    owner::names::Names,
+    owner::{names::Names, shown::Shown},
     render,
 };
 
@@ -93,6 +93,7 @@ fn run(arguments: &ExplainArguments, color: Color) -> anyhow::Result<u8> {
         listen: arguments.listen,
     };
     let asked = arguments.question.join(" ");
+    let names = Shown { names: &names, view: View::Local };
     let frame = Frame { asked: &asked, netns: netns.number, names: &names };
     let deadline = arguments.wait.then(|| Instant::now() + arguments.timeout);
     let answers = answers(&mut explainer, &questions, &frame, deadline)?;

@@ -15,7 +15,7 @@ use reuse_model::{
 };
 
 use super::{Explainer, answer::Answer, owners::Owners, weak::knows_v6only};
-use crate::owner::names::Names;
+use crate::owner::shown::Shown;
 
 /// What the answers have in common.
 pub(crate) struct Frame<'a> {
@@ -24,7 +24,7 @@ pub(crate) struct Frame<'a> {
     /// The network namespace
     pub(crate) netns: NetNs,
     /// Names
-    pub(crate) names: &'a Names,
+    pub(crate) names: &'a Shown<'a>,
 }
 
 impl Frame<'_> {

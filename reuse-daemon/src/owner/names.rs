@@ -29,6 +29,15 @@ impl Names {
             event_view,
         }
     }
+
+    /// Takes in that a process has a socket of that namespace.
+    pub(crate) fn inhabit(&self, netns: NetNs, process: &Process) {
+        self.namespaces.borrow_mut().inhabit(netns, process);
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
 }
 
 impl Context for Names {
@@ -40,9 +49,11 @@ impl Context for Names {
         self.users.borrow_mut().name(uid, Instant::now())
     }
 
-    /// None: reading one may wait for the process it belongs to.
-    fn command_line(&self, _: &Process) -> Option<Vec<Vec<u8>>> {
-        None
+    fn command_line(&self, process: &Process) -> Option<Vec<Vec<u8>>> {
+        let bytes = std::fs::read(format!("/proc/{}/cmdline", process.pid)).ok()?;
+        let arguments = bytes.strip_suffix(&[0]).unwrap_or(&bytes).split(|byte| *byte == 0);
+        Some(arguments.map(<[u8]>::to_vec).collect())
+            .filter(|arguments: &Vec<Vec<u8>>| !bytes.is_empty() && !arguments.is_empty())
     }
 
     fn event_view(&self) -> View {

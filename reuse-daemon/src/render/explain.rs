@@ -229,3 +229,190 @@ fn words(rule: Rule) -> &'static str {
         other => other.as_str(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{borrow::Cow, sync::Arc};
+
+    use reuse_model::{
+        endpoint::{Family, Protocol, Transport},
+        report::{Alternative, QuestionReport},
+    };
+
+    use super::*;
+
+    fn answer(outcome: Outcome, holders: Vec<HolderReport>) -> AnswerReport {
+        let refused = outcome == Outcome::Refused;
+        AnswerReport {
+            question: QuestionReport {
+                asked: "tcp 127.0.0.1:8080".to_owned(),
+                protocol: Transport::Tcp,
+                family: Family::Ipv4,
+                address: [127, 0, 0, 1].into(),
+                port: 8080,
+                reuseaddr: false,
+                reuseport: false,
+                v6only: false,
+                device: None,
+                uid: 0,
+                may_bind_privileged: true,
+                listen: false,
+                netns: 1,
+                netns_name: Arc::from("host"),
+            },
+            outcome,
+            phase: Phase::Bind,
+            errno: refused.then_some("EADDRINUSE"),
+            rule: refused.then_some(Rule::Exclusive),
+            confidence: Confidence::Exact,
+            allowed_by_bucket_cache: false,
+            allowed_by_scan_order: false,
+            holders,
+            decided_by: None,
+            truncated: false,
+            remedy: refused.then(|| "Stop it.".to_owned()),
+            with_reuseaddr: None,
+        }
+    }
+
+    fn holder(state: &'static str, owners: Vec<OwnerReport>) -> HolderReport {
+        HolderReport {
+            address: [127, 0, 0, 1].into(),
+            port: 8080,
+            family: Family::Ipv4,
+            protocol: Protocol::Tcp,
+            state: Cow::Borrowed(state),
+            reuseaddr: Some(true),
+            reuseport: Some(false),
+            v6only: Some(false),
+            device: None,
+            socket_uid: Some(33),
+            user: Some(Arc::from("www-data")),
+            inode: 7,
+            cookie: 0,
+            netns: 1,
+            netns_name: Arc::from("host"),
+            since: None,
+            expires_in_seconds: None,
+            kernel: false,
+            rule: Some(Rule::ContenderLacksReuseaddr),
+            overlap: Cow::Borrowed("same_address"),
+            owners,
+            former_owners: Vec::new(),
+        }
+    }
+
+    fn owner(pid: u32, executable: &str, service: &str) -> OwnerReport {
+        OwnerReport {
+            pid,
+            comm: executable.to_owned(),
+            executable: Arc::from(executable),
+            exe: None,
+            cmdline: None,
+            uid: 33,
+            user: None,
+            service: Arc::from(service),
+            unit: None,
+            container: None,
+            pod: None,
+            fds: vec![3],
+        }
+    }
+
+    fn shown(answers: Vec<AnswerReport>, colored: bool) -> String {
+        let mut out = String::new();
+        text(&ExplainReport { schema: 1, answers }, colored, &mut out);
+        out
+    }
+
+    #[test]
+    fn the_answer_comes_first_then_the_holder_then_the_remedy() {
+        let held = holder("bound", vec![owner(12, "nginx", "web.service")]);
+        assert_eq!(
+            shown(vec![answer(Outcome::Refused, vec![held])], false),
+            "tcp 127.0.0.1:8080: refused (EADDRINUSE at bind)\n  \
+             127.0.0.1:8080 bound, web.service: nginx[12] (www-data), SO_REUSEADDR, no SO_REUSEPORT: it would share by \
+             SO_REUSEADDR, which the new socket does not set\n  \
+             remedy: Stop it.\n"
+        );
+    }
+
+    #[test]
+    fn of_several_answers_a_plain_success_takes_one_line() {
+        let mut reusing = answer(Outcome::Refused, Vec::new());
+        reusing.with_reuseaddr = Some(Alternative { outcome: Outcome::Success, rule: None });
+        let text = shown(vec![answer(Outcome::Success, Vec::new()), reusing], true);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "tcp 127.0.0.1:8080: \x1b[32mwould succeed\x1b[0m");
+        assert_eq!(lines[1], "tcp 127.0.0.1:8080: \x1b[31mrefused (EADDRINUSE at bind)\x1b[0m");
+        assert_eq!(lines[4], "  with SO_REUSEADDR, which most servers set: would succeed", "{text}");
+        assert_eq!(lines.len(), 5, "{text}");
+    }
+
+    #[test]
+    fn holders_without_a_process_say_what_they_are() {
+        let waiting = HolderReport {
+            inode: 0,
+            socket_uid: None,
+            user: None,
+            expires_in_seconds: Some(41.6),
+            ..holder("time_wait", Vec::new())
+        };
+        let unseen = holder("listen", Vec::new());
+        let queued = HolderReport { inode: 0, ..holder("connected", Vec::new()) };
+        let kernel = HolderReport { kernel: true, ..holder("bound", Vec::new()) };
+        let text = shown(vec![answer(Outcome::Refused, vec![waiting, unseen, queued, kernel])], false);
+        for part in [
+            "TIME_WAIT for 42 s more, no process, SO_REUSEADDR",
+            "listening, a process that may not be looked at (www-data)",
+            "connected, not accepted yet,",
+            "bound, the kernel's own (www-data)",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn many_holders_and_owners_are_counted() {
+        let owners = (1..=6).map(|pid| owner(pid, "worker", "worker")).collect();
+        let holders = vec![holder("listen", owners); 15];
+        let text = shown(vec![answer(Outcome::Refused, holders)], false);
+        assert!(
+            text.contains("worker[4] and 2 more (www-data)") && text.contains("  and 3 more\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_said() {
+        let unread =
+            HolderReport { reuseaddr: None, reuseport: None, rule: None, ..holder("bound", Vec::new()) };
+        let unknown =
+            AnswerReport { confidence: Confidence::BestEvidence, ..answer(Outcome::Unknown, vec![unread]) };
+        let text = shown(vec![unknown], false);
+        assert!(text.starts_with("tcp 127.0.0.1:8080: cannot tell (best evidence)\n"), "{text}");
+        assert!(!text.contains("SO_REUSE"), "{text}");
+    }
+
+    #[test]
+    fn a_hostile_name_stays_in_its_place() {
+        let hostile = owner(1, "a\u{202e}b\u{1b}[2J", "x\ny");
+        let text = shown(vec![answer(Outcome::Refused, vec![holder("bound", vec![hostile])])], false);
+        assert!(!text.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{202e}'), "{text:?}");
+        assert_eq!(text.lines().count(), 3, "{text:?}");
+    }
+
+    #[test]
+    fn a_wait_names_what_it_waits_for() {
+        let mut out = String::new();
+        let held = holder("listen", vec![owner(12, "nginx", "nginx")]);
+        let answers =
+            vec![answer(Outcome::Success, Vec::new()), answer(Outcome::Refused, vec![held.clone(), held])];
+        waiting(&ExplainReport { schema: 1, answers }, &mut out);
+        assert!(
+            out.starts_with("waiting for tcp 127.0.0.1:8080: 127.0.0.1:8080 listening, nginx[12]"),
+            "{out}"
+        );
+        assert!(out.ends_with(" and 1 more\n") && out.lines().count() == 1, "{out}");
+    }
+}

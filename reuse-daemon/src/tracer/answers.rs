@@ -8,12 +8,13 @@ use reuse_model::report::{
 };
 use serde::Serialize;
 
-use super::{Tracer, shown::Shown};
+use super::Tracer;
 use crate::{
     clock::Clock,
     config::TelemetryPath,
     export::metrics::Observed,
     kernel::plan,
+    owner::shown::Shown,
     query::{
         Answer, Content, Query,
         local::{LocalAnswer, LocalQuery},

@@ -9,8 +9,7 @@ use reuse_model::{
     report::{LostEvent, Record, RecordBody},
 };
 
-use super::names::Names;
-use crate::export::events::EventWriter;
+use crate::{export::events::EventWriter, owner::names::Names};
 
 /// How long stopping waits for what still waits to be written.
 const PATIENCE: Duration = Duration::from_secs(1);

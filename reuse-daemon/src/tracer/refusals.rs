@@ -9,8 +9,10 @@ use reuse_model::{
     report::{ConflictList, LostEvent, Record, RecordBody, SCHEMA, View},
 };
 
-use super::{names::Names, shown::Shown};
-use crate::query::follow::Follower;
+use crate::{
+    owner::{names::Names, shown::Shown},
+    query::follow::Follower,
+};
 
 /// The stage at which a follower's records are lost.
 const STAGE: &str = "follow";

@@ -12,10 +12,10 @@ use reuse_model::{
 use super::names::Names;
 
 /// The names, as a reader of `view` may see them; without command lines in any case. Reading one may wait for the
-/// process it belongs to: that is for those who ask, not for the tracer.
-pub(super) struct Shown<'a> {
-    pub(super) names: &'a Names,
-    pub(super) view: View,
+/// process it belongs to: that has a reader of its own, [`super::command_lines`].
+pub(crate) struct Shown<'a> {
+    pub(crate) names: &'a Names,
+    pub(crate) view: View,
 }
 
 impl Context for Shown<'_> {
