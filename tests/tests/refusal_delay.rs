@@ -1,0 +1,105 @@
+//! How soon a refusal is in the metrics while ten thousand arrive each second.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use reuse_tests::{
+    actor::Actor,
+    daemon::Daemon,
+    metrics::Metrics,
+    sockets::{self, Transport, result_name},
+};
+use socket2::SockAddr;
+
+const PER_MILLISECOND: u32 = 10;
+const SECONDS: u32 = 5;
+const REFUSALS: u32 = PER_MILLISECOND * 1_000 * SECONDS;
+/// The bucket at or below which 99 of 100 must be; the target is 3 ms, and the next buckets are 2.5 and 5 ms.
+const LIMIT: f64 = 0.005;
+/// What else the machine does delays the daemon as well: one quiet attempt of these is enough.
+const ATTEMPTS: usize = 3;
+
+/// The histogram's buckets: upper bound in seconds, and how many were at or below it.
+fn buckets(metrics: &Metrics) -> Result<Vec<(f64, u64)>> {
+    let series = metrics.series("reuse_daemon_event_delay_seconds_bucket", &[]);
+    let mut buckets = series
+        .map(|(labels, _)| {
+            let text = labels.get("le").context("a bucket without le")?;
+            let bound = if text == "+Inf" { f64::INFINITY } else { text.parse()? };
+            Ok((bound, metrics.count("reuse_daemon_event_delay_seconds_bucket", &[("le", text)])))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    buckets.sort_by(|(left, _), (right, _)| left.total_cmp(right));
+    Ok(buckets)
+}
+
+fn lost(metrics: &Metrics) -> u64 {
+    metrics.count("reuse_daemon_events_lost_total", &[])
+}
+
+/// Has binds refused at an even pace: how long it took.
+fn refuse(address: SocketAddr) -> Result<Duration> {
+    let contender = sockets::open(Transport::Tcp, address.ip())?;
+    let address = SockAddr::from(address);
+    let start = Instant::now();
+    for millisecond in 0..1_000 * SECONDS {
+        for _ in 0..PER_MILLISECOND {
+            assert_eq!(result_name(&contender.bind(&address)), "EADDRINUSE");
+        }
+        let due = start + Duration::from_millis(u64::from(millisecond) + 1);
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    Ok(start.elapsed())
+}
+
+/// Five seconds of refusals: the least bucket with 99 of 100 delays.
+fn measure(daemon: &Daemon, address: SocketAddr) -> Result<f64> {
+    let labels = [("protocol", "tcp"), ("errno", "EADDRINUSE"), ("rule", "holder_is_listening")];
+    let refused = |metrics: &Metrics| metrics.count("reuse_bind_refusals_total", &labels);
+    let before = daemon.metrics()?;
+    let took = refuse(address)?;
+    let after = daemon.metrics_until("every refusal", |now| {
+        (refused(now) >= refused(&before) + u64::from(REFUSALS)).then(|| now.clone())
+    })?;
+    assert_eq!(lost(&after) - lost(&before), 0, "events lost");
+
+    let counts: Vec<(f64, u64)> = buckets(&after)?
+        .into_iter()
+        .zip(buckets(&before)?)
+        .map(|((bound, now), (_, then))| (bound, now - then))
+        .collect();
+    let (_, all) = *counts.last().context("a last bucket")?;
+    println!("{REFUSALS} refusals in {took:?}; {all} delays, at most:");
+    for (bound, count) in &counts {
+        println!("  {bound:>8} s: {count:>6} ({:.3} %)", 100.0 * share(*count, all));
+    }
+    assert!(all >= u64::from(REFUSALS), "one delay for each refusal, {all} counted");
+    let quantile = counts.iter().find(|(_, count)| share(*count, all) >= 0.99).context("a quantile")?.0;
+    println!("the 99th percentile is at most {quantile} s");
+    Ok(quantile)
+}
+
+#[test]
+fn ten_thousand_refusals_a_second_are_told_in_milliseconds() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let mut actor = Actor::start("rt-holder")?;
+    let port = actor.run("h = listening('127.0.0.1', 0); answer = h.getsockname()[1]")?;
+    let port = u16::try_from(port.as_u64().context("a port")?)?;
+    let mut quantiles = Vec::new();
+    while quantiles.len() < ATTEMPTS {
+        quantiles.push(measure(&daemon, (Ipv4Addr::LOCALHOST, port).into())?);
+        if quantiles.last().is_some_and(|quantile| *quantile <= LIMIT) {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("99th percentiles above {LIMIT} s: {quantiles:?}")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52")]
+fn share(part: u64, all: u64) -> f64 {
+    part as f64 / all as f64
+}
