@@ -1,0 +1,149 @@
+//! Whether the sockets said to block are those that do. TCP: without another one it is refused as before, with any of
+//! them alone still, without them it succeeds. UDP, where the first socket in the kernel's order decides: without all of
+//! them it succeeds.
+
+use anyhow::{Context as _, Result};
+use reuse_model::{
+    endpoint::Transport,
+    port::{Table, UdpScan},
+    rulebook::Request,
+    socket::State,
+};
+
+use super::{Answer, Judge, Prediction, Verdict, disagree, shadow::Who};
+use crate::{scenario::Slot, world::World};
+
+impl Judge<'_> {
+    /// Takes sockets away, one after the other, and asks again each time.
+    pub(super) fn try_blockers(
+        &mut self,
+        world: &mut World<'_>,
+        prediction: Prediction,
+        pick: usize,
+    ) -> Verdict {
+        let Some(prediction) = self.without_bystander(world, prediction, pick)? else { return Ok(()) };
+        let blockers = prediction.named();
+        if blockers.len() < prediction.decision.blockers.len() {
+            self.tally.blockers_not_removable += 1;
+            return Ok(());
+        }
+        if world.transport == Transport::Tcp && blockers.len() > 1 {
+            let last = blockers.get(pick % blockers.len()).copied().context("one of several")?;
+            self.with_only(world, &prediction, &blockers, last)?;
+        }
+        for blocker in blockers {
+            take_away(world, blocker)?;
+        }
+        match self.again(world, &prediction)? {
+            Answer::Refused(next) => disagree(format!(
+                "every socket said to block is gone, and still it is refused\nbefore: {prediction}\nnow: {next}"
+            )),
+            Answer::Other => {
+                self.tally.blocker_checks += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes away a socket that is not said to block, if there is one that can be: it is refused as before.
+    fn without_bystander(
+        &mut self,
+        world: &mut World<'_>,
+        prediction: Prediction,
+        pick: usize,
+    ) -> Verdict<Option<Prediction>> {
+        let bystanders = prediction.bystanders();
+        if bystanders.is_empty() {
+            return Ok(Some(prediction));
+        }
+        let bystander = bystanders.get(pick % bystanders.len()).copied().context("one of several")?;
+        take_away(world, Who::Open(bystander))?;
+        match self.again(world, &prediction)? {
+            Answer::Refused(next) => {
+                self.tally.bystanders_removed += 1;
+                Ok(Some(*next))
+            }
+            Answer::Other => disagree(format!(
+                "{bystander} was said not to block, but without it the call succeeds\n{prediction}"
+            )),
+        }
+    }
+
+    /// Takes away every blocker but one: it is refused still.
+    fn with_only(
+        &mut self,
+        world: &mut World<'_>,
+        prediction: &Prediction,
+        blockers: &[Who],
+        last: Who,
+    ) -> Verdict {
+        for blocker in blockers.iter().filter(|blocker| **blocker != last) {
+            take_away(world, *blocker)?;
+        }
+        match self.again(world, prediction)? {
+            Answer::Refused(next) if next.named() == [last] => Ok(()),
+            Answer::Refused(next) => disagree(format!("only {last} should be left to block\n{next}")),
+            // A listener that goes takes along what nobody has accepted from it: the last one, perhaps.
+            Answer::Other if matches!(last, Who::Ghost(_)) => Ok(()),
+            Answer::Other => disagree(format!(
+                "{last} was said to block alone, but the call succeeds with only it there\n{prediction}"
+            )),
+        }
+    }
+
+    /// Makes the call of a prediction once more, unless it has succeeded meanwhile.
+    pub(super) fn again(&mut self, world: &mut World<'_>, prediction: &Prediction) -> Verdict<Answer> {
+        let slot = prediction.slot;
+        let answer = match prediction.request {
+            Request::Bind => {
+                let entry = world.entries.get(&slot).context("the contender went")?;
+                if entry.bound {
+                    return Ok(Answer::Other);
+                }
+                self.bind(world, slot, prediction.address)?
+            }
+            Request::Listen => self.listen(world, slot)?,
+        };
+        Ok(answer.context("the contender went")?)
+    }
+}
+
+impl Prediction {
+    /// Who is said to block, as far as it is known who that is.
+    pub(super) fn named(&self) -> Vec<Who> {
+        self.decision.blockers.iter().filter_map(|blocker| self.shadow.who(blocker.occupant)).collect()
+    }
+
+    /// Sockets on the port that are said not to block, and that go without taking others along or changing which list
+    /// a UDP bind scans.
+    fn bystanders(&self) -> Vec<Slot> {
+        const CROWD: u32 = 10;
+        let blocks = |place: usize| self.decision.blockers.iter().any(|blocker| blocker.occupant == place);
+        let scan_stays = match self.asked.port.table {
+            Table::Tcp(_) => true,
+            Table::Udp { scan: UdpScan::Port, slot } => slot <= CROWD,
+            Table::Udp { scan: UdpScan::Address, .. } => false,
+        };
+        self.asked
+            .port
+            .occupants
+            .iter()
+            .enumerate()
+            .filter(|(place, occupant)| scan_stays && !blocks(*place) && occupant.state != State::Listen)
+            .filter_map(|(place, _)| match self.shadow.who(place) {
+                Some(Who::Open(slot)) => Some(slot),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+pub(super) fn take_away(world: &mut World<'_>, who: Who) -> Result<()> {
+    match who {
+        Who::Open(slot) => world.close(slot, true).map(drop),
+        Who::Ghost(number) => {
+            world.ghosts.get_mut(number).context("a ghost went")?.destroy()?;
+            world.let_arrive()
+        }
+    }
+}

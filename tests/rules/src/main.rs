@@ -1,0 +1,94 @@
+//! Differential fuzzer of the rulebook: random sockets meet on one port, and what the rulebook predicts of every `bind`
+//! and `listen` is held against what the running kernel answers.
+//!
+//! [`generate`] writes a [`scenario`]; [`judge`] plays it in a [`room`] of its own, the sockets being kept in a
+//! [`world`]. What disagrees is made small by [`shrink`].
+
+mod cli;
+mod destroy;
+mod generate;
+mod judge;
+mod kernel;
+mod overlap;
+mod refusals;
+mod room;
+mod scenario;
+mod shrink;
+mod system;
+mod tally;
+mod worker;
+mod world;
+
+use std::{
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use clap::Parser as _;
+
+use crate::{
+    cli::Cli,
+    tally::Tally,
+    worker::{Run, work},
+};
+
+/// The kernel's own type information.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+/// Between two lines of progress.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    match fuzz(&Cli::parse()) {
+        Ok(tally) if tally.disagreements == 0 => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("fuzz-rules: error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn fuzz(cli: &Cli) -> Result<Tally> {
+    let btf = Path::new(BTF);
+    let run = Run {
+        seed: cli.seed.unwrap_or_else(|| fastrand::u64(..1 << 48)),
+        scenarios: cli.scenarios,
+        transport: cli.protocol.map(Into::into),
+        keep_going: cli.keep_going,
+        refusals: cli.refusals,
+        kernel: kernel::running(btf)?,
+        begun: AtomicU64::new(0),
+        stop: AtomicBool::new(false),
+        total: Mutex::new(Tally::default()),
+    };
+    let threads = cli.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    eprintln!("fuzz-rules: {} scenarios from seed {}, {threads} threads", run.scenarios, run.seed);
+    let began = Instant::now();
+    let run = &run;
+    thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..threads.max(1)).map(|number| scope.spawn(move || work(run, btf, number))).collect();
+        let mut told = Instant::now();
+        while workers.iter().any(|worker| !worker.is_finished()) {
+            thread::sleep(Duration::from_millis(10));
+            if told.elapsed() >= PROGRESS {
+                told = Instant::now();
+                let begun = run.begun.load(Ordering::Relaxed).min(run.scenarios);
+                eprintln!("fuzz-rules: {begun} of {} scenarios", run.scenarios);
+            }
+        }
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    let tally = run.total.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    eprintln!("{tally}\nin {:.1} s", began.elapsed().as_secs_f64());
+    Ok(tally)
+}

@@ -1,0 +1,87 @@
+//! Refused calls as JSON lines on standard output, one for each, in call order of each thread: to be held against the
+//! conflict events of a daemon that watches.
+
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+};
+
+use anyhow::{Context as _, Result};
+use reuse_model::{
+    port::Port,
+    rulebook::{Decision, Request},
+};
+use serde_json::{Value, json};
+
+/// A refused call.
+pub(crate) struct Refusal<'a> {
+    pub(crate) request: Request,
+    pub(crate) inode: u64,
+    /// As asked for
+    pub(crate) address: SocketAddr,
+    pub(crate) errno: String,
+    /// Where other sockets decided
+    pub(crate) explained: Option<(&'a Port, &'a Decision)>,
+}
+
+/// Where refusals go.
+pub(crate) struct Refusals {
+    wanted: bool,
+    lines: Vec<u8>,
+    tid: i32,
+}
+
+impl Refusals {
+    /// For the calling thread.
+    pub(crate) fn new(wanted: bool) -> Self {
+        Self { wanted, lines: Vec::new(), tid: nix::unistd::gettid().as_raw() }
+    }
+
+    /// Whether anybody reads them.
+    pub(crate) fn wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// Adds one.
+    ///
+    /// # Errors
+    /// If it cannot be put into memory, as good as never.
+    pub(crate) fn add(&mut self, refusal: &Refusal<'_>) -> Result<()> {
+        let holders = refusal.explained.map(|(port, decision)| holders(port, decision));
+        let line = json!({
+            "tid": self.tid,
+            "inode": refusal.inode,
+            "phase": match refusal.request { Request::Bind => "bind", Request::Listen => "listen" },
+            "address": refusal.address.ip().to_string(),
+            "port": refusal.address.port(),
+            "errno": refusal.errno,
+            "holders": holders,
+        });
+        serde_json::to_writer(&mut self.lines, &line)?;
+        self.lines.push(b'\n');
+        Ok(())
+    }
+
+    /// Writes what came together.
+    ///
+    /// # Errors
+    /// If nobody takes it.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        io::stdout().lock().write_all(&self.lines).context("writing refusals to standard output")?;
+        self.lines.clear();
+        Ok(())
+    }
+}
+
+/// Inode, rule and whether it decided, of each blocker.
+fn holders(port: &Port, decision: &Decision) -> Vec<Value> {
+    decision
+        .blockers
+        .iter()
+        .map(|blocker| {
+            let inode = port.occupants.get(blocker.occupant).map_or(0, |occupant| occupant.inode.0);
+            let decided = decision.decided_by == Some(blocker.occupant);
+            json!({ "inode": inode, "rule": blocker.rule.as_str(), "decided": decided })
+        })
+        .collect()
+}

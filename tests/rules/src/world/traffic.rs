@@ -1,0 +1,267 @@
+//! Connections: made, accepted, ended. They run within the system call on loopback, so that each is where it will be
+//! when the call returns, but for an acknowledgement that the kernel delays.
+
+use std::net::{IpAddr, Shutdown, SocketAddr};
+
+use anyhow::{Context as _, Result};
+use reuse_model::{
+    endpoint::{Family, Protocol},
+    socket::State,
+};
+use socket2::{SockAddr, Socket};
+
+use super::{
+    Entry, Ghost, World,
+    ghost::{End, Kind, Shape},
+    in_family, plain,
+};
+use crate::{
+    overlap,
+    room::remote_address,
+    scenario::Slot,
+    system::{self, under},
+};
+
+/// So little that a connection nobody reads is soon full.
+const BUFFER: usize = 4096;
+
+impl World<'_> {
+    /// A client connects to a listener; which one gets it is the kernel's choice.
+    pub(super) fn connect(&mut self, client: Slot, listener: Slot, address: IpAddr) -> Result<bool> {
+        let Some(entry) = self.entries.get(&listener).filter(|entry| entry.protocol != Protocol::Udp) else {
+            return Ok(false);
+        };
+        let Some(facts) = entry.facts()?.filter(|facts| facts.state == State::Listen) else {
+            return Ok(false);
+        };
+        let specific = facts.shape.address.to_canonical();
+        let goal = if specific.is_unspecified() { address } else { specific };
+        self.close(client, false)?;
+        let family = if goal.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+        let socket = system::open(family, Protocol::Tcp)?;
+        socket.set_recv_buffer_size(BUFFER)?;
+        if facts.shape.device != 0 {
+            let device = facts.shape.device.cast_signed();
+            system::set(&socket, libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, device)?;
+        }
+        let (shapes, end) = self.listeners_for(goal)?;
+        let begun = begin(&socket, SocketAddr::new(goal, self.port));
+        self.let_arrive()?;
+        let mut entry = Entry::new(socket, family, Protocol::Tcp)?;
+        if !begun || entry.tcp_state()? != system::ESTABLISHED {
+            return Ok(false);
+        }
+        entry.connected = true;
+        let remote = system::local(&entry.socket)?;
+        let local = SocketAddr::new(goal, self.port);
+        self.entries.insert(client, entry);
+        self.ghosts.push(Ghost {
+            kind: Kind::Unaccepted,
+            shapes,
+            local,
+            remote,
+            peer: client,
+            end,
+        });
+        Ok(true)
+    }
+
+    /// What a connection to that address may inherit.
+    fn listeners_for(&self, goal: IpAddr) -> Result<(Vec<Shape>, End)> {
+        let (mut shapes, mut end) = (Vec::new(), End::Open);
+        for (slot, facts) in self.on_port(self.port)? {
+            if facts.state == State::Listen && overlap::covers(&facts.shape, goal) {
+                if self.entries.get(&slot).is_some_and(|entry| entry.muted) {
+                    end = End::Unclear;
+                }
+                shapes.push(Shape { address: in_family(goal, facts.shape.family), ..facts.shape });
+            }
+        }
+        Ok((shapes, end))
+    }
+
+    /// A connection is taken from a listener's queue.
+    pub(super) fn accept(&mut self, listener: Slot, slot: Slot, uid: u32) -> Result<bool> {
+        let Some(entry) = self.entries.get(&listener).filter(|entry| entry.protocol != Protocol::Udp) else {
+            return Ok(false);
+        };
+        let family = entry.family;
+        let (socket, ghost) = loop {
+            let Some(socket) = under(uid, || system::accept(&entry.socket)) else { return Ok(false) };
+            // A connection that ended in the queue has no other end; its descriptor is of no more use.
+            let remote = system::remote(&socket).map(plain);
+            let waiting = |ghost: &Ghost| ghost.is_unaccepted() && Some(plain(ghost.remote)) == remote;
+            if let Some(place) = self.ghosts.iter().position(waiting) {
+                break (socket, &mut self.ghosts[place]);
+            }
+        };
+        ghost.kind = Kind::Accepted(slot);
+        let peer = (ghost.end == End::Open).then_some(ghost.peer);
+        self.close(slot, false)?;
+        let mut entry = Entry::new(socket, family, Protocol::Tcp)?;
+        (entry.connected, entry.peer) = (true, peer);
+        if let Some(other) = peer.and_then(|peer| self.entries.get_mut(&peer)) {
+            other.peer = Some(slot);
+        }
+        self.entries.insert(slot, entry);
+        Ok(true)
+    }
+
+    /// Accepts from every listener until that connection has come. Gives its slot, `None` where it is gone.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn accept_ghost(&mut self, number: usize, uid: u32) -> Result<Option<Slot>> {
+        let listeners: Vec<Slot> = self.entries.keys().copied().collect();
+        for listener in listeners {
+            loop {
+                if let Some(Kind::Accepted(slot)) = self.ghosts.get(number).map(|ghost| ghost.kind) {
+                    return Ok(self.entries.contains_key(&slot).then_some(slot));
+                }
+                let taken = self.entries.keys().next_back().map_or(0, |last| last.0);
+                let slot = Slot(taken.checked_add(1).context("no slot is left")?);
+                if !self.accept(listener, slot, uid)? {
+                    break;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A bound socket connects to the listener of the other port.
+    pub(super) fn connect_out(&mut self, slot: Slot, peer: Slot, ipv4: bool) -> Result<bool> {
+        let Some(entry) = self.entries.get_mut(&slot).filter(|entry| entry.bound) else { return Ok(false) };
+        if entry.protocol == Protocol::Mptcp
+            || (entry.protocol == Protocol::Tcp && entry.tcp_state()? != system::CLOSE)
+        {
+            return Ok(false);
+        }
+        let bound_to = system::local(&entry.socket)?.ip().to_canonical();
+        let ipv4 = match entry.family {
+            Family::Ipv4 => true,
+            _ if bound_to.is_unspecified() && bound_to.is_ipv6() => ipv4,
+            _ => bound_to.is_ipv4(),
+        };
+        let mut goal = remote_address(ipv4);
+        goal.set_ip(in_family(goal.ip(), entry.family));
+        if entry.protocol == Protocol::Tcp {
+            entry.socket.set_send_buffer_size(BUFFER)?;
+        }
+        entry.connected = begin(&entry.socket, goal);
+        let begun = entry.connected;
+        if begun && entry.protocol == Protocol::Tcp {
+            self.room.let_arrive(self.tables)?;
+            let end = plain(system::local(&entry.socket)?);
+            self.recycle(end, plain(goal));
+            if let Some(socket) = self.arrived(end) {
+                self.close(peer, false)?;
+                let mut other = Entry::new(socket, Family::Ipv6, Protocol::Tcp)?;
+                (other.connected, other.peer) = (true, Some(slot));
+                self.entries.insert(peer, other);
+                self.entries.entry(slot).and_modify(|entry| entry.peer = Some(peer));
+            }
+        }
+        Ok(begun)
+    }
+
+    /// The other end of a connection to the other port.
+    fn arrived(&self, from: SocketAddr) -> Option<Socket> {
+        let listener = self.room.remote(self.tables);
+        while let Some(socket) = system::accept(listener) {
+            if system::remote(&socket).map(plain) == Some(from) {
+                return Some(socket);
+            }
+        }
+        None
+    }
+
+    /// Sending is shut down, or listening.
+    pub(super) fn shutdown(&mut self, slot: Slot) -> Result<bool> {
+        let Some(entry) = self.entries.get(&slot).filter(|entry| entry.protocol != Protocol::Udp) else {
+            return Ok(false);
+        };
+        let (how, connected) = match entry.tcp_state()? {
+            system::LISTEN => (Shutdown::Both, false),
+            // It would not be refused, and connections that the socket came to accept would end as they begin.
+            system::CLOSE => return Ok(false),
+            state => (Shutdown::Write, state == system::ESTABLISHED),
+        };
+        let facts = entry.facts()?.filter(|facts| facts.port == self.port && connected && !entry.filled);
+        if entry.socket.shutdown(how).is_err() {
+            return Ok(false);
+        }
+        let (remote, peer, muted) = (system::remote(&entry.socket), entry.peer, entry.muted);
+        self.end_arrives(peer)?;
+        if let (Some(facts), Some(remote), Some(peer)) = (facts, remote, peer) {
+            let local = SocketAddr::new(facts.shape.address, self.port);
+            let (kind, shapes) = (Kind::Twin(slot), vec![facts.shape]);
+            let end = if muted { End::Unclear } else { End::Open };
+            self.ghosts.push(Ghost { kind, shapes, local, remote, peer, end });
+        }
+        Ok(true)
+    }
+
+    /// Returns once the end of a connection has arrived and is acknowledged, which the kernel would delay. It would
+    /// happen at any moment otherwise, between a prediction and the call too.
+    fn end_arrives(&self, peer: Option<Slot>) -> Result<()> {
+        self.let_arrive()?;
+        if let Some(other) = peer.and_then(|peer| self.entries.get(&peer)) {
+            system::set(&other.socket, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 1).context("TCP_QUICKACK")?;
+            self.let_arrive()?;
+        }
+        Ok(())
+    }
+
+    /// A socket is closed; what stays of it on the port is a ghost.
+    pub(crate) fn close(&mut self, slot: Slot, reset: bool) -> Result<bool> {
+        let Some(entry) = self.entries.remove(&slot) else { return Ok(false) };
+        let facts = entry.facts()?.filter(|facts| facts.port == self.port);
+        let state = if entry.protocol == Protocol::Udp { system::CLOSE } else { entry.tcp_state()? };
+        if reset {
+            entry.socket.set_linger(Some(std::time::Duration::ZERO)).context("SO_LINGER")?;
+        }
+        let (local, remote) = (system::local(&entry.socket)?, system::remote(&entry.socket));
+        let (peer, filled, muted) = (entry.peer, entry.filled, entry.muted);
+        drop(entry);
+        if state != system::CLOSE {
+            self.end_arrives(peer)?;
+        }
+        self.ended(slot, if reset { End::Unclear } else { End::Closed });
+        if state != system::CLOSE {
+            self.forget_twin(slot);
+        }
+        let leaves_something = !reset
+            && matches!(
+                state,
+                system::ESTABLISHED
+                    | system::FIN_WAIT1
+                    | system::FIN_WAIT2
+                    | system::CLOSE_WAIT
+                    | system::LAST_ACK
+                    | system::CLOSING
+            );
+        if let (Some(facts), Some(remote), true) = (facts, remote, leaves_something) {
+            // The other end's slot may have been used again since it was closed.
+            let here = |peer: &Slot| self.entries.get(peer).is_some_and(|other| other.peer == Some(slot));
+            let peer = peer.filter(here);
+            let ended_last =
+                peer.is_none() || matches!(state, system::CLOSE_WAIT | system::LAST_ACK | system::CLOSING);
+            self.ghosts.push(Ghost {
+                kind: Kind::Orphan { filled, ended_last },
+                shapes: vec![facts.shape],
+                local,
+                remote,
+                peer: peer.unwrap_or(slot),
+                end: if peer.is_some() && !muted { End::Open } else { End::Unclear },
+            });
+        }
+        Ok(true)
+    }
+}
+
+/// Whether a connection is made or under way. The answer of the other end waits until the call is over, so that a
+/// connection on loopback is there when it returns, though the call itself does not say so.
+fn begin(socket: &Socket, goal: SocketAddr) -> bool {
+    let answer = system::errno(socket.connect(&SockAddr::from(goal)));
+    answer == 0 || answer == libc::EINPROGRESS
+}
