@@ -17,7 +17,7 @@ use socket2::SockAddr;
 
 const EVENT_KEYS: [&str; 8] =
     ["schema", "type", "time", "boottime_ns", "contender", "phase", "result", "repeated"];
-const CONFLICT_KEYS: [&str; 5] = ["rule", "holders", "decided_by", "confidence", "remedy"];
+const CONFLICT_KEYS: [&str; 6] = ["rule", "holders", "decided_by", "confidence", "truncated", "remedy"];
 const CONTENDER_KEYS: [&str; 25] = [
     "pid",
     "tid",
@@ -45,6 +45,31 @@ const CONTENDER_KEYS: [&str; 25] = [
     "device",
     "via",
 ];
+const HOLDER_KEYS: [&str; 20] = [
+    "address",
+    "port",
+    "family",
+    "protocol",
+    "state",
+    "reuseaddr",
+    "reuseport",
+    "v6only",
+    "device",
+    "socket_uid",
+    "user",
+    "inode",
+    "cookie",
+    "netns",
+    "netns_name",
+    "since",
+    "expires_in_seconds",
+    "kernel",
+    "rule",
+    "overlap",
+];
+/// Without `exe` and `cmdline`, which are for who runs a command on the host.
+const OWNER_KEYS: [&str; 10] =
+    ["pid", "comm", "executable", "uid", "user", "service", "unit", "container", "pod", "fds"];
 
 /// One event of each type that a call makes: bind, listen, conflict.
 fn one_of_each(daemon: &Daemon) -> Result<[Value; 3]> {
@@ -69,6 +94,10 @@ fn events_have_the_documented_keys_and_no_others() -> Result<()> {
         assert_eq!(&keys(event), expected, "{event}");
         assert_eq!(keys(&event["contender"]), BTreeSet::from(CONTENDER_KEYS), "{event}");
     }
+    let holder = &conflict["holders"][0];
+    let of_holder: BTreeSet<&str> = HOLDER_KEYS.into_iter().chain(["owners"]).collect();
+    assert_eq!(keys(holder), of_holder, "{conflict}");
+    assert_eq!(keys(&holder["owners"][0]), BTreeSet::from(OWNER_KEYS), "{conflict}");
     Ok(())
 }
 
@@ -88,6 +117,20 @@ fn values_have_the_documented_types() -> Result<()> {
         }
         assert!(contender["device"].is_null(), "{event}");
         assert!(event["boottime_ns"].is_u64() && event["repeated"].is_u64(), "{event}");
+        for holder in event["holders"].as_array().into_iter().flatten() {
+            for key in ["port", "socket_uid", "inode", "cookie", "netns"] {
+                assert!(holder[key].is_u64(), "{key} in {event}");
+            }
+            for key in ["address", "family", "protocol", "state", "user", "netns_name", "rule", "overlap"] {
+                assert!(holder[key].is_string(), "{key} in {event}");
+            }
+            for key in ["reuseaddr", "reuseport", "v6only", "kernel"] {
+                assert!(holder[key].is_boolean(), "{key} in {event}");
+            }
+            unix_time(holder["since"].as_str().context("since")?)?;
+            assert!(holder["device"].is_null() && holder["expires_in_seconds"].is_null(), "{event}");
+            assert!(holder["owners"][0]["fds"][0].is_u64(), "{event}");
+        }
     }
     Ok(())
 }

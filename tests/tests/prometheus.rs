@@ -23,9 +23,7 @@ const SCRAPED: Duration = Duration::from_secs(30);
 
 /// Families that nothing feeds on this host or in this version, with the reason; whatever names none of them must have
 /// data.
-const WITHOUT_DATA: [(&str, &str); 9] = [
-    ("reuse_autobind_failures_total", "implicit binds are not traced yet"),
-    ("reuse_port_conflict", "holders are not read yet"),
+const WITHOUT_DATA: [(&str, &str); 7] = [
     ("reuse_group_imbalance_ratio", "flows are not counted yet"),
     ("reuse_group_uniformity", "flows are not counted yet"),
     ("reuse_group_fairness_index", "flows are not counted yet"),

@@ -48,14 +48,18 @@ fn metrics_count_each_and_events_sum() -> Result<()> {
         metrics.count("reuse_bind_refusals_total", &[("protocol", "tcp"), ("errno", "EADDRINUSE")])
     };
     let before = count(&daemon.metrics()?);
-    let holder = holder()?;
+    let held = holder()?;
     let start = Instant::now();
-    let port = refuse(&holder, 50)?.port();
+    let port = refuse(&held, 50)?.port();
     let first = daemon
         .wait_event("the first refusal", |e| e["type"] == "conflict" && e["contender"]["port"] == port)?;
     assert_eq!(first["repeated"], 1, "{first}");
     assert!(start.elapsed() < PROMPT, "the first one is told at once");
     daemon.metrics_until("every refusal is counted", |now| (count(now) >= before + 50).then_some(()))?;
+    let conflicts_on_port = [("port", &*port.to_string()), ("rule", "exclusive")];
+    daemon.metrics_until("every refusal is counted with its holder", |now| {
+        (now.count("reuse_port_conflicts_total", &conflicts_on_port) == 50).then_some(())
+    })?;
 
     let told = deadline::until("the sum", SUM, || {
         let told = conflicts(daemon.events()?, port);
@@ -63,6 +67,11 @@ fn metrics_count_each_and_events_sum() -> Result<()> {
     })?;
     assert_eq!((told.len(), repeated(&told)), (2, 50), "{told:?}");
     assert_eq!(events::keys(&told[1]), events::keys(&first), "a sum is shaped like any other");
+    for event in &told {
+        let holder = &event["holders"][0];
+        assert_eq!(holder["inode"], sockets::inode(&held)?, "{event}");
+        assert_eq!(holder["owners"][0]["pid"], std::process::id(), "{event}");
+    }
     Ok(())
 }
 
