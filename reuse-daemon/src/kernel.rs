@@ -12,6 +12,7 @@ pub(crate) mod cgroup;
 pub mod counts;
 pub mod decode;
 mod diagnostics;
+mod iterator_types;
 pub mod layout;
 mod netlink;
 pub mod object;

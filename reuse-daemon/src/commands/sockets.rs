@@ -16,10 +16,10 @@ use reuse_model::{
 use super::outcome::{self, Outcome};
 use crate::{
     cli::SocketsArguments,
-    export::local::protocol::Request,
+    export::local::{command_lines, protocol::Request},
     kernel::{btf, privileges, survey::survey},
     local_client::{self, AskError},
-    owner::{names::Names, processes::ProcessTable},
+    owner::{command_lines::CommandLines, names::Names, processes::ProcessTable, shown::Shown},
     render,
 };
 
@@ -77,5 +77,12 @@ fn look(arguments: &SocketsArguments) -> anyhow::Result<SocketList> {
     let mut inventory = Inventory::new(Limits::default());
     let mut processes = ProcessTable::new("/proc", [std::process::id()]);
     inventory.reconcile(&snapshot, &mut processes);
-    Ok(SocketList::new(&inventory, &Names::of_this_host(View::Local), View::Local))
+    let names = Names::of_this_host(View::Local);
+    let shown = Shown { names: &names, view: View::Local };
+    let mut list = SocketList::new(&inventory, &shown, View::Local);
+    if arguments.json {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        runtime.block_on(command_lines::add(&mut list, &CommandLines::new("/proc")));
+    }
+    Ok(list)
 }

@@ -4,7 +4,7 @@
 //! mode 0600, and the peer's credentials are checked besides. Everything a client can make the daemon hold is bounded:
 //! connections, the length of a request and the time for it, what waits for one that follows.
 
-mod command_lines;
+pub mod command_lines;
 mod connection;
 pub mod protocol;
 mod serve;

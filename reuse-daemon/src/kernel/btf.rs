@@ -230,11 +230,18 @@ impl<'a> Btf<'a> {
     /// tracepoint's prototype also counts as one).
     #[must_use]
     pub fn has_function(&self, name: &str) -> bool {
-        self.positions.iter().any(|position| {
+        self.function_number(name).is_some()
+    }
+
+    /// Its type's number.
+    #[must_use]
+    pub fn function_number(&self, name: &str) -> Option<u32> {
+        let index = self.positions.iter().position(|position| {
             let position = *position as usize;
             word(self.types, position + 4).is_some_and(|info| info >> 24 & 0x1f == KIND_FUNC)
                 && self.is_named(position, name.as_bytes())
-        })
+        })?;
+        u32::try_from(index + 1).ok()
     }
 
     /// How many arguments a BTF tracepoint has, `None` where it does not exist. Its prototype is what the typedef

@@ -94,3 +94,90 @@ fn owners(socket: &SocketReport) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{borrow::Cow, sync::Arc};
+
+    use reuse_model::{
+        endpoint::{Family, Protocol},
+        report::OwnerReport,
+    };
+
+    use super::*;
+
+    fn owner(comm: &str, pid: u32) -> OwnerReport {
+        OwnerReport {
+            pid,
+            comm: comm.to_owned(),
+            executable: Arc::from("srv"),
+            exe: None,
+            cmdline: None,
+            uid: 0,
+            user: None,
+            service: Arc::from("srv"),
+            unit: None,
+            container: None,
+            pod: None,
+            fds: Vec::new(),
+        }
+    }
+
+    fn listener(address: &str, port: u16, owners: Vec<OwnerReport>) -> SocketReport {
+        SocketReport {
+            address: address.parse().expect("an address"),
+            port,
+            family: Family::Ipv4,
+            protocol: Protocol::Tcp,
+            state: Cow::Borrowed("listen"),
+            reuseaddr: true,
+            reuseport: false,
+            v6only: false,
+            device: None,
+            socket_uid: Some(33),
+            user: None,
+            inode: 1,
+            cookie: 0,
+            netns: 1,
+            netns_name: Arc::from("host"),
+            since: None,
+            expires_in_seconds: None,
+            kernel: false,
+            owners,
+            queue: 3,
+            queue_limit: Some(128),
+        }
+    }
+
+    #[test]
+    fn sorted_by_port_with_a_namespace_only_where_there_is_another() {
+        let web = listener("0.0.0.0", 80, vec![owner("nginx", 7), owner("nginx", 8)]);
+        let dns = SocketReport {
+            protocol: Protocol::Udp,
+            state: Cow::Borrowed("bound"),
+            reuseaddr: false,
+            v6only: true,
+            device: Some(Arc::from("eth0")),
+            user: Some(Arc::from("bind")),
+            queue_limit: None,
+            ..listener("::", 53, Vec::new())
+        };
+        assert_eq!(
+            table(&[web.clone(), dns.clone()]),
+            "PROTO  ADDRESS     STATE   FLAGS         QUEUE  USER  OWNERS\n\
+             udp    [::]:53     bound   v6only %eth0      -  bind  none known\n\
+             tcp    0.0.0.0:80  listen  RA            3/128  33    nginx[7], nginx[8]\n"
+        );
+        let inside = SocketReport { netns_name: Arc::from("blue"), ..web };
+        let both = table(&[inside, dns]);
+        assert!(both.contains("USER  NETNS  OWNERS\n") && both.contains("  blue   nginx[7]"), "{both}");
+    }
+
+    #[test]
+    fn many_owners_are_counted_and_hostile_names_stay_in_their_cell() {
+        let owners = (1..=6).map(|pid| owner("a\u{202e}\n", pid)).collect();
+        let shown = table(&[listener("0.0.0.0", 80, owners)]);
+        assert_eq!(shown.lines().count(), 2, "{shown:?}");
+        assert!(shown.ends_with("a\\xe2\\x80\\xae\\x0a[4] and 2 more\n"), "{shown:?}");
+    }
+}

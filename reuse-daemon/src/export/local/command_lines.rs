@@ -7,17 +7,24 @@ use reuse_model::{
     report::{ConflictList, GroupList, OwnerReport, Record, RecordBody, SocketList},
 };
 
-use crate::owner::command_lines::ByPid;
+use crate::owner::command_lines::{ByPid, CommandLines};
 
 /// The processes whose command lines are wanted, and when they were there.
-pub(super) type Wanted = BTreeMap<u32, Moment>;
+pub type Wanted = BTreeMap<u32, Moment>;
 
 /// A report that shows processes.
-pub(super) trait ShowsProcesses {
+pub trait ShowsProcesses {
     /// Adds its processes.
     fn want(&self, wanted: &mut Wanted);
     /// Takes in the command lines that were found.
     fn fill(&mut self, found: &ByPid);
+}
+
+/// Puts the command lines that can be read into a report.
+pub async fn add(report: &mut impl ShowsProcesses, lines: &CommandLines) {
+    let mut wanted = Wanted::new();
+    report.want(&mut wanted);
+    report.fill(&lines.read(wanted).await);
 }
 
 /// Owners of a socket at the moment of the answer.

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    command_lines::{ShowsProcesses, Wanted},
+    command_lines::{self, ShowsProcesses},
     protocol::{Begun, Failure, REQUEST_LIMIT, Request},
 };
 use crate::{
@@ -124,9 +124,7 @@ where
     T: ShowsProcesses + Clone + Serialize + Send + Sync + 'static,
 {
     if let Some(lines) = lines {
-        let mut wanted = Wanted::new();
-        report.want(&mut wanted);
-        Arc::make_mut(&mut report).fill(&lines.read(wanted).await);
+        command_lines::add(Arc::make_mut(&mut report), lines).await;
     }
     json(report).await
 }
@@ -187,9 +185,7 @@ async fn append(
 ) -> io::Result<()> {
     let mut records: Vec<Record> = records.into_iter().map(Arc::unwrap_or_clone).collect();
     if let Some(lines) = lines {
-        let mut wanted = Wanted::new();
-        records.want(&mut wanted);
-        records.fill(&lines.read(wanted).await);
+        command_lines::add(&mut records, lines).await;
     }
     for record in records {
         serde_json::to_writer(&mut *batch, &record)?;
