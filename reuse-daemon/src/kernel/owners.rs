@@ -13,6 +13,9 @@ use reuse_model::{event::Holding, socket::Inode};
 
 use super::{attach::StartError, decode::Decoder, sys};
 
+/// What it iterates over.
+pub(super) const ITERATOR: &str = "task_file";
+
 /// The iterator and the map of what is wanted.
 pub struct Owners {
     program: ProgramFd,
@@ -29,7 +32,7 @@ impl Owners {
         let refused = |error| StartError::Program { program: "owners", error: Box::new(error) };
         let program = ebpf.program_mut("owners").ok_or(StartError::Map("owners"))?;
         let program: &mut Iter = program.try_into().map_err(refused)?;
-        program.load("task_file", types).map_err(refused)?;
+        program.load(ITERATOR, types).map_err(refused)?;
         let program = program.fd().and_then(|fd| Ok(fd.try_clone()?)).map_err(refused)?;
         let wanted = ebpf.take_map("WANTED").ok_or(StartError::Map("WANTED"))?;
         let wanted = wanted.try_into().map_err(|_| StartError::Map("WANTED"))?;

@@ -6,6 +6,7 @@ use std::{
     io,
     net::IpAddr,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    panic,
     path::Path,
     thread,
 };
@@ -15,7 +16,7 @@ use aya::{
     maps::{MapData, RingBuf},
     programs::{ProgramError, RawTracePoint},
 };
-use reuse_ebpf::record::Kind;
+use reuse_ebpf::{offsets::Offsets, record::Kind};
 use reuse_model::{
     endpoint::Endpoint,
     event::{Call, Circumstances, Event, Holding},
@@ -28,9 +29,10 @@ use super::{
     attach::StartError,
     btf::{self, Btf, BtfError},
     decode::Decoder,
+    iterator_types,
     layout::{self, SocketLayout},
     object,
-    owners::Owners,
+    owners::{self, Owners},
     rules, sys,
 };
 
@@ -67,33 +69,29 @@ impl PortReader {
     /// No privileges, no BTF, or a kernel that refuses.
     pub fn open(btf: &Path) -> Result<Self, StartError> {
         let object = object::bytes()?;
-        let bytes = btf::read_file(btf)?;
-        let malformed = |reason| BtfError::Malformed { path: btf.to_owned(), reason };
-        // The loader wants the types in its own form for the iterator alone. Making that takes as long as all else, and
-        // somebody may be waiting at a terminal.
-        thread::scope(|scope| {
-            let types = scope.spawn(|| aya::Btf::parse(&bytes, aya::Endianness::default()));
-            let parsed = Btf::parse(&bytes).map_err(malformed)?;
-            let offsets = layout::program_offsets(&parsed)?;
-            let decoder = Decoder::new(SocketLayout::from_btf(&parsed)?, sys::tick());
-            let rules = rules::of_running_kernel(&parsed);
-            let mut ebpf = EbpfLoader::new()
-                .override_global("OFFSETS", &offsets, true)
-                .override_global(aya_log::LEVEL, &0_u8, true)
-                .map_max_entries("RING", RING_BYTES)
-                .map_max_entries("SELECTIONS", 1)
-                .map_max_entries("PROBES", 1)
-                .load(object)
-                .map_err(|error| StartError::Load(Box::new(error)))?;
-            let refused = |error| StartError::Program { program: "ask", error: Box::new(error) };
-            program(&mut ebpf).and_then(RawTracePoint::load).map_err(refused)?;
-            let refused_types = || malformed("refused by the loader");
-            let types = types.join().map_err(|_| refused_types())?.map_err(|_| refused_types())?;
-            let owners = Owners::load(&mut ebpf, &types, decoder)?;
-            let ring = ebpf.take_map("RING").ok_or(StartError::Map("RING"))?;
-            let ring = ring.try_into().map_err(|_| StartError::Map("RING"))?;
-            Ok(Self { ebpf, ring, decoder, owners, rules })
-        })
+        // A new loader reads all of the kernel's types, whether they are needed or not; they are read for us meanwhile.
+        let (loader, types) = thread::scope(|scope| {
+            let loader = scope.spawn(EbpfLoader::new);
+            let types = Types::read(btf);
+            (loader.join(), types)
+        });
+        let mut loader = loader.unwrap_or_else(|panic| panic::resume_unwind(panic));
+        let Types { offsets, decoder, rules, iterator } = types?;
+        let mut ebpf = loader
+            .btf(Some(&iterator))
+            .override_global("OFFSETS", &offsets, true)
+            .override_global(aya_log::LEVEL, &0_u8, true)
+            .map_max_entries("RING", RING_BYTES)
+            .map_max_entries("SELECTIONS", 1)
+            .map_max_entries("PROBES", 1)
+            .load(object)
+            .map_err(|error| StartError::Load(Box::new(error)))?;
+        let refused = |error| StartError::Program { program: "ask", error: Box::new(error) };
+        program(&mut ebpf).and_then(RawTracePoint::load).map_err(refused)?;
+        let owners = Owners::load(&mut ebpf, &iterator, decoder)?;
+        let ring = ebpf.take_map("RING").ok_or(StartError::Map("RING"))?;
+        let ring = ring.try_into().map_err(|_| StartError::Map("RING"))?;
+        Ok(Self { ebpf, ring, decoder, owners, rules })
     }
 
     /// What `socket`'s `request` for `asked` would depend on now. The socket is unbound for [`Request::Bind`]; for
@@ -128,6 +126,30 @@ impl PortReader {
     /// The kernel refuses to walk the processes.
     pub fn owners_of(&mut self, inodes: &[Inode]) -> io::Result<Vec<Holding>> {
         self.owners.find(inodes, None)
+    }
+}
+
+/// What the kernel's types say.
+struct Types {
+    offsets: Offsets,
+    decoder: Decoder,
+    rules: Kernel,
+    /// For the iterator of [`Owners`]
+    iterator: aya::Btf,
+}
+
+impl Types {
+    fn read(path: &Path) -> Result<Self, StartError> {
+        let malformed = |reason| BtfError::Malformed { path: path.to_owned(), reason };
+        let bytes = btf::read_file(path)?;
+        let kernel = Btf::parse(&bytes).map_err(malformed)?;
+        let iterator = iterator_types::for_iterator(&kernel, owners::ITERATOR);
+        Ok(Self {
+            offsets: layout::program_offsets(&kernel)?,
+            decoder: Decoder::new(SocketLayout::from_btf(&kernel)?, sys::tick()),
+            rules: rules::of_running_kernel(&kernel),
+            iterator: iterator.ok_or_else(|| malformed("it has no iterator over files"))?,
+        })
     }
 }
 
