@@ -21,6 +21,10 @@ pub const WINDOW: u64 = 10_000_000_000;
 /// Most kinds that are kept apart; refusals of further kinds go into one sum of their own.
 pub const KINDS_MAX: usize = 10_000;
 
+/// Most weight that is held back in all, in the units of [`Repeats::offer`]: a refusal weighs as many holders as it names,
+/// some 400 bytes each.
+pub const WEIGHT_MAX: usize = 32_768;
+
 /// What makes two refusals the same to a reader.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kind {
@@ -63,24 +67,29 @@ pub struct Repeats<T> {
     ends: VecDeque<(Moment, Arc<Kind>)>,
     folded: Pending<T>,
     folded_end: Option<Moment>,
+    /// Of all refusals that are held back, but for the folded one
+    weight: usize,
 }
 
 #[derive(Debug)]
 struct Pending<T> {
     last: Option<T>,
+    weight: usize,
     repeated: u64,
 }
 
 impl<T> Pending<T> {
-    const NONE: Self = Self { last: None, repeated: 0 };
+    const NONE: Self = Self { last: None, weight: 0, repeated: 0 };
 
-    fn add(&mut self, item: T) {
+    fn add(&mut self, item: T, weight: usize) {
         self.last = Some(item);
+        self.weight = weight;
         self.repeated += 1;
     }
 
     fn take(&mut self, folded: bool) -> Option<Told<T>> {
         let repeated = std::mem::take(&mut self.repeated);
+        self.weight = 0;
         self.last.take().map(|item| Told { item, repeated, folded })
     }
 }
@@ -89,21 +98,36 @@ impl<T> Repeats<T> {
     /// No refusal yet.
     #[must_use]
     pub fn new(mode: Mode) -> Self {
-        Self { mode, kinds: HashMap::new(), ends: VecDeque::new(), folded: Pending::NONE, folded_end: None }
+        Self {
+            mode,
+            kinds: HashMap::new(),
+            ends: VecDeque::new(),
+            folded: Pending::NONE,
+            folded_end: None,
+            weight: 0,
+        }
     }
 
-    /// Takes a refusal; gives it back when it is to be told at once.
-    pub fn offer(&mut self, kind: Kind, item: T, now: Moment) -> Option<Told<T>> {
+    /// Takes a refusal; gives it back when it is to be told at once. What it weighs counts while it is held back.
+    pub fn offer(&mut self, kind: Kind, item: T, weight: usize, now: Moment) -> Option<Told<T>> {
         if self.mode == Mode::All {
             return Some(Told { item, repeated: 1, folded: false });
         }
         if let Some(pending) = self.kinds.get_mut(&kind) {
-            pending.add(item);
+            let others = self.weight - pending.weight;
+            if others + weight <= WEIGHT_MAX {
+                pending.add(item, weight);
+                self.weight = others + weight;
+            } else if pending.last.is_some() {
+                // An earlier one of its kind stands for it.
+                pending.repeated += 1;
+            } else {
+                self.fold(item, weight, now);
+            }
             return None;
         }
         if self.kinds.len() >= KINDS_MAX {
-            self.folded.add(item);
-            self.folded_end.get_or_insert(after(now));
+            self.fold(item, weight, now);
             return None;
         }
         let kind = Arc::new(kind);
@@ -112,12 +136,19 @@ impl<T> Repeats<T> {
         Some(Told { item, repeated: 1, folded: false })
     }
 
+    fn fold(&mut self, item: T, weight: usize, now: Moment) {
+        self.folded.add(item, weight);
+        self.folded_end.get_or_insert(after(now));
+    }
+
     /// The sums of the windows that have ended. A kind that repeated gets a new window, one that did not is
     /// forgotten: its next refusal is a first one again.
     pub fn due(&mut self, now: Moment) -> Vec<Told<T>> {
         let mut told = Vec::new();
         while let Some((_, kind)) = self.ends.pop_front_if(|(end, _)| *end <= now) {
-            match self.kinds.get_mut(&kind).and_then(|pending| pending.take(false)) {
+            let pending = self.kinds.get_mut(&kind);
+            self.weight -= pending.as_ref().map_or(0, |pending| pending.weight);
+            match pending.and_then(|pending| pending.take(false)) {
                 Some(sum) => {
                     told.push(sum);
                     self.ends.push_back((after(now), kind));
@@ -148,6 +179,7 @@ impl<T> Repeats<T> {
             .filter_map(|(_, kind)| self.kinds.remove(&kind).and_then(|mut pending| pending.take(false)))
             .collect();
         self.folded_end = None;
+        self.weight = 0;
         told.extend(self.folded.take(true));
         told
     }

@@ -41,7 +41,9 @@ impl Outlet {
         if self.writer.is_none() {
             return;
         }
-        if let Some(told) = self.repeats.offer(refused.kind(), Arc::clone(refused), now) {
+        if let Some(told) =
+            self.repeats.offer(refused.kind(), Arc::clone(refused), refused.holders.len(), now)
+        {
             self.tell_refusal(&told, names);
         }
     }

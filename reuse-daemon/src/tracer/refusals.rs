@@ -34,7 +34,8 @@ impl Refusals {
                 follower.give(&record, |lost| loss(lost, now, &shown));
             }
         }
-        self.latest.push(refused.call.at, refused);
+        let (at, weight) = (refused.call.at, refused.holders.len());
+        self.latest.push(at, refused, weight);
     }
 
     /// Takes a follower in: what it wants of the past first, then each refusal as it comes.
