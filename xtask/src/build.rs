@@ -18,6 +18,9 @@ use crate::{
     workspace::Workspace,
 };
 
+/// Package and binary of the daemon.
+const DAEMON: &str = "reuse-daemon";
+
 /// Optimised or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
@@ -51,10 +54,26 @@ pub(crate) fn command(workspace: &Workspace, args: &BuildArgs) -> Result<ExitCod
 /// # Errors
 /// If cargo fails or the binary cannot be put in place.
 pub(crate) fn daemon(workspace: &Workspace, toolchain: &Toolchain, profile: Profile) -> Result<PathBuf> {
-    let built = binary(workspace, toolchain, "reuse-daemon", profile)?;
-    let place = workspace.target.join(profile.folder()).join("reuse-daemon");
+    let built = binary(workspace, toolchain, DAEMON, profile)?;
+    let place = workspace.target.join(profile.folder()).join(DAEMON);
     put(&built, &place)?;
     Ok(place)
+}
+
+/// Builds the daemon and another package in one go, so that what they share is compiled once; returns both binaries.
+///
+/// # Errors
+/// As for [`daemon`].
+pub(crate) fn daemon_and(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    package: &str,
+    profile: Profile,
+) -> Result<(PathBuf, PathBuf)> {
+    let folder = compile(workspace, toolchain, &[DAEMON, package], profile)?;
+    let place = workspace.target.join(profile.folder()).join(DAEMON);
+    put(&folder.join(DAEMON), &place)?;
+    Ok((place, folder.join(package)))
 }
 
 /// Builds the package's binary of the same name, static, and returns where cargo left it.
@@ -67,14 +86,24 @@ pub(crate) fn binary(
     package: &str,
     profile: Profile,
 ) -> Result<PathBuf> {
+    Ok(compile(workspace, toolchain, &[package], profile)?.join(package))
+}
+
+/// Builds packages, static, and returns the folder where cargo left their binaries.
+fn compile(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    packages: &[&str],
+    profile: Profile,
+) -> Result<PathBuf> {
     let target = host_target()?;
     let mut cargo = static_cargo(workspace, toolchain, &target, "build")?;
-    cargo.args(["--package", package]);
+    cargo.args(packages.iter().flat_map(|package| ["--package", package]));
     if profile == Profile::Release {
         cargo.arg("--release");
     }
     process::run(&mut cargo)?;
-    Ok(workspace.target.join(target).join(profile.folder()).join(package))
+    Ok(workspace.target.join(target).join(profile.folder()))
 }
 
 /// A cargo command whose artefacts are static and whose daemon embeds the real eBPF object.

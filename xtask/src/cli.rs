@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Test(TestArgs),
     /// Boot other kernels under emulation and try the daemon on each.
     Vm(VmArgs),
+    /// Try the rulebook of binds and listens against this kernel with random sockets.
+    FuzzRules(FuzzRulesArgs),
     /// Formatting, lints of both sides, documentation.
     Lint(LintArgs),
 }
@@ -85,6 +87,27 @@ pub(crate) struct VmArgs {
     /// List the known kernel series and which are cached.
     #[arg(long)]
     pub(crate) list: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FuzzRulesArgs {
+    #[command(flatten)]
+    pub(crate) setup: SetupArgs,
+    /// How many scenarios.
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    pub(crate) scenarios: u64,
+    /// Where to begin: scenario n has the seed S + n. By default another one each time.
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    /// One protocol alone.
+    #[arg(long, value_parser = ["tcp", "udp"])]
+    pub(crate) protocol: Option<String>,
+    /// Go on after a disagreement.
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// Threads; by default one for each processor.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
 }
 
 #[derive(Debug, Args)]

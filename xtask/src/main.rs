@@ -1,10 +1,11 @@
-//! Everything a developer types: `cargo xtask setup|build|run|test|vm|lint`.
+//! Everything a developer types: `cargo xtask setup|build|run|test|vm|fuzz-rules|lint`.
 //!
 //! Each command first sets up what it needs and is missing, after saying so; nothing is fetched in any other way
 //! than through rustup, cargo and the distribution's package manager.
 
 mod build;
 mod cli;
+mod fuzz;
 mod lint;
 mod privilege;
 mod process;
@@ -42,6 +43,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::command(&workspace, &args),
         Command::Test(args) => test::command(&workspace, &args),
         Command::Vm(args) => vm::command(&workspace, &args),
+        Command::FuzzRules(args) => fuzz::command(&workspace, &args),
         Command::Lint(args) => lint::command(&workspace, &args),
     }
 }

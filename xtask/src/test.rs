@@ -15,7 +15,7 @@ use self::counted::counted;
 use crate::{
     build::{self, Profile},
     cli::TestArgs,
-    privilege, process,
+    fuzz, privilege, process,
     setup::{self, Purpose, Toolchain},
     tally::Tally,
     vm,
@@ -32,10 +32,11 @@ const END_TO_END: &str = "reuse-tests";
 pub(crate) fn command(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
     privilege::prefix()?;
     let toolchain = setup::prepare(workspace, &args.setup, &[Purpose::Build, Purpose::Test, Purpose::Vm])?;
-    let daemon = build::daemon(workspace, &toolchain, Profile::Release)?;
+    let (daemon, fuzzer) = build::daemon_and(workspace, &toolchain, fuzz::RULES, Profile::Release)?;
+    let binaries = [("REUSE_DAEMON_BIN", daemon.as_path()), ("REUSE_FUZZ_RULES_BIN", fuzzer.as_path())];
     let parts = [
         ("unit tests", unit(workspace, &toolchain)?),
-        ("end-to-end tests", end_to_end(workspace, &toolchain, &daemon)?),
+        ("end-to-end tests", end_to_end(workspace, &toolchain, &binaries)?),
         ("virtual machines", vm::boot_all(workspace, &toolchain)?),
     ];
     println!();
@@ -54,17 +55,17 @@ fn unit(workspace: &Workspace, toolchain: &Toolchain) -> Result<Tally> {
     counted(cargo)
 }
 
-fn end_to_end(workspace: &Workspace, toolchain: &Toolchain, daemon: &Path) -> Result<Tally> {
+fn end_to_end(workspace: &Workspace, toolchain: &Toolchain, binaries: &[(&str, &Path)]) -> Result<Tally> {
     let target = build::host_target()?;
     let path = path(workspace, toolchain)?;
     let mut cargo = build::static_cargo(workspace, toolchain, &target, "test")?;
     if !privilege::is_root() {
-        cargo.arg("--config").arg(runner(&target, privilege::prefix()?, &path, daemon));
+        cargo.arg("--config").arg(runner(&target, privilege::prefix()?, &path, binaries));
     }
     cargo
         .args(["--package", END_TO_END, "--no-fail-fast", "--", "--test-threads=1"])
         .env("PATH", path)
-        .env("REUSE_DAEMON_BIN", daemon);
+        .envs(binaries.iter().copied());
     counted(cargo)
 }
 
@@ -78,8 +79,9 @@ fn path(workspace: &Workspace, toolchain: &Toolchain) -> Result<OsString> {
 
 /// Cargo's configuration for running the test binaries as root. sudo resets the environment, so what the tests need
 /// is set again behind it.
-fn runner(target: &str, prefix: &[&str], path: &OsString, daemon: &Path) -> String {
-    let variables = [format!("PATH={}", path.display()), format!("REUSE_DAEMON_BIN={}", daemon.display())];
+fn runner(target: &str, prefix: &[&str], path: &OsString, binaries: &[(&str, &Path)]) -> String {
+    let binaries = binaries.iter().map(|(name, path)| format!("{name}={}", path.display()));
+    let variables = [format!("PATH={}", path.display())].into_iter().chain(binaries);
     let words: Vec<String> = prefix
         .iter()
         .chain(&["env"])
@@ -96,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_runner_sets_again_what_sudo_takes_away() {
-        let runner = runner("t", &["sudo"], &"/a:/b c".into(), Path::new("/d"));
+        let runner = runner("t", &["sudo"], &"/a:/b c".into(), &[("REUSE_DAEMON_BIN", Path::new("/d"))]);
         assert_eq!(runner, "target.t.runner=['sudo','env','PATH=/a:/b c','REUSE_DAEMON_BIN=/d']");
     }
 }
