@@ -11,6 +11,7 @@ use reuse_tests::{
     daemon::{Daemon, Launch},
     events::assert_fields,
     namespace::Namespace,
+    skip,
     sockets::{self, Transport},
     user,
 };
@@ -187,6 +188,31 @@ fn a_connected_socket_holds_its_local_address() -> Result<()> {
     assert_scan(&event, &[(&actor, &facts, "exclusive")])?;
     assert_fields(&holders(&event)[0], &json!({ "state": "connected", "overlap": "same_address" }));
     assert_counted(&daemon, &event, &actor.executable()?)
+}
+
+/// The kernel binds sockets of its own, for tunnels for instance, which no process has.
+#[test]
+fn a_socket_of_the_kernel_is_told_as_such() -> Result<()> {
+    let Some(launch) = Launch::prepare()? else { return Ok(()) };
+    let namespace = Namespace::new("tunnel")?;
+    let tunnel = ["link", "add", "tunnel0", "type", "vxlan", "id", "5", "dstport", "4789", "dev", "lo"];
+    if let Err(error) = namespace.ip(&tunnel).and_then(|()| namespace.ip(&["link", "set", "tunnel0", "up"])) {
+        skip::skip(&format!("no VXLAN here: {error:#}"));
+        return Ok(());
+    }
+    let daemon = launch.start()?;
+    let address = SocketAddr::from(([127, 0, 0, 1], 4789));
+    let event = namespace.run(|| conflicts::bind(&daemon, &contender(address, false, false)?, address))?;
+    assert_exact(&event, "exclusive", &["hut down", "another address or port"]);
+    let [holder] = holders(&event) else { panic!("not one holder: {event}") };
+    assert_fields(
+        holder,
+        &json!({
+            "kernel": true, "owners": [], "port": 4789, "protocol": "udp", "state": "bound",
+            "overlap": "wildcard_holder",
+        }),
+    );
+    assert_counted(&daemon, &event, "kernel")
 }
 
 #[test]

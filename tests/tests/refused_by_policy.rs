@@ -1,14 +1,16 @@
 //! Refusals no socket causes: rights, addresses, programs of control groups, seccomp filters. What refused is told, and no
 //! holder is made up.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
+use nix::time::{ClockId, clock_gettime};
 use reuse_tests::{
     actor::Actor,
     cgroup::Group,
     cgroup_program::{self, Hook},
     conflicts::assert_remedy,
     daemon::{Daemon, Launch},
-    deadline::{self, PROMPT},
     events::assert_fields,
     metrics::Metrics,
     namespace::Namespace,
@@ -24,13 +26,14 @@ fn refused(
     errno: &str,
     [rule, confidence]: [&str; 2],
 ) -> Result<Value> {
-    let told = daemon.events()?.len();
     let before = daemon.metrics()?;
+    let start = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME)?).as_nanos();
     assert_eq!(actor.refused(statement)?, errno, "{statement}");
     let pid = actor.pid();
-    let event = deadline::until("the event of the refusal", PROMPT, || {
-        let fresh = daemon.events()?.into_iter().skip(told);
-        Ok(fresh.into_iter().find(|event| event["type"] == "conflict" && event["contender"]["pid"] == pid))
+    let event = daemon.wait_event("the refusal", |event| {
+        event["type"] == "conflict"
+            && event["contender"]["pid"] == pid
+            && event["boottime_ns"].as_u64().is_some_and(|at| u128::from(at) >= start)
     })?;
     assert_fields(
         &event,
@@ -114,25 +117,42 @@ fn a_socket_binds_once() -> Result<()> {
     Ok(())
 }
 
+/// A process in a group whose program says no at `hook` runs `statement`.
+fn refused_by_program(daemon: &Daemon, hook: Hook, statement: &str) -> Result<()> {
+    let Some(group) = Group::new("rt-denied.service")? else { return Ok(()) };
+    let mut actor = Actor::start("rt-denied")?;
+    actor.run(&format!("{statement}.close()")).context("before it is in the group")?;
+    group.take(actor.pid())?;
+    cgroup_program::forbid(&group, hook)?;
+    let event = refused(daemon, &mut actor, statement, "EPERM", ["cgroup_program", EXACT])
+        .with_context(|| format!("{hook:?}"))?;
+    assert_remedy(&event, &["BPF program", "cgroup"]);
+    assert_eq!(event["contender"]["service"], "rt-denied.service", "{event}");
+    Ok(())
+}
+
 #[test]
 fn a_program_of_the_control_group_forbids_bind() -> Result<()> {
     let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
-    for (hook, statement) in [
-        (Hook::Bind4, "bound('127.0.0.1', 0)"),
-        (Hook::Bind4, "bound('0.0.0.0', 8080, kind=SOCK_DGRAM)"),
-        (Hook::Bind6, "bound('::1', 0)"),
-        (Hook::PostBind4, "bound('127.0.0.1', 0)"),
-    ] {
-        let Some(group) = Group::new("rt-denied.service")? else { return Ok(()) };
-        let mut actor = Actor::start("rt-denied")?;
-        actor.run("bound('127.0.0.1', 0).close()").context("before it is in the group")?;
-        group.take(actor.pid())?;
-        cgroup_program::forbid(&group, hook)?;
-        let event = refused(&daemon, &mut actor, statement, "EPERM", ["cgroup_program", EXACT])
-            .with_context(|| format!("{hook:?}"))?;
-        assert_remedy(&event, &["BPF program", "cgroup"]);
-        assert_eq!(event["contender"]["service"], "rt-denied.service", "{event}");
-    }
+    refused_by_program(&daemon, Hook::Bind4, "bound('127.0.0.1', 0)")?;
+    refused_by_program(&daemon, Hook::Bind4, "bound('0.0.0.0', 4321, kind=SOCK_DGRAM)")?;
+    refused_by_program(&daemon, Hook::Bind6, "bound('::1', 0)")
+}
+
+/// The port was free and taken, and the program made the kernel give it back.
+#[test]
+fn a_program_of_the_control_group_undoes_bind() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    refused_by_program(&daemon, Hook::PostBind4, "bound('127.0.0.1', 0)")
+}
+
+/// Has a process bind under a filter that answers it with `errno`.
+fn refused_by_filter(daemon: &Daemon, errno: &str, confidence: &str) -> Result<()> {
+    let mut actor = Actor::start("rt-filtered")?;
+    actor.run(&format!("h = opened('127.0.0.1'); forbid({}, errno.{errno})", libc::SYS_bind))?;
+    let event = refused(daemon, &mut actor, "h.bind(('127.0.0.1', 4321))", errno, ["seccomp", confidence])?;
+    assert_remedy(&event, &["seccomp filter"]);
+    assert_eq!(event["phase"], "bind");
     Ok(())
 }
 
@@ -140,15 +160,15 @@ fn a_program_of_the_control_group_forbids_bind() -> Result<()> {
 #[test]
 fn a_seccomp_filter_forbids_bind() -> Result<()> {
     let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
-    for (errno, confidence) in [("EPERM", EXACT), ("EACCES", "any"), ("EADDRINUSE", "best_evidence")] {
-        let mut actor = Actor::start("rt-filtered")?;
-        actor.run(&format!("h = opened('127.0.0.1'); forbid({}, errno.{errno})", libc::SYS_bind))?;
-        let event =
-            refused(&daemon, &mut actor, "h.bind(('127.0.0.1', 8080))", errno, ["seccomp", confidence])?;
-        assert_remedy(&event, &["seccomp filter"]);
-        assert_eq!(event["phase"], "bind");
-    }
-    Ok(())
+    refused_by_filter(&daemon, "EPERM", EXACT)?;
+    refused_by_filter(&daemon, "EADDRINUSE", "best_evidence")
+}
+
+/// The port is not privileged, so nothing but a filter or a security module gives this errno.
+#[test]
+fn a_seccomp_filter_denies_bind() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    refused_by_filter(&daemon, "EACCES", "any")
 }
 
 #[test]
