@@ -1,8 +1,9 @@
-//! Text for people: event lines and the landing page.
+//! Text for people: event lines, tables, answers, and the landing page.
 
 pub mod conflicts;
 pub mod event;
 pub mod explain;
+mod holder;
 pub mod landing;
 mod plain;
 pub mod sockets;

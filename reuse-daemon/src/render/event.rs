@@ -14,7 +14,7 @@ use reuse_model::{
     },
 };
 
-use super::plain::plain;
+use super::{holder, plain::plain};
 
 /// Colour of what failed.
 pub(super) const RED: &str = "\x1b[31m";
@@ -77,6 +77,13 @@ fn conflict(event: &ConflictEvent) -> String {
     };
     let mut text = format!("{} cannot {verb} {}", who(contender), what(contender));
     push_place(contender, &mut text);
+    push_options(contender, &mut text);
+    if let Some(principal) = holder::principal(event) {
+        let _ = write!(text, ", held by {}", holder::brief(principal));
+        if event.holders.len() > 1 {
+            let _ = write!(text, " and {} more", event.holders.len() - 1);
+        }
+    }
     let sure = event.confidence.as_str().replace('_', " ");
     let _ = write!(text, ": {}, rule {} ({sure})", event.result, event.rule.as_str());
     match (event.repeated, event.folded) {
@@ -205,9 +212,11 @@ mod tests {
     use std::sync::Arc;
 
     use reuse_model::{
-        conflict::Conflict,
+        conflict::{Conflict, Possession},
         endpoint::{Endpoint, Family, Protocol},
         event::{Call, Caller, Comm, Moment, Phase},
+        inventory::Owner,
+        port::Occupant,
         process::Process,
         refusal::Refusal,
         report::Context,
@@ -294,14 +303,37 @@ mod tests {
         let remedy = refusal.remedy();
         let conflict = Conflict::new(call, process.into(), refusal, []);
         let once = text(RecordBody::conflict(&conflict, 1, false, &Names), false);
-        let begin = "2026-11-24 08:12:15.123456 nginx[12] (web.service, uid 33) cannot bind tcp 127.0.0.1:80: \
-                     EADDRINUSE, rule unknown (best evidence). ";
+        let begin = "2026-11-24 08:12:15.123456 nginx[12] (web.service, uid 33) cannot bind tcp 127.0.0.1:80, with \
+                     SO_REUSEADDR and SO_REUSEPORT: EADDRINUSE, rule unknown (best evidence). ";
         assert_eq!(once, format!("{begin}{remedy}\n"));
         let often = text(RecordBody::conflict(&conflict, 12, false, &Names), true);
         assert!(often.contains("(best evidence), 12 times. "), "{often}");
         assert!(often.starts_with(RED) && often.ends_with("\x1b[0m\n"), "{often:?}");
         let folded = text(RecordBody::conflict(&conflict, 12, true, &Names), false);
         assert!(folded.contains("the last of 12 refusals of several kinds"), "{folded}");
+    }
+
+    #[test]
+    fn a_refusal_names_the_holder() {
+        let (call, process) = call_of(b"nginx", Phase::Bind, 98, 80, 1);
+        let holder = |inode| {
+            let mut facts = call.socket.clone().expect("a socket");
+            (facts.inode, facts.local.port, facts.flags) = (Inode(inode), 80, Flags::default());
+            Occupant::of(&facts)
+        };
+        let rules = Kernel::new(Release::NEWEST, Features::default());
+        let refusal = Refusal::of(&call, &rules, || vec![holder(6), holder(7)]).expect("refused");
+        let owner = Owner {
+            process: Arc::new(process.clone()),
+            comm: call.caller.comm,
+            fds: vec![],
+            seen: Moment(0),
+        };
+        let possession = Possession { owners: vec![owner], ..Possession::default() };
+        let conflict = Conflict::new(call, process.into(), refusal, [possession]);
+        let told = text(RecordBody::conflict(&conflict, 1, false, &Names), false);
+        let held = ", held by tcp 127.0.0.1:80 (bound) of nginx[12] (web.service, uid 33) and 1 more: EADDRINUSE, rule";
+        assert!(told.contains(held), "{told}");
     }
 
     #[test]
