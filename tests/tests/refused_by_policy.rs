@@ -49,13 +49,15 @@ fn refused(
     let labels = [("phase", phase), ("errno", errno), ("rule", rule)];
     let count = |metrics: &Metrics| metrics.count("reuse_bind_refusals_total", &labels);
     let now = daemon.metrics_until("the refusal is counted by its rule", |now| {
-        (count(now) == count(&before) + 1).then(|| now.clone())
+        (count(now) > count(&before)).then(|| now.clone())
     })?;
     let unknown = |metrics: &Metrics| metrics.count("reuse_daemon_explained_total", &[("result", "unknown")]);
     assert_eq!(unknown(&now), unknown(&before), "a refusal unexplained: {event}");
-    let service = event["contender"]["service"].as_str().context("service")?;
-    let conflicts =
-        |metrics: &Metrics| metrics.count("reuse_port_conflicts_total", &[("contender", service)]);
+    let address = event["contender"]["address"].as_str().context("address")?;
+    let port = event["contender"]["port"].to_string();
+    let place =
+        [("address", address), ("port", if port == "0" { "ephemeral" } else { &port }), ("rule", rule)];
+    let conflicts = |metrics: &Metrics| metrics.count("reuse_port_conflicts_total", &place);
     assert_eq!(conflicts(&now), conflicts(&before), "no socket was in the way: {event}");
     Ok(event)
 }
