@@ -149,10 +149,16 @@ fn a_program_of_the_control_group_undoes_bind() -> Result<()> {
 }
 
 /// Has a process bind under a filter that answers it with `errno`.
-fn refused_by_filter(daemon: &Daemon, errno: &str, confidence: &str) -> Result<()> {
+fn refused_by_filter(daemon: &Daemon, port: u16, errno: &str, confidence: &str) -> Result<()> {
     let mut actor = Actor::start("rt-filtered")?;
     actor.run(&format!("h = opened('127.0.0.1'); forbid({}, errno.{errno})", libc::SYS_bind))?;
-    let event = refused(daemon, &mut actor, "h.bind(('127.0.0.1', 4321))", errno, ["seccomp", confidence])?;
+    let event = refused(
+        daemon,
+        &mut actor,
+        &format!("h.bind(('127.0.0.1', {port}))"),
+        errno,
+        ["seccomp", confidence],
+    )?;
     assert_remedy(&event, &["seccomp filter"]);
     assert_eq!(event["phase"], "bind");
     Ok(())
@@ -162,15 +168,15 @@ fn refused_by_filter(daemon: &Daemon, errno: &str, confidence: &str) -> Result<(
 #[test]
 fn a_seccomp_filter_forbids_bind() -> Result<()> {
     let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
-    refused_by_filter(&daemon, "EPERM", EXACT)?;
-    refused_by_filter(&daemon, "EADDRINUSE", "best_evidence")
+    refused_by_filter(&daemon, 4321, "EPERM", EXACT)?;
+    refused_by_filter(&daemon, 4322, "EADDRINUSE", "best_evidence")
 }
 
 /// The port is not privileged, so nothing but a filter or a security module gives this errno.
 #[test]
 fn a_seccomp_filter_denies_bind() -> Result<()> {
     let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
-    refused_by_filter(&daemon, "EACCES", "any")
+    refused_by_filter(&daemon, 4323, "EACCES", "any")
 }
 
 #[test]
