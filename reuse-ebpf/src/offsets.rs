@@ -193,6 +193,10 @@ offsets! {
     cgroup_bind4: "cgroup.bpf.effective[CGROUP_INET4_BIND]", Bytes, true;
     /// The same on IPv6 binds
     cgroup_bind6: "cgroup.bpf.effective[CGROUP_INET6_BIND]", Bytes, true;
+    /// The same once the port is taken, IPv4
+    cgroup_post_bind4: "cgroup.bpf.effective[CGROUP_INET4_POST_BIND]", Bytes, true;
+    /// The same, IPv6
+    cgroup_post_bind6: "cgroup.bpf.effective[CGROUP_INET6_POST_BIND]", Bytes, true;
     /// First of those programs
     prog_array_first: "bpf_prog_array.items", Bytes, true;
     /// Effective capabilities
@@ -233,6 +237,8 @@ offsets! {
     sk_ino: "sock.sk_ino", Bytes, true;
     /// Members of a group that were closed
     group_closed: "sock_reuseport.num_closed_socks", Bytes, false;
+    /// `struct sock *` of the first subflow; absent in kernels without MPTCP
+    mptcp_first: "mptcp_sock.first", Bytes, true;
     /// When TIME_WAIT ends, ticks
     time_wait_expires: "inet_timewait_sock.tw_timer.expires", Bytes, false;
     /// TCP's table of ports

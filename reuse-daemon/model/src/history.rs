@@ -90,7 +90,11 @@ mod tests {
         }
         assert_eq!(history.since(Moment(0)).copied().collect::<Vec<_>>(), [6, 7, 8, 9]);
         history.push(Moment(10), 10, 2 * WEIGHT_MAX);
-        assert_eq!(history.since(Moment(0)).copied().collect::<Vec<_>>(), [10], "the latest is kept whatever it weighs");
+        assert_eq!(
+            history.since(Moment(0)).copied().collect::<Vec<_>>(),
+            [10],
+            "the latest is kept whatever it weighs"
+        );
         history.push(Moment(11), 11, 1);
         assert_eq!(history.since(Moment(0)).copied().collect::<Vec<_>>(), [11]);
     }

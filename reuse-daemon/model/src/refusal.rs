@@ -75,7 +75,7 @@ impl Refusal {
         if call.errno == EADDRINUSE && !call.wants_ephemeral_port() {
             return Some(in_use::refusal(call, kernel, remembered));
         }
-        let (rule, confidence) = cause::of(call);
+        let (rule, confidence) = cause::of(call, kernel);
         Some(Self::without_holder(call, rule, confidence))
     }
 

@@ -109,6 +109,7 @@ mod tests {
             inet_bind2_bucket: since(6, 1),
             deathrow: since(6, 2) && !since(6, 8),
             bhash2: since(6, 8),
+            mandatory_access_control: false,
         };
         Kernel::new(release, features)
     }

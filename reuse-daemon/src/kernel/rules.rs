@@ -1,5 +1,7 @@
 //! Which of the rulebook's kernels the running one is.
 
+use std::fs;
+
 use nix::sys::utsname::uname;
 use reuse_model::rulebook::{Features, Kernel, Release};
 
@@ -25,5 +27,16 @@ fn features(btf: &Btf<'_>) -> Features {
         inet_bind2_bucket: btf.size("inet_bind2_bucket").is_some(),
         deathrow: btf.member_bits("inet_bind2_bucket.deathrow").is_some(),
         bhash2: btf.member_bits("inet_bind_bucket.bhash2").is_some(),
+        mandatory_access_control: mandatory_access_control(),
     }
+}
+
+/// Whether such a security module is in force: by the list of those that are active (Documentation/admin-guide/LSM), or where
+/// that file system is not mounted by what SELinux and AppArmor show of themselves.
+fn mandatory_access_control() -> bool {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let active = read("/sys/kernel/security/lsm");
+    active.trim().split(',').any(|name| ["selinux", "apparmor", "smack", "tomoyo"].contains(&name))
+        || read("/sys/fs/selinux/enforce").starts_with('1')
+        || read("/sys/module/apparmor/parameters/enabled").starts_with('Y')
 }

@@ -2,8 +2,11 @@
 //! that is worth its cost.
 //!
 //! The inventory knows who bound a socket; it does not know of connections, nor yet of a descriptor that was passed on
-//! since the last snapshot. A walk over the processes' files does, but costs with the number of open files of the host:
-//! one that took a time is followed by many times that time without one, in which what is remembered must do.
+//! since the last snapshot. A walk over the processes' files does, but costs with the number of open files of the host. So
+//! walks have an allowance of time, and so has each process that causes them, that one which is refused in a loop cannot use
+//! up everyone's; where it is used up, what is remembered must do.
+
+mod allowance;
 
 use std::time::{Duration, Instant};
 
@@ -19,9 +22,8 @@ use reuse_model::{
 };
 
 use crate::kernel::owners::Owners;
+use allowance::Allowances;
 
-/// Time without a walk, in times of the last one's duration: half a per cent of the tracer's time at most.
-const REST: u32 = 200;
 /// How long a walk's answer stands.
 const FRESH: Duration = Duration::from_secs(1);
 /// Most sockets whose answers are kept.
@@ -31,12 +33,12 @@ const FOUND_MAX: usize = 4096;
 pub(super) struct Possessions {
     finder: Option<Owners>,
     found: NumberMap<Inode, (Instant, Possession)>,
-    next_walk: Option<Instant>,
+    allowances: Allowances,
 }
 
 impl Possessions {
     pub(super) fn new(finder: Option<Owners>) -> Self {
-        Self { finder, found: NumberMap::default(), next_walk: None }
+        Self { finder, found: NumberMap::default(), allowances: Allowances::new(Instant::now()) }
     }
 
     /// Who has each holder of a refusal, in order.
@@ -48,7 +50,7 @@ impl Possessions {
         processes: &mut dyn Processes,
     ) -> Vec<Possession> {
         let Some(key) = port_of(call) else { return Vec::new() };
-        self.look(refusal, call.at, processes);
+        self.look(refusal, call, processes);
         let now = Instant::now();
         let occupants = refusal.holders.iter().map(|holder| &holder.occupant);
         occupants.map(|occupant| self.possession(occupant, key, call.at, now, inventory)).collect()
@@ -83,19 +85,14 @@ impl Possessions {
         }
     }
 
-    /// Asks the kernel who has the holders that it was not asked about lately, if it is time.
-    fn look(&mut self, refusal: &Refusal, at: Moment, processes: &mut dyn Processes) {
+    /// Asks the kernel who has the holders, if the allowance is there.
+    fn look(&mut self, refusal: &Refusal, call: &Call, processes: &mut dyn Processes) {
         let Some(finder) = &mut self.finder else { return };
-        let now = Instant::now();
-        if self.next_walk.is_some_and(|next| now < next) {
-            return;
-        }
-        let is_fresh = |inode| self.found.get(inode).is_some_and(|(when, _)| now - *when < FRESH);
-        let held = refusal.holders.iter().map(|holder| &holder.occupant).filter(|occupant| {
-            occupant.tenure == Tenure::Held && !occupant.kernel && !is_fresh(&occupant.inode)
-        });
+        let occupants = refusal.holders.iter().map(|holder| &holder.occupant);
+        let held = occupants.filter(|occupant| occupant.tenure == Tenure::Held && !occupant.kernel);
         let wanted: Vec<_> = held.map(|occupant| occupant.inode).collect();
-        if wanted.is_empty() {
+        let now = Instant::now();
+        if wanted.is_empty() || !self.allowances.allow(call.caller.pid, now) {
             return;
         }
         let holdings = match finder.find(&wanted, None) {
@@ -106,7 +103,7 @@ impl Possessions {
             }
         };
         let done = Instant::now();
-        self.next_walk = Some(done + (done - now) * REST);
+        self.allowances.spend(call.caller.pid, done - now);
         if self.found.len() + wanted.len() > FOUND_MAX {
             self.found.clear();
         }
@@ -115,7 +112,7 @@ impl Possessions {
         }
         for holding in holdings {
             if let Some((_, possession)) = self.found.get_mut(&holding.socket.inode) {
-                add(possession, holding, at, processes);
+                add(possession, holding, call.at, processes);
             }
         }
     }

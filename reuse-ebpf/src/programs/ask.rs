@@ -53,7 +53,7 @@ pub(crate) fn ask(ctx: RawTracePointContext) -> i32 {
         copy_raw(&raw mut (*call).socket, socket, task);
         let protocol = (*call).socket.protocol;
         port::clear(scratch);
-        circumstances::note(&raw mut (*scratch).evidence, task, socket.sk, &common);
+        circumstances::note(&raw mut (*scratch).evidence, task, socket.sk, protocol, &common);
         port::read_port(scratch, socket.sk, protocol, &common, wanted);
         send(scratch.cast::<u8>(), port::length(scratch), Lost::RingCall);
     }

@@ -158,7 +158,8 @@ unsafe fn note_evidence(scratch: *mut Scratch, call: &Returned, Socket { sk, .. 
     }
     // SAFETY: promised by the caller.
     unsafe {
-        circumstances::note(&raw mut (*scratch).evidence, call.task, sk, &common);
+        let protocol = (*scratch).call.socket.protocol;
+        circumstances::note(&raw mut (*scratch).evidence, call.task, sk, protocol, &common);
         if call.result != EADDRINUSE {
             return;
         }
@@ -167,7 +168,6 @@ unsafe fn note_evidence(scratch: *mut Scratch, call: &Returned, Socket { sk, .. 
             Kind::Bind => Wanted::from_sockaddr(&(*record).requested, (*record).requested_len, family),
             _ => Some(Wanted::of_bound(&common)),
         };
-        let protocol = (*record).socket.protocol;
         if let Some(wanted) = wanted.filter(|wanted| wanted.port != 0) {
             port::read_port(scratch, sk, protocol, &common, wanted);
         }

@@ -5,7 +5,7 @@ use reuse_ebpf::{offsets::ABSENT, record::EvidenceRecord};
 
 use super::{
     field::{offset, read},
-    socket::{AF_INET, Common},
+    socket::{AF_INET, Common, IPPROTO_MPTCP},
     task::Task,
 };
 
@@ -24,10 +24,11 @@ pub(super) unsafe fn note<const TYPED: bool>(
     to: *mut EvidenceRecord,
     task: Task<TYPED>,
     sk: u64,
+    protocol: u16,
     common: &Common,
 ) {
     let net: u64 = common.at(offset!(sk_net));
-    let group: u64 = read(sk + offset!(sk_reuseport_cb) as u64);
+    let group = group(sk, protocol);
     // SAFETY: promised by the caller.
     unsafe {
         (*to).seccomp = task.seccomp();
@@ -42,18 +43,34 @@ pub(super) unsafe fn note<const TYPED: bool>(
     }
 }
 
-/// Whether the array of programs in force on binds has a first one (include/linux/bpf.h, `bpf_prog_array`).
+/// The reuseport group of the socket that holds the port: of an MPTCP socket its first subflow (net/mptcp/protocol.c,
+/// `__mptcp_nmpc_sk`). 0 for none.
+#[inline(always)]
+fn group(sk: u64, protocol: u16) -> u64 {
+    let first = offset!(mptcp_first);
+    let holder =
+        if protocol == IPPROTO_MPTCP && first as u32 != ABSENT { read(sk + first as u64) } else { sk };
+    if holder == 0 { 0 } else { read(holder + offset!(sk_reuseport_cb) as u64) }
+}
+
+/// Whether a program is in force on binds of the socket's family, before or after the port is taken.
 #[inline(always)]
 fn has_bind_program<const TYPED: bool>(task: Task<TYPED>, common: &Common) -> bool {
-    let at = if common.at::<u16>(offset!(sk_family)) == AF_INET {
-        offset!(cgroup_bind4)
+    let cgroup = task.cgroup_address();
+    if common.at::<u16>(offset!(sk_family)) == AF_INET {
+        has_program(cgroup, offset!(cgroup_bind4)) || has_program(cgroup, offset!(cgroup_post_bind4))
     } else {
-        offset!(cgroup_bind6)
-    };
+        has_program(cgroup, offset!(cgroup_bind6)) || has_program(cgroup, offset!(cgroup_post_bind6))
+    }
+}
+
+/// Whether the array of programs there has a first one (include/linux/bpf.h, `bpf_prog_array`).
+#[inline(always)]
+fn has_program(cgroup: u64, at: usize) -> bool {
     if at as u32 == ABSENT || offset!(prog_array_first) as u32 == ABSENT {
         return false;
     }
-    let programs: u64 = read(task.cgroup_address() + at as u64);
+    let programs: u64 = read(cgroup + at as u64);
     programs != 0 && read::<u64>(programs + offset!(prog_array_first) as u64) != 0
 }
 

@@ -9,18 +9,19 @@ use super::{
 };
 use crate::{
     event::{Call, Circumstances, Phase},
+    rulebook::Kernel,
     socket::State,
 };
 use Confidence::{BestEvidence, Exact};
 
 /// The rule of a refused call, and how sure it is.
-pub(super) fn of(call: &Call) -> (Rule, Confidence) {
+pub(super) fn of(call: &Call, kernel: &Kernel) -> (Rule, Confidence) {
     let seen = call.evidence.as_ref().map(|evidence| &evidence.circumstances);
     match (call.errno, call.phase) {
         (EADDRINUSE, _) => (Rule::EphemeralPortsExhausted, Exact),
         (EADDRNOTAVAIL, Phase::Bind) => (Rule::AddressNotLocal, Exact),
-        (EACCES, Phase::Bind) => bind_denied(call, seen),
-        (EACCES, Phase::Listen) => security_module(seen),
+        (EACCES, Phase::Bind) => bind_denied(call, seen, kernel),
+        (EACCES, Phase::Listen) => security_module(seen, kernel),
         (EPERM, Phase::Bind) => bind_not_permitted(seen),
         (EPERM, Phase::Listen) => listen_not_permitted(seen),
         (EINVAL, Phase::Bind) if is_bound(call) => (Rule::AlreadyBound, Exact),
@@ -35,20 +36,25 @@ pub(super) fn of(call: &Call) -> (Rule, Confidence) {
 }
 
 /// The privilege is checked after the security module, which therefore is the answer only where the privilege is there.
-fn bind_denied(call: &Call, seen: Option<&Circumstances>) -> (Rule, Confidence) {
+fn bind_denied(call: &Call, seen: Option<&Circumstances>, kernel: &Kernel) -> (Rule, Confidence) {
     let start = seen.map_or(UNPRIVILEGED_PORT_START, |seen| seen.unprivileged_port_start);
     let privileged = call.requested.is_some_and(|asked| asked.port != 0 && asked.port < start);
     match seen {
         Some(seen) if privileged && !seen.may_bind_privileged => (Rule::PrivilegedPort, Exact),
         // The capabilities are not known.
         None if privileged => (Rule::PrivilegedPort, BestEvidence),
-        _ => security_module(seen),
+        _ => security_module(seen, kernel),
     }
 }
 
-/// A filter may answer EACCES as well.
-fn security_module(seen: Option<&Circumstances>) -> (Rule, Confidence) {
-    (Rule::SecurityModule, if has_filter(seen) { BestEvidence } else { Exact })
+/// A filter may answer EACCES as well. Where one is, it is the likelier answer unless a security module has a policy for
+/// every process: what is left then (Landlock, a BPF security module) binds those that asked for it.
+fn security_module(seen: Option<&Circumstances>, kernel: &Kernel) -> (Rule, Confidence) {
+    match (has_filter(seen), kernel.mandatory_access_control) {
+        (false, _) => (Rule::SecurityModule, Exact),
+        (true, true) => (Rule::SecurityModule, BestEvidence),
+        (true, false) => (Rule::Seccomp, BestEvidence),
+    }
 }
 
 fn bind_not_permitted(seen: Option<&Circumstances>) -> (Rule, Confidence) {

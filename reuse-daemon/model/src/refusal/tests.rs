@@ -11,6 +11,7 @@ use crate::{
     event::{Circumstances, Evidence},
     fixtures::{call, facts, kernel, refusal},
     port::{Port, Reuse},
+    rulebook::{Features, Release},
     socket::{SocketFacts, State},
 };
 
@@ -137,13 +138,7 @@ fn what_is_true_of_the_caller_tells_the_checks_apart() {
         (bind, 13, 80, privileged, (Rule::SecurityModule, Exact)),
         (bind, 13, 1024, PLAIN, (Rule::SecurityModule, Exact)),
         (bind, 13, 0, PLAIN, (Rule::SecurityModule, Exact)),
-        (
-            bind,
-            13,
-            80,
-            Circumstances { seccomp_filter: true, ..privileged },
-            (Rule::SecurityModule, BestEvidence),
-        ),
+        (bind, 13, 80, Circumstances { seccomp_filter: true, ..privileged }, (Rule::Seccomp, BestEvidence)),
         (bind, 13, 80, Circumstances { unprivileged_port_start: 80, ..PLAIN }, (Rule::SecurityModule, Exact)),
         (
             bind,
@@ -153,7 +148,7 @@ fn what_is_true_of_the_caller_tells_the_checks_apart() {
             (Rule::PrivilegedPort, Exact),
         ),
         (listen, 13, 8080, PLAIN, (Rule::SecurityModule, Exact)),
-        (listen, 13, 8080, filter, (Rule::SecurityModule, BestEvidence)),
+        (listen, 13, 8080, filter, (Rule::Seccomp, BestEvidence)),
         (bind, 38, 8080, filter, (Rule::Seccomp, BestEvidence)),
         (listen, 38, 8080, filter, (Rule::Seccomp, BestEvidence)),
         (bind, 38, 8080, program, (Rule::CgroupProgram, BestEvidence)),
@@ -168,6 +163,11 @@ fn what_is_true_of_the_caller_tells_the_checks_apart() {
         let refused = Call { evidence: evidence(circumstances, None), ..refused };
         assert_eq!(rule_of(&refused), Some(expected), "{phase:?} {errno} {port} {circumstances:?}");
     }
+    let policed = Features { mandatory_access_control: true, ..Features::default() };
+    let policed = Kernel::new(Release::NEWEST, policed);
+    let denied = Call { evidence: evidence(filter, None), ..refused_bind(13, 8080) };
+    let refusal_there = Refusal::of(&denied, &policed, Vec::new).expect("refused");
+    assert_eq!((refusal_there.rule, refusal_there.confidence), (Rule::SecurityModule, BestEvidence));
     let exact = |circumstances| {
         refusal(&Call { evidence: evidence(circumstances, None), ..refused_bind(1, 80) }).remedy()
     };

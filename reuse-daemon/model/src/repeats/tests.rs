@@ -58,12 +58,19 @@ fn what_is_held_back_is_bounded_by_its_weight_and_nothing_is_lost() {
     let mut repeats = Repeats::new(Mode::Summary);
     let heavy = WEIGHT_MAX / 2;
     for port in [80, 81, 82] {
-        assert!(repeats.offer(kind(port), 'a', heavy, Moment(0)).is_some(), "the first of each is told at once");
+        assert!(
+            repeats.offer(kind(port), 'a', heavy, Moment(0)).is_some(),
+            "the first of each is told at once"
+        );
     }
     for (port, item) in [(80, 'b'), (81, 'c'), (82, 'd'), (80, 'e'), (81, 'f')] {
         assert_eq!(plain(repeats.offer(kind(port), item, heavy, Moment(1))), []);
     }
-    assert_eq!(plain(repeats.offer(kind(80), 'g', heavy + 1, Moment(2))), [], "too heavy: an earlier one stands for it");
+    assert_eq!(
+        plain(repeats.offer(kind(80), 'g', heavy + 1, Moment(2))),
+        [],
+        "too heavy: an earlier one stands for it"
+    );
     assert_eq!(plain(repeats.due(Moment(WINDOW + 2))), [('e', 3, false), ('f', 2, false), ('d', 1, true)]);
     assert_eq!(repeats.weight, 0);
 }

@@ -20,6 +20,8 @@ pub struct Features {
     pub deathrow: bool,
     /// Member `bhash2` of `struct inet_bind_bucket`
     pub bhash2: bool,
+    /// A security module with a policy for every process is in force: SELinux, AppArmor, Smack, TOMOYO
+    pub mandatory_access_control: bool,
 }
 
 /// How the running kernel decides, where kernels differ.
@@ -48,6 +50,8 @@ pub struct Kernel {
     /// UDP: with more than 10 sockets in its slot a bind to a wildcard scans the whole port (since 7.0, 6.19.11,
     /// 6.18.21, 6.12.80, 6.6.131, 6.1.168: e537dd15d0d4); before, the wildcards alone.
     pub(super) udp_wildcard_scans_port: bool,
+    /// A security module with a policy for every process is in force, which refuses with EACCES
+    pub(crate) mandatory_access_control: bool,
 }
 
 impl Kernel {
@@ -73,6 +77,7 @@ impl Kernel {
                 (6, 19, 11),
                 (7, 0, 0),
             ]),
+            mandatory_access_control: features.mandatory_access_control,
         }
     }
 }

@@ -78,7 +78,11 @@ pub(super) fn in_port_slot(scratch: &mut Scratch) -> i64 {
     let common: Common = read(sk);
     scratch.walk.node = common.at(offset!(sk_node));
     let port: u16 = common.at(offset!(sk_num));
-    if u32::from(port).wrapping_add(scratch.walk.mix) & scratch.walk.mask != scratch.walk.slot {
+    // Namespaces share the table, and each mixes its own number into the place of a port.
+    let net: u64 = common.at(offset!(sk_net));
+    let mix =
+        if net == scratch.walk.net { scratch.walk.mix } else { read(net + offset!(net_hash_mix) as u64) };
+    if u32::from(port).wrapping_add(mix) & scratch.walk.mask != scratch.walk.slot {
         scratch.evidence.disturbed = 1;
         return STOP;
     }

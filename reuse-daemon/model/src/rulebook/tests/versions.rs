@@ -4,7 +4,13 @@ use super::*;
 
 /// Linux 6.7: buckets by address, the older bucket's memory, `sock_i_uid`.
 fn old() -> Kernel {
-    let features = Features { sock_i_uid: true, inet_bind2_bucket: true, deathrow: true, bhash2: false };
+    let features = Features {
+        sock_i_uid: true,
+        inet_bind2_bucket: true,
+        deathrow: true,
+        bhash2: false,
+        ..Features::default()
+    };
     Kernel::new(Release { major: 6, minor: 7, patch: 12 }, features)
 }
 
@@ -82,7 +88,13 @@ fn before_6_1_every_socket_is_asked() {
 
 #[test]
 fn in_6_8_a_mapped_address_met_a_wildcard_of_ipv6_alone() {
-    let features = Features { sock_i_uid: true, inet_bind2_bucket: true, deathrow: false, bhash2: true };
+    let features = Features {
+        sock_i_uid: true,
+        inet_bind2_bucket: true,
+        deathrow: false,
+        bhash2: true,
+        ..Features::default()
+    };
     let port = tcp_port([Occupant { v6only: true, ..occupant("::") }]);
     for (patch, refused) in [(0, true), (5, false)] {
         let kernel = Kernel::new(Release { major: 6, minor: 8, patch }, features);
