@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod namespace;
 pub mod process;
 pub mod prometheus;
+pub mod rules;
 pub mod scratch;
 pub mod skip;
 pub mod sockets;

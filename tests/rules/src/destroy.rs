@@ -25,11 +25,11 @@ const NO_COOKIE: [u8; 8] = [0xff; 8];
 const STATE: usize = 16 + 1;
 const COOKIE: usize = 16 + 4 + 40;
 
-/// Destroys the TCP connection with these two ends, if it is there.
+/// Destroys the TCP connection with these two ends; whether it was there.
 ///
 /// # Errors
 /// The kernel was built without it.
-pub(crate) fn destroy(local: SocketAddr, remote: SocketAddr, device: u32) -> io::Result<()> {
+pub(crate) fn destroy(local: SocketAddr, remote: SocketAddr, device: u32) -> io::Result<bool> {
     let mut netlink =
         Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(SOCK_DIAG)))?;
     let mut ask = |kind, flags, cookie| {
@@ -40,15 +40,15 @@ pub(crate) fn destroy(local: SocketAddr, remote: SocketAddr, device: u32) -> io:
         reply(answer.get(..length).unwrap_or_default()).map(|()| answer)
     };
     let found = match ask(BY_FAMILY, REQUEST, NO_COOKIE) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(false),
         found => found?,
     };
     // Where there is no such connection, the listener that would have taken it is found.
     if found.get(STATE) == Some(&LISTEN) {
-        return Ok(());
+        return Ok(false);
     }
     let cookie = found.get(COOKIE..).and_then(|bytes| bytes.first_chunk::<8>()).copied();
-    ask(DESTROY, REQUEST | ACK, cookie.unwrap_or(NO_COOKIE)).map(drop)
+    ask(DESTROY, REQUEST | ACK, cookie.unwrap_or(NO_COOKIE)).map(|_| true)
 }
 
 /// The error in an answer, if it is one: a negative errno, 0 for an acknowledgement.

@@ -206,6 +206,26 @@ impl Author {
         let uid = self.temper.uid(&mut self.rng);
         self.steps.push(Step::Accept { listener, slot, uid });
         self.made.push(Made { slot, family, protocol: Protocol::Tcp, kind: Kind::Connection });
+        self.end(slot);
+    }
+
+    /// A connection that leaves something on the port: it is ended from there, the other end follows or not.
+    fn end(&mut self, slot: Slot) {
+        if self.rng.u8(..3) > 0 {
+            return;
+        }
+        if self.rng.u8(..4) == 0 {
+            self.steps.push(Step::Fill { slot });
+        }
+        self.steps.push(match self.rng.u8(..4) {
+            0 => Step::Shutdown { slot },
+            _ => Step::Close { slot, reset: false },
+        });
+        if self.rng.bool() {
+            // The last one made is the other end, or the client of it.
+            let client = self.made.iter().rev().find(|made| made.kind == Kind::Client).map(|made| made.slot);
+            self.steps.extend(client.map(|slot| Step::Close { slot, reset: false }));
+        }
     }
 
     fn connect_out(&mut self) {
@@ -219,6 +239,7 @@ impl Author {
                 made.kind = Kind::Connection;
             }
             self.made.push(Made { slot: peer, family, protocol: Protocol::Tcp, kind: Kind::Client });
+            self.end(slot);
         }
     }
 

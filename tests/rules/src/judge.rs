@@ -3,6 +3,7 @@
 mod after;
 mod blockers;
 mod foreseen;
+mod matching;
 mod remedies;
 mod shadow;
 

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use reuse_model::{
     port::Port,
+    refusal::Rule,
     rulebook::{Decision, Request},
 };
 use serde_json::{Value, json};
@@ -48,6 +49,7 @@ impl Refusals {
     /// If it cannot be put into memory, as good as never.
     pub(crate) fn add(&mut self, refusal: &Refusal<'_>) -> Result<()> {
         let holders = refusal.explained.map(|(port, decision)| holders(port, decision));
+        let rule = refusal.explained.and_then(|(_, decision)| rule(decision));
         let line = json!({
             "tid": self.tid,
             "inode": refusal.inode,
@@ -55,6 +57,7 @@ impl Refusals {
             "address": refusal.address.ip().to_string(),
             "port": refusal.address.port(),
             "errno": refusal.errno,
+            "rule": rule.map(Rule::as_str),
             "holders": holders,
         });
         serde_json::to_writer(&mut self.lines, &line)?;
@@ -73,15 +76,23 @@ impl Refusals {
     }
 }
 
-/// Inode, rule and whether it decided, of each blocker.
+/// Inode and rule of each blocker, in the order of the decision.
 fn holders(port: &Port, decision: &Decision) -> Vec<Value> {
     decision
         .blockers
         .iter()
         .map(|blocker| {
             let inode = port.occupants.get(blocker.occupant).map_or(0, |occupant| occupant.inode.0);
-            let decided = decision.decided_by == Some(blocker.occupant);
-            json!({ "inode": inode, "rule": blocker.rule.as_str(), "decided": decided })
+            json!({ "inode": inode, "rule": blocker.rule.as_str() })
         })
         .collect()
+}
+
+/// The rule that a refusal goes by: that of the socket that decided, else the first in the table among all.
+fn rule(decision: &Decision) -> Option<Rule> {
+    let mut rules = decision.blockers.iter();
+    match decision.decided_by {
+        Some(place) => rules.find(|blocker| blocker.occupant == place).map(|blocker| blocker.rule),
+        None => rules.map(|blocker| blocker.rule).min(),
+    }
 }

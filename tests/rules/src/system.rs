@@ -16,6 +16,8 @@ pub(crate) const CLOSE: u8 = 7;
 pub(crate) const LISTEN: u8 = 10;
 /// `TCP_ESTABLISHED`
 pub(crate) const ESTABLISHED: u8 = 1;
+/// `TCP_SYN_SENT`
+pub(crate) const SYN_SENT: u8 = 2;
 /// `TCP_FIN_WAIT1`
 pub(crate) const FIN_WAIT1: u8 = 4;
 /// `TCP_FIN_WAIT2`

@@ -8,7 +8,7 @@ use reuse_model::{
 
 use super::{Answer, Judge, Prediction, Verdict, disagree, shadow::Who};
 use crate::{
-    scenario::{Slot, Switch},
+    scenario::{Slot, Step, Switch},
     world::World,
 };
 
@@ -138,8 +138,8 @@ fn apply(world: &mut World<'_>, plan: &Plan, contender: &mut Contender) -> Resul
                 who = world.accept_ghost(ghost, plan.uid.unwrap_or(0))?.map(Who::Open);
             }
             (remedy::Step::HolderSets(option), Some(Who::Open(slot))) => {
-                let entry = world.entries.get(&slot).context("a holder went")?;
-                entry.set(switch(option), true).context("setting an option on a holder")?;
+                let set = world.act(Step::Set { slot, option: switch(option), on: true })?;
+                anyhow::ensure!(set, "{slot} does not take {option:?}");
             }
             (remedy::Step::ContenderSets(option), _) => contender.options.push(option),
             (remedy::Step::ContenderUid(uid), _) => contender.uid = Some(uid),

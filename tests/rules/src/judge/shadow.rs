@@ -17,10 +17,11 @@ use reuse_model::{
     socket::State,
 };
 
+use super::matching;
 use crate::{
     overlap::overlap,
     scenario::Slot,
-    world::{Facts, Likelihood, Shape, World},
+    world::{Facts, Ghost, Likelihood, Shape, World},
 };
 
 const POLL: Duration = Duration::from_millis(1);
@@ -96,7 +97,8 @@ fn look(world: &World<'_>, slot: Slot, number: u16, asked: &Asked) -> Result<Sha
         shadow.complain(|| "not the whole port was read".to_owned());
     }
     let own = contender(world, slot, asked)?;
-    if !alike(&own, &asked.contender) {
+    let mptcp = world.entries.get(&slot).is_some_and(|entry| entry.protocol == Protocol::Mptcp);
+    if !alike(&own, &asked.contender, mptcp) {
         shadow.complain(|| format!("the contender is {own:?}"));
     }
     open_sockets(world, slot, number, asked, &own, &mut shadow)?;
@@ -119,7 +121,8 @@ fn contender(world: &World<'_>, slot: Slot, asked: &Asked) -> Result<Shape> {
     Ok(shape)
 }
 
-fn alike(shape: &Shape, contender: &Contender) -> bool {
+/// The uid of an MPTCP socket's subflow is that of whoever made it, which the socket itself does not tell.
+fn alike(shape: &Shape, contender: &Contender, mptcp: bool) -> bool {
     let Contender { family, address, reuse, reuseport, v6only, device, uid, .. } = contender;
     let read = Shape {
         family: *family,
@@ -128,7 +131,7 @@ fn alike(shape: &Shape, contender: &Contender) -> bool {
         reuseport: *reuseport,
         v6only: *v6only,
         device: *device,
-        uid: *uid,
+        uid: if mptcp { shape.uid } else { *uid },
     };
     *shape == read
 }
@@ -168,7 +171,7 @@ fn open_sockets(
 
 fn shows(occupant: &Occupant, facts: &Facts, protocol: Protocol) -> bool {
     let shape = &facts.shape;
-    // The subflow's uid is that of whoever made it, which the MPTCP socket does not tell.
+    // As for the contender.
     let uid = protocol == Protocol::Mptcp || occupant.uid == Some(shape.uid);
     let same = (occupant.family, occupant.address, occupant.reuse, occupant.reuseport, occupant.v6only)
         == (shape.family, shape.address, shape.reuse, shape.reuseport, shape.v6only);
@@ -187,35 +190,43 @@ fn ghosts(world: &World<'_>, asked: &Asked, own: &Shape, shadow: &mut Shadow) ->
         likely.push((number, ghost, ghost.likelihood(world)?));
     }
     likely.sort_by_key(|(_, _, likelihood)| *likelihood == Likelihood::Possible);
-    for (number, ghost, likelihood) in likely {
-        let fits = |occupant: &Occupant| {
-            let tenure = if ghost.is_unaccepted() { Tenure::Unaccepted } else { Tenure::Orphan };
-            let state = match likelihood {
-                Likelihood::Certain(states) => states.contains(&occupant.state),
-                Likelihood::Possible => true,
-            };
-            state
-                && occupant.tenure == tenure
-                && occupant.inode.0 == 0
-                && ghost.shapes.iter().any(|shape| left_by(occupant, shape))
-        };
-        let place = asked
-            .port
-            .occupants
-            .iter()
-            .enumerate()
-            .position(|(place, occupant)| shadow.who(place).is_none() && fits(occupant));
-        match place.and_then(|place| shadow.who.get_mut(place)) {
-            Some(who) => *who = Some(Who::Ghost(number)),
-            None => {
-                let certain = likelihood != Likelihood::Possible;
-                if certain && ghost.shapes.iter().all(|shape| overlap(own, shape)) {
-                    shadow.complain(|| format!("missing: {ghost:?}, {likelihood:?}"));
-                }
-            }
+    let occupants = &asked.port.occupants;
+    let fits: Vec<Vec<usize>> = likely
+        .iter()
+        .map(|(_, ghost, likelihood)| {
+            let free = |place: &usize| shadow.who(*place).is_none();
+            let there = |place: &usize| occupants.get(*place).is_some_and(|it| is(it, ghost, *likelihood));
+            (0..occupants.len()).filter(free).filter(there).collect()
+        })
+        .collect();
+    let assigned = matching::assign(&fits, occupants.len());
+    for (place, at) in assigned.iter().enumerate() {
+        if let (Some((number, _, _)), Some(who)) =
+            (at.and_then(|at| likely.get(at)), shadow.who.get_mut(place))
+        {
+            *who = Some(Who::Ghost(*number));
+        }
+    }
+    for (at, (_, ghost, likelihood)) in likely.iter().enumerate() {
+        let certain = *likelihood != Likelihood::Possible;
+        if certain && !assigned.contains(&Some(at)) && ghost.shapes.iter().all(|shape| overlap(own, shape)) {
+            shadow.complain(|| format!("missing: {ghost:?}, {likelihood:?}"));
         }
     }
     Ok(())
+}
+
+/// Whether an occupant may be that ghost.
+fn is(occupant: &Occupant, ghost: &Ghost, likelihood: Likelihood) -> bool {
+    let tenure = if ghost.is_unaccepted() { Tenure::Unaccepted } else { Tenure::Orphan };
+    let state = match likelihood {
+        Likelihood::Certain(states) => states.contains(&occupant.state),
+        Likelihood::Possible => true,
+    };
+    state
+        && occupant.tenure == tenure
+        && occupant.inode.0 == 0
+        && ghost.shapes.iter().any(|shape| left_by(occupant, shape))
 }
 
 fn left_by(occupant: &Occupant, shape: &Shape) -> bool {

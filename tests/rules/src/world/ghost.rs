@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context as _, Result};
 use reuse_model::{endpoint::Family, port::Reuse, socket::State};
 
-use super::{Facts, World, plain};
+use super::{Entry, Facts, World, plain};
 use crate::{destroy::destroy, scenario::Slot, system};
 
 /// What decides whether two sockets may share, and where a socket is.
@@ -94,6 +94,31 @@ impl World<'_> {
         }
     }
 
+    /// Takes a ghost off the port, or, if it had gone already, one that looks the same and must have been meant.
+    ///
+    /// # Errors
+    /// The kernel was built without SOCK_DESTROY.
+    pub(crate) fn destroy(&mut self, number: usize) -> Result<()> {
+        // Before it is there, the ends of a twin are those of an open socket.
+        let early = |ghost: &Ghost| match ghost.kind {
+            Kind::Twin(slot) => self.entries.get(&slot).map(Entry::tcp_state).transpose(),
+            _ => Ok(None),
+        };
+        let ghost = self.ghosts.get(number).context("a ghost that there never was")?;
+        let early = early(ghost)?.is_some_and(|state| state != system::CLOSE);
+        let shapes = ghost.shapes.clone();
+        if !early && self.ghosts.get_mut(number).map(Ghost::destroy).transpose()? == Some(true) {
+            return Ok(());
+        }
+        let alone = |other: &&mut Ghost| matches!(other.kind, Kind::Unaccepted | Kind::Orphan { .. });
+        for other in self.ghosts.iter_mut().filter(alone) {
+            if other.shapes.iter().any(|shape| shapes.contains(shape)) && other.destroy()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Notes that a connection may have taken over the two ends of one that is in TIME_WAIT.
     pub(super) fn recycle(&mut self, local: SocketAddr, remote: SocketAddr) {
         let same = |ghost: &&mut Ghost| plain(ghost.local) == local && plain(ghost.remote) == remote;
@@ -129,16 +154,17 @@ impl Ghost {
         matches!(self.kind, Kind::Accepted(_) | Kind::Destroyed)
     }
 
-    /// Takes it off the port.
+    /// Takes it off the port; whether it was there.
     ///
     /// # Errors
     /// As [`destroy`].
-    pub(crate) fn destroy(&mut self) -> Result<()> {
+    fn destroy(&mut self) -> Result<bool> {
         self.kind = Kind::Destroyed;
+        let mut was_there = false;
         for shape in &self.shapes {
-            destroy(self.local, self.remote, shape.device).context("SOCK_DESTROY")?;
+            was_there |= destroy(self.local, self.remote, shape.device).context("SOCK_DESTROY")?;
         }
-        Ok(())
+        Ok(was_there)
     }
 
     /// Whether it is a connection not accepted yet.
@@ -156,7 +182,7 @@ impl Ghost {
             return Ok(Likelihood::Possible);
         }
         let peer = world.entries.get(&self.peer);
-        let peer = peer.map(super::Entry::tcp_state).transpose()?;
+        let peer = peer.map(Entry::tcp_state).transpose()?;
         Ok(match (self.kind, self.end, peer) {
             (
                 Kind::Unaccepted,

@@ -1,7 +1,10 @@
 //! Connections: made, accepted, ended. They run within the system call on loopback, so that each is where it will be
 //! when the call returns, but for an acknowledgement that the kernel delays.
 
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::{
+    io::Read as _,
+    net::{IpAddr, Shutdown, SocketAddr},
+};
 
 use anyhow::{Context as _, Result};
 use reuse_model::{
@@ -55,14 +58,7 @@ impl World<'_> {
         let remote = system::local(&entry.socket)?;
         let local = SocketAddr::new(goal, self.port);
         self.entries.insert(client, entry);
-        self.ghosts.push(Ghost {
-            kind: Kind::Unaccepted,
-            shapes,
-            local,
-            remote,
-            peer: client,
-            end,
-        });
+        self.ghosts.push(Ghost { kind: Kind::Unaccepted, shapes, local, remote, peer: client, end });
         Ok(true)
     }
 
@@ -96,10 +92,10 @@ impl World<'_> {
             }
         };
         ghost.kind = Kind::Accepted(slot);
-        let peer = (ghost.end == End::Open).then_some(ghost.peer);
+        let (peer, muted) = ((ghost.end != End::Closed).then_some(ghost.peer), ghost.end != End::Open);
         self.close(slot, false)?;
         let mut entry = Entry::new(socket, family, Protocol::Tcp)?;
-        (entry.connected, entry.peer) = (true, peer);
+        (entry.connected, entry.peer, entry.muted) = (true, peer, muted);
         if let Some(other) = peer.and_then(|peer| self.entries.get_mut(&peer)) {
             other.peer = Some(slot);
         }
@@ -177,28 +173,45 @@ impl World<'_> {
 
     /// Sending is shut down, or listening.
     pub(super) fn shutdown(&mut self, slot: Slot) -> Result<bool> {
-        let Some(entry) = self.entries.get(&slot).filter(|entry| entry.protocol != Protocol::Udp) else {
+        let Some(entry) = self.entries.get_mut(&slot).filter(|entry| entry.protocol != Protocol::Udp) else {
             return Ok(false);
         };
-        let (how, connected) = match entry.tcp_state()? {
+        let state = entry.tcp_state()?;
+        let (how, connected) = match state {
+            // It ends the attempt.
+            system::SYN_SENT => {
+                entry.connected = false;
+                (Shutdown::Write, false)
+            }
             system::LISTEN => (Shutdown::Both, false),
             // It would not be refused, and connections that the socket came to accept would end as they begin.
             system::CLOSE => return Ok(false),
-            state => (Shutdown::Write, state == system::ESTABLISHED),
+            _ => (Shutdown::Write, state == system::ESTABLISHED),
         };
-        let facts = entry.facts()?.filter(|facts| facts.port == self.port && connected && !entry.filled);
+        let facts = entry.facts()?.filter(|facts| facts.port == self.port && connected);
         if entry.socket.shutdown(how).is_err() {
             return Ok(false);
         }
-        let (remote, peer, muted) = (system::remote(&entry.socket), entry.peer, entry.muted);
+        let (remote, peer, unclear) =
+            (system::remote(&entry.socket), entry.peer, entry.muted || entry.filled);
+        let peer = self.still_there(slot, peer);
         self.end_arrives(peer)?;
+        if state == system::CLOSE_WAIT {
+            // For the other end, which ended first, it is as a close.
+            self.ended(slot, End::Closed);
+        }
         if let (Some(facts), Some(remote), Some(peer)) = (facts, remote, peer) {
             let local = SocketAddr::new(facts.shape.address, self.port);
             let (kind, shapes) = (Kind::Twin(slot), vec![facts.shape]);
-            let end = if muted { End::Unclear } else { End::Open };
+            let end = if unclear { End::Unclear } else { End::Open };
             self.ghosts.push(Ghost { kind, shapes, local, remote, peer, end });
         }
         Ok(true)
+    }
+
+    /// The other end of a connection, if that slot has not been used again since.
+    fn still_there(&self, slot: Slot, peer: Option<Slot>) -> Option<Slot> {
+        peer.filter(|peer| self.entries.get(peer).is_some_and(|other| other.peer == Some(slot)))
     }
 
     /// Returns once the end of a connection has arrived and is acknowledged, which the kernel would delay. It would
@@ -206,6 +219,8 @@ impl World<'_> {
     fn end_arrives(&self, peer: Option<Slot>) -> Result<()> {
         self.let_arrive()?;
         if let Some(other) = peer.and_then(|peer| self.entries.get(&peer)) {
+            // The acknowledgement waits as long as the end is in the queue. An error is that of a connection reset.
+            let _ = (&other.socket).read(&mut [0; 1]);
             system::set(&other.socket, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 1).context("TCP_QUICKACK")?;
             self.let_arrive()?;
         }
@@ -241,9 +256,7 @@ impl World<'_> {
                     | system::CLOSING
             );
         if let (Some(facts), Some(remote), true) = (facts, remote, leaves_something) {
-            // The other end's slot may have been used again since it was closed.
-            let here = |peer: &Slot| self.entries.get(peer).is_some_and(|other| other.peer == Some(slot));
-            let peer = peer.filter(here);
+            let peer = self.still_there(slot, peer);
             let ended_last =
                 peer.is_none() || matches!(state, system::CLOSE_WAIT | system::LAST_ACK | system::CLOSING);
             self.ghosts.push(Ghost {
