@@ -3,6 +3,7 @@
 //! A scenario has a temper, drawn first: how much its sockets share, which addresses, users and devices they have.
 //! Without it every scenario would look like the average one, and what takes five sockets of a kind would never come up.
 
+mod connections;
 mod temper;
 
 use fastrand::Rng;
@@ -139,7 +140,7 @@ impl Author {
         let (slot, family, protocol) = self.open();
         let neighbour = if self.rng.u8(..3) == 0 { 1 + self.rng.u8(..4) } else { 0 };
         let address = if neighbour == 0 {
-            self.temper.elsewhere(&mut self.rng, family)
+            temper::elsewhere(&mut self.rng, family)
         } else {
             self.temper.address(&mut self.rng, family)
         };
@@ -182,65 +183,6 @@ impl Author {
             2 => Step::Program { slot },
             _ => Step::Disconnect { slot },
         });
-    }
-
-    fn connect(&mut self) {
-        let Some((listener, family)) = self.pick(|made| made.kind == Kind::Listener) else { return };
-        let client = self.slot();
-        let address = self.temper.destination(&mut self.rng, family);
-        self.steps.push(Step::Connect { client, listener, address });
-        self.made.push(Made { slot: client, family, protocol: Protocol::Tcp, kind: Kind::Client });
-        if self.rng.u8(..3) > 0 {
-            self.accept_from(listener, family);
-        }
-    }
-
-    fn accept(&mut self) {
-        if let Some((listener, family)) = self.pick(|made| made.kind == Kind::Listener) {
-            self.accept_from(listener, family);
-        }
-    }
-
-    fn accept_from(&mut self, listener: Slot, family: Family) {
-        let slot = self.slot();
-        let uid = self.temper.uid(&mut self.rng);
-        self.steps.push(Step::Accept { listener, slot, uid });
-        self.made.push(Made { slot, family, protocol: Protocol::Tcp, kind: Kind::Connection });
-        self.end(slot);
-    }
-
-    /// A connection that leaves something on the port: it is ended from there, the other end follows or not.
-    fn end(&mut self, slot: Slot) {
-        if self.rng.u8(..3) > 0 {
-            return;
-        }
-        if self.rng.u8(..4) == 0 {
-            self.steps.push(Step::Fill { slot });
-        }
-        self.steps.push(match self.rng.u8(..4) {
-            0 => Step::Shutdown { slot },
-            _ => Step::Close { slot, reset: false },
-        });
-        if self.rng.bool() {
-            // The last one made is the other end, or the client of it.
-            let client = self.made.iter().rev().find(|made| made.kind == Kind::Client).map(|made| made.slot);
-            self.steps.extend(client.map(|slot| Step::Close { slot, reset: false }));
-        }
-    }
-
-    fn connect_out(&mut self) {
-        let bound = |made: &Made| made.kind == Kind::Bound && made.protocol != Protocol::Mptcp;
-        let Some((slot, family)) = self.pick(bound) else { return };
-        let peer = self.slot();
-        let ipv4 = self.rng.bool();
-        self.steps.push(Step::ConnectOut { slot, peer, ipv4 });
-        if self.transport == Transport::Tcp {
-            if let Some(made) = self.made.iter_mut().find(|made| made.slot == slot) {
-                made.kind = Kind::Connection;
-            }
-            self.made.push(Made { slot: peer, family, protocol: Protocol::Tcp, kind: Kind::Client });
-            self.end(slot);
-        }
     }
 
     fn close(&mut self) {

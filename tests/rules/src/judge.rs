@@ -4,19 +4,20 @@ mod after;
 mod blockers;
 mod foreseen;
 mod matching;
+mod prediction;
 mod remedies;
 mod shadow;
 
 use std::{fmt, net::SocketAddr, os::fd::AsFd as _, time::Duration};
 
 use anyhow::{Context as _, Error, Result};
-use reuse_daemon::kernel::port_reader::{Asked, PortReader};
+use reuse_daemon::kernel::port_reader::PortReader;
 use reuse_model::{
     endpoint::{Endpoint, Protocol},
-    rulebook::{self, Decision, Kernel, Request},
+    rulebook::{self, Kernel, Request},
 };
 
-use self::shadow::Shadow;
+use self::prediction::Prediction;
 use crate::{
     refusals::{Refusal, Refusals},
     room::{OWN_TABLE, Room},
@@ -61,17 +62,6 @@ impl<E: Into<Error>> From<E> for Stop {
 
 fn disagree<T>(what: impl fmt::Display) -> Verdict<T> {
     Err(Stop::Disagrees(what.to_string()))
-}
-
-/// A prediction, and what it rests on.
-struct Prediction {
-    request: Request,
-    slot: Slot,
-    /// Bind: asked for; listen: bound to
-    address: SocketAddr,
-    asked: Asked,
-    decision: Decision,
-    shadow: Shadow,
 }
 
 /// A call that the kernel answered as predicted.
@@ -135,7 +125,7 @@ impl Judge<'_> {
                 self.try_blockers(world, *prediction, usize::from(pick))
             }
             (Answer::Refused(prediction), Trial::Remedies(pick)) => {
-                self.try_remedies(world, *prediction, usize::from(pick))
+                self.try_remedies(world, &prediction, usize::from(pick))
             }
         }
     }
@@ -259,21 +249,5 @@ fn name(errno: i32) -> String {
     match errno {
         0 => "success".to_owned(),
         _ => format!("{:?}", nix::errno::Errno::from_raw(errno)),
-    }
-}
-
-impl fmt::Display for Prediction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "contender {} ({:?}): {:?}", self.slot, self.request, self.asked.contender)?;
-        writeln!(
-            f,
-            "table: {:?}, truncated {}, disturbed {}",
-            self.asked.port.table, self.asked.port.truncated, self.asked.port.disturbed
-        )?;
-        for (place, occupant) in self.asked.port.occupants.iter().enumerate() {
-            let who = self.shadow.who(place).map_or_else(|| "unknown".to_owned(), |who| who.to_string());
-            writeln!(f, "  {place}: {who} {occupant:?}")?;
-        }
-        write!(f, "decision: {:?}", self.decision)
     }
 }

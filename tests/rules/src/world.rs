@@ -1,6 +1,7 @@
 //! The sockets of a running scenario, and what became of those that no descriptor shows any more.
 
 mod act;
+mod ends;
 mod ghost;
 mod traffic;
 

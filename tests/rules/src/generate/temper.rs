@@ -34,8 +34,8 @@ pub(super) struct Temper {
 
 impl Temper {
     pub(super) fn draw(rng: &mut Rng, transport: Transport) -> Self {
-        fn of<T: Copy, const N: usize>(rng: &mut Rng, values: [T; N]) -> T {
-            values[rng.usize(..N)]
+        fn of<const N: usize>(rng: &mut Rng, values: [f64; N]) -> f64 {
+            rng.choice(values).unwrap_or_default()
         }
         let addresses = 1 + rng.usize(..3);
         Self {
@@ -102,23 +102,22 @@ impl Temper {
         }
         pick(rng, &self.ipv6_addresses, Ipv6Addr::UNSPECIFIED).into()
     }
+}
 
-    /// An address that is none of those that meet, in the socket's family.
-    #[expect(clippy::unused_self, reason = "reads like its siblings")]
-    pub(super) fn elsewhere(&self, rng: &mut Rng, family: Family) -> IpAddr {
-        let address = Ipv4Addr::new(127, 0, 1, rng.u8(..));
-        if family == Family::Ipv4 { address.into() } else { address.to_ipv6_mapped().into() }
-    }
+/// An address that is none of those that meet, in the socket's family.
+pub(super) fn elsewhere(rng: &mut Rng, family: Family) -> IpAddr {
+    let address = Ipv4Addr::new(127, 0, 1, rng.u8(..));
+    if family == Family::Ipv4 { address.into() } else { address.to_ipv6_mapped().into() }
+}
 
-    /// Where a client may connect to reach a listener of that family.
-    pub(super) fn destination(&self, rng: &mut Rng, family: Family) -> IpAddr {
-        let ipv6 = family == Family::Ipv6 && rng.bool();
-        match (ipv6, rng.bool()) {
-            (true, true) => Ipv6Addr::LOCALHOST.into(),
-            (true, false) => SECOND_V6.into(),
-            (false, true) => Ipv4Addr::LOCALHOST.into(),
-            (false, false) => Ipv4Addr::new(127, 0, 0, 2).into(),
-        }
+/// Where a client may connect to reach a listener of that family.
+pub(super) fn destination(rng: &mut Rng, family: Family) -> IpAddr {
+    let ipv6 = family == Family::Ipv6 && rng.bool();
+    match (ipv6, rng.bool()) {
+        (true, true) => Ipv6Addr::LOCALHOST.into(),
+        (true, false) => SECOND_V6.into(),
+        (false, true) => Ipv4Addr::LOCALHOST.into(),
+        (false, false) => Ipv4Addr::new(127, 0, 0, 2).into(),
     }
 }
 

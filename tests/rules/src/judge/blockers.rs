@@ -3,15 +3,10 @@
 //! them it succeeds.
 
 use anyhow::{Context as _, Result};
-use reuse_model::{
-    endpoint::Transport,
-    port::{Table, UdpScan},
-    rulebook::Request,
-    socket::State,
-};
+use reuse_model::{endpoint::Transport, rulebook::Request};
 
 use super::{Answer, Judge, Prediction, Verdict, disagree, shadow::Who};
-use crate::{scenario::Slot, world::World};
+use crate::world::World;
 
 impl Judge<'_> {
     /// Takes sockets away, one after the other, and asks again each time.
@@ -109,36 +104,6 @@ impl Judge<'_> {
             Request::Listen => self.listen(world, slot)?,
         };
         Ok(answer.context("the contender went")?)
-    }
-}
-
-impl Prediction {
-    /// Who is said to block, as far as it is known who that is.
-    pub(super) fn named(&self) -> Vec<Who> {
-        self.decision.blockers.iter().filter_map(|blocker| self.shadow.who(blocker.occupant)).collect()
-    }
-
-    /// Sockets on the port that are said not to block, and that go without taking others along or changing which list
-    /// a UDP bind scans.
-    fn bystanders(&self) -> Vec<Slot> {
-        const CROWD: u32 = 10;
-        let blocks = |place: usize| self.decision.blockers.iter().any(|blocker| blocker.occupant == place);
-        let scan_stays = match self.asked.port.table {
-            Table::Tcp(_) => true,
-            Table::Udp { scan: UdpScan::Port, slot } => slot <= CROWD,
-            Table::Udp { scan: UdpScan::Address, .. } => false,
-        };
-        self.asked
-            .port
-            .occupants
-            .iter()
-            .enumerate()
-            .filter(|(place, occupant)| scan_stays && !blocks(*place) && occupant.state != State::Listen)
-            .filter_map(|(place, _)| match self.shadow.who(place) {
-                Some(Who::Open(slot)) => Some(slot),
-                _ => None,
-            })
-            .collect()
     }
 }
 

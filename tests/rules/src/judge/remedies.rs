@@ -3,7 +3,10 @@
 use anyhow::{Context as _, Result};
 use reuse_model::{
     port::Occupant,
-    rulebook::remedy::{self, Departure, ReuseOption},
+    rulebook::{
+        Request,
+        remedy::{self, Departure, ReuseOption},
+    },
 };
 
 use super::{Answer, Judge, Prediction, Verdict, disagree, shadow::Who};
@@ -32,10 +35,10 @@ impl Judge<'_> {
     pub(super) fn try_remedies(
         &mut self,
         world: &mut World<'_>,
-        prediction: Prediction,
+        prediction: &Prediction,
         pick: usize,
     ) -> Verdict {
-        let Some(plans) = self.plan(&prediction, pick)? else {
+        let Some(plans) = self.plan(prediction, pick)? else {
             self.tally.blockers_not_removable += 1;
             return Ok(());
         };
@@ -51,14 +54,15 @@ impl Judge<'_> {
         prepare(world, slot, &contender)?;
         // A socket made anew has not bound yet when `listen` was refused.
         let unbound = world.entries.get(&slot).is_some_and(|entry| !entry.bound);
-        if unbound && prediction.request == reuse_model::rulebook::Request::Listen {
-            if let Some(Answer::Refused(next)) = self.bind(world, slot, prediction.address)? {
-                return self.judged(&contender, &treated, &next, &prediction, &story());
-            }
+        if unbound
+            && prediction.request == Request::Listen
+            && let Some(Answer::Refused(next)) = self.bind(world, slot, prediction.address)?
+        {
+            return self.judged(&contender, &treated, &next, prediction, &story());
         }
-        match self.again(world, &prediction)? {
+        match self.again(world, prediction)? {
             Answer::Other => Ok(()),
-            Answer::Refused(next) => self.judged(&contender, &treated, &next, &prediction, &story()),
+            Answer::Refused(next) => self.judged(&contender, &treated, &next, prediction, &story()),
         }
     }
 

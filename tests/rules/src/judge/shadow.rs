@@ -151,10 +151,9 @@ fn open_sockets(
             Some(place) if other == slot => shadow.complain(|| format!("occupant {place} is the contender")),
             Some(place) => {
                 let protocol = world.entries.get(&other).map_or(Protocol::Other, |entry| entry.protocol);
-                if let Some(occupant) = asked.port.occupants.get(place) {
-                    if !shows(occupant, &facts, protocol) {
-                        shadow.complain(|| format!("occupant {place} is {other}, {facts:?}"));
-                    }
+                let shown = asked.port.occupants.get(place);
+                if shown.is_some_and(|occupant| !shows(occupant, &facts, protocol)) {
+                    shadow.complain(|| format!("occupant {place} is {other}, {facts:?}"));
                 }
                 if let Some(who) = shadow.who.get_mut(place) {
                     *who = Some(Who::Open(other));
