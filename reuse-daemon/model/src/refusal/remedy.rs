@@ -132,8 +132,10 @@ fn address_not_local(call: &Call) -> String {
             )
         },
     );
+    let lo =
+        if address.is_loopback() && device.is_none() { " or bring up lo (ip link set lo up)," } else { "" };
     format!(
-        "{address} is on {place}: add it there, bind {any}:{} to take all addresses, or set IP_FREEBIND to bind it \
+        "{address} is on {place}: add it there,{lo} bind {any}:{} to take all addresses, or set IP_FREEBIND to bind it \
          before it exists.",
         asked.port
     )

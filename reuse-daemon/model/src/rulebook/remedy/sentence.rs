@@ -33,9 +33,6 @@ impl fmt::Display for Sentence<'_> {
         if self.leaves_no_option() {
             text.push_str("; a server that sets SO_REUSEADDR from its start does not meet this again");
         }
-        if self.opens_udp_port() {
-            text.push_str("; with SO_REUSEADDR any user can then take the port's traffic");
-        }
         let (first, rest) = text.split_at(text.chars().next().map_or(0, char::len_utf8));
         write!(f, "{}{rest}.", first.to_uppercase())
     }
@@ -129,13 +126,14 @@ impl Sentence<'_> {
                 _ => {}
             }
         }
-        parts.join(", and ")
+        let opens = self.contender.transport == Transport::Udp && option == ReuseOption::Address;
+        parts.join(", and ") + if opens { " (any user can then take the port's traffic)" } else { "" }
     }
 
     fn whose(&self, named: &mut bool) -> String {
         match (*named, self.holders.len()) {
-            (true, 1) => "as it was".to_owned(),
-            (true, _) => "as they were".to_owned(),
+            (true, 1) => "the holder's".to_owned(),
+            (true, _) => "the holders'".to_owned(),
             (false, _) => format!("that of {}", self.mention(named)),
         }
     }
@@ -173,14 +171,6 @@ impl Sentence<'_> {
     fn leaves_no_option(&self) -> bool {
         matches!(self.rule, Rule::TimeWait | Rule::HolderIsClosing)
             && self.holders.iter().all(|(_, ways)| ways.iter().all(|way| Way::of(way) == Way::Leave))
-    }
-
-    fn opens_udp_port(&self) -> bool {
-        self.contender.transport == Transport::Udp
-            && self
-                .holders
-                .iter()
-                .all(|(_, ways)| ways.iter().any(|way| Way::of(way) == Way::Share(ReuseOption::Address)))
     }
 }
 

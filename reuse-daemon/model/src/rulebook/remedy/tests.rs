@@ -113,8 +113,8 @@ fn all_that_is_missing_for_one_way_is_said() {
     assert_eq!(
         tcp(&asking, [foreign]),
         "Stop the listener on 127.0.0.1:8080 (SO_REUSEADDR never shares a port with a listener); or set SO_REUSEPORT \
-         on it and on the new socket, and create the new socket under uid 1000, as it was, and attach its program \
-         only after listen()."
+         on it and on the new socket, and create the new socket under uid 1000, the holder's, and attach its \
+         program only after listen()."
     );
     let own = tcp(&asking, [listener("127.0.0.1")]);
     assert!(
@@ -129,8 +129,8 @@ fn a_udp_remedy_by_reuseaddr_says_what_it_opens() {
     let port = udp_port(UdpScan::Port, [Occupant { reuse: Reuse::Yes, ..occupant("0.0.0.0") }]);
     assert_eq!(
         said(&asking, &port).join(" "),
-        "Set SO_REUSEADDR on the new socket; or stop the socket on 0.0.0.0:8080; with SO_REUSEADDR any user can \
-         then take the port's traffic."
+        "Set SO_REUSEADDR on the new socket (any user can then take the port's traffic); or stop the socket on \
+         0.0.0.0:8080."
     );
 }
 
