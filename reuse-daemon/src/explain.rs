@@ -1,6 +1,6 @@
 //! `explain`: whether a bind (and listen) would succeed now, and if not why. Nothing is bound, and nothing stays behind.
 //!
-//! [`question`] is what was typed, [`netns`] and [`asker`] where and for whom, [`source`] where the port is read,
+//! [`question`] is what was typed, [`netns`], [`process`] and [`asker`] where and for whom, [`source`] where the port is read,
 //! [`surroundings`] and [`locality`] what the checks before the port depend on. [`verdict`] decides, [`weak`] where the
 //! options of the sockets could not be read; [`answer`] is what came out, [`report`] its JSON, [`raw`] what it was made of.
 
@@ -9,6 +9,7 @@ pub mod asker;
 pub mod locality;
 pub mod netns;
 mod owners;
+pub mod process;
 pub mod question;
 pub mod raw;
 mod remedy;
@@ -54,7 +55,12 @@ impl Explainer {
         let Reading { contender, port } = match self.source.read(question, &self.options) {
             Ok(reading) => reading,
             Err(Hindrance::Objection(objection)) => {
-                return Ok(Answer::impossible(question, self.contender(question), objection));
+                return Ok(Answer::impossible(
+                    question,
+                    self.contender(question),
+                    self.options.device.as_deref(),
+                    objection,
+                ));
             }
             Err(Hindrance::Failure(error)) => return Err(error),
         };

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Display,
     io::{self, IsTerminal as _, Write as _},
     net::{IpAddr, ToSocketAddrs as _},
     os::fd::AsFd as _,
@@ -14,7 +15,7 @@ use std::{
 use anyhow::Context as _;
 use nix::sys::utsname::uname;
 use reuse_model::{
-    endpoint::Transport,
+    endpoint::{Family, Transport},
     report::{Context as _, ExplainReport, Outcome, View},
     rulebook::{Features, Kernel, Release},
 };
@@ -62,14 +63,16 @@ pub fn main(arguments: &ExplainArguments, color: Color) -> ExitCode {
 fn run(arguments: &ExplainArguments, color: Color) -> anyhow::Result<u8> {
     let questions = questions(arguments)?;
     let netns = match (&arguments.netns, arguments.as_process) {
-        (Some(name), _) => Netns::named(name)?,
-        (None, Some(pid)) => Netns::of_process(pid)?,
+        (Some(name), _) => Netns::named(name).map_err(|error| of_option("--netns", name, &error))?,
+        (None, Some(pid)) => Netns::of_process(pid).map_err(|error| of_option("--as", pid, &error))?,
         (None, None) => Netns::own()?,
     };
     let asker = match (arguments.as_process, arguments.uid) {
-        (Some(pid), _) => Asker::of_process(Path::new(&format!("/proc/{pid}")), netns.as_fd())?,
+        (Some(pid), _) => {
+            Asker::of_process(pid, netns.as_fd()).map_err(|error| of_option("--as", pid, &error))?
+        }
         (None, Some(uid)) => Asker::of_uid(uid),
-        (None, None) => Asker::of_process(Path::new("/proc/self"), netns.as_fd())?,
+        (None, None) => Asker::of_this_process(netns.as_fd())?,
     };
     let names = Names::of_this_host(View::Local);
     // Asked for while this thread is still where the names are given.
@@ -108,6 +111,11 @@ fn run(arguments: &ExplainArguments, color: Color) -> anyhow::Result<u8> {
     Ok(status(&answers))
 }
 
+/// An error with the option that it comes from.
+fn of_option(option: &str, value: impl Display, error: &impl Display) -> anyhow::Error {
+    anyhow::anyhow!("{option} {value}: {error}")
+}
+
 fn questions(arguments: &ExplainArguments) -> anyhow::Result<Vec<Question>> {
     let typed = Typed::parse(&arguments.question)?;
     if arguments.listen && typed.transports == [Transport::Udp] {
@@ -117,7 +125,11 @@ fn questions(arguments: &ExplainArguments) -> anyhow::Result<Vec<Question>> {
         Place::Host(host) => resolve(host, typed.port)?,
         Place::Wildcards | Place::Address { .. } => Vec::new(),
     };
-    Ok(typed.questions(&found))
+    let questions = typed.questions(&found);
+    if arguments.v6only && questions.iter().all(|question| question.family() == Family::Ipv4) {
+        anyhow::bail!("--v6only: only IPv6 sockets have IPV6_V6ONLY, and the address is IPv4; leave it out");
+    }
+    Ok(questions)
 }
 
 /// The addresses of a host, each once, in the resolver's order.

@@ -7,9 +7,8 @@ use reuse_model::{
     refusal::{Confidence, Rule},
     report::{Alternative, Outcome},
     rulebook::{
-        Blocker, Contender, Decision, Exemption, Kernel,
+        Blocker, Contender, Decision, Exemption,
         precheck::{Objection, Surroundings},
-        remedy::sentences,
     },
 };
 
@@ -64,14 +63,12 @@ impl Answer {
             if whole || verdict.objection.is_some() { Confidence::Exact } else { Confidence::BestEvidence };
         let remedy = match (outcome, verdict.objection) {
             (Outcome::Success, _) => None,
-            (_, Some(objection)) => Some(remedy::of_objection(objection, question, case.contender)),
-            (_, None) if knows_options => Some(remedy_of_holders(
-                case.kernel,
-                question,
-                case.contender,
-                case.port,
-                &verdict.decision.blockers,
-            )),
+            (_, Some(objection)) => Some(remedy::of_objection(objection, question, case.contender, None)),
+            (_, None) if knows_options => Some(remedy::of_holders(case, &verdict.decision.blockers)),
+            (_, None) if rule.is_some() => {
+                let viewer = nix::unistd::geteuid().as_raw();
+                Some(remedy::of_certain_holders(case, &verdict.decision.blockers, viewer))
+            }
             (_, None) => Some(remedy::WITHOUT_OPTIONS.to_owned()),
         };
         Self {
@@ -90,12 +87,17 @@ impl Answer {
         }
     }
 
-    /// The kernel makes no such socket.
-    pub(super) fn impossible(question: &Question, contender: Contender, objection: Objection) -> Self {
+    /// The kernel makes no such socket; `device` is the one asked for by name.
+    pub(super) fn impossible(
+        question: &Question,
+        contender: Contender,
+        device: Option<&str>,
+        objection: Objection,
+    ) -> Self {
         let decision = Decision { refused: false, blockers: Vec::new(), decided_by: None, exemption: None };
         Self {
             question: question.clone(),
-            remedy: Some(remedy::of_objection(objection, question, &contender)),
+            remedy: Some(remedy::of_objection(objection, question, &contender, device)),
             contender,
             port: unread(),
             around: None,
@@ -143,14 +145,4 @@ impl Answer {
     pub fn listens(&self, listen: bool) -> bool {
         listen && self.question.transport == Transport::Tcp
     }
-}
-
-fn remedy_of_holders(
-    kernel: &Kernel,
-    question: &Question,
-    contender: &Contender,
-    port: &Port,
-    blockers: &[Blocker],
-) -> String {
-    sentences(kernel, contender, question.port, port, blockers).join(" ")
 }

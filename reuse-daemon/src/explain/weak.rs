@@ -80,10 +80,18 @@ fn mildest(port: &Port, contender: &Contender) -> Port {
     if let Table::Tcp(_) = mild.table {
         let fast_address =
             FastAddress { family: contender.family, address: contender.family.unspecified(), v6only: false };
-        let open = Bucket { fastreuse: 1, fastreuseport: 1, fastuid: contender.uid, fast_address };
+        let fastreuse = if a_listener_closes_bucket(port, contender) { 0 } else { 1 };
+        let open = Bucket { fastreuse, fastreuseport: 1, fastuid: contender.uid, fast_address };
         mild.table = Table::Tcp(Some(open));
     }
     mild
+}
+
+/// Whether a listener is in the contender's bucket, which SO_REUSEADDR alone then cannot pass: listen() clears
+/// `fastreuse` for as long as the bucket is there (net/ipv4/inet_connection_sock.c, `inet_csk_update_fastreuse`). Devices
+/// of a VRF have buckets of their own.
+fn a_listener_closes_bucket(port: &Port, contender: &Contender) -> bool {
+    port.occupants.iter().any(|holder| holder.state == State::Listen && holder.device == contender.device)
 }
 
 fn with(port: &Port, change: impl Fn(&Occupant) -> Occupant) -> Port {
@@ -145,6 +153,14 @@ mod tests {
     fn a_contender_with_an_option_depends_on_the_holders() {
         let reusing = Contender { reuse: Reuse::Yes, ..contender("127.0.0.1") };
         assert_eq!(certain(&reusing, vec![occupant("127.0.0.1", State::Bound)]).0, Outcome::Unknown);
+        let foreign = Occupant { uid: Some(33), ..occupant("127.0.0.1", State::Listen) };
+        assert_eq!(
+            certain(&reusing, vec![foreign]),
+            (Outcome::Refused, Some(Rule::HolderIsListening)),
+            "a listener shares by SO_REUSEADDR with nobody"
+        );
+        let on_device = Occupant { device: 7, ..occupant("127.0.0.1", State::Listen) };
+        assert_eq!(certain(&reusing, vec![on_device]).0, Outcome::Unknown, "its bucket may be another");
         let grouped = Contender { reuseport: true, ..contender("127.0.0.1") };
         assert_eq!(certain(&grouped, vec![occupant("127.0.0.1", State::Listen)]).0, Outcome::Unknown);
     }
