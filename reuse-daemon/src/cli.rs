@@ -12,6 +12,7 @@ mod file;
 pub mod filters;
 pub mod run;
 pub mod sockets;
+mod user;
 
 pub use conflicts::ConflictsArguments;
 pub use doctor::DoctorArguments;

@@ -236,7 +236,7 @@ fn what_cannot_be_said_has_a_reason_and_status_2() -> Result<()> {
     let Some(launch) = Launch::prepare()? else { return Ok(()) };
     let ran = run(alone(launch.binary_path()).args(["--netns", "/nowhere"]))?;
     assert_eq!(ran.status, Some(2), "{ran:?}");
-    assert!(ran.stderr.contains("no network namespace there"), "{ran:?}");
+    assert!(ran.stderr.contains("no network namespace at /nowhere"), "{ran:?}");
     let ran = run(alone(launch.binary_path()).args(["--rule", "exclusive"]))?;
     assert_eq!(ran.status, Some(2), "a socket has no rule: {ran:?}");
     // Another user may not reach the build directory.

@@ -11,6 +11,9 @@ const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3
 /// What to write instead.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     milliseconds(text).map(Duration::from_millis).ok_or_else(|| {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return format!("the unit is missing: write {text}s or {text}m");
+        }
         "write numbers with their units (ms, s, m, h, d), such as 90s, 10m or 1h30m".to_owned()
     })
 }
@@ -47,9 +50,14 @@ mod tests {
 
     #[test]
     fn what_has_no_unit_or_no_end_is_refused() {
-        for text in ["", "10", "m", "1x", "-1s", "1.5h", "1h 30m", "1h30", "18446744073709551615d", "１s"] {
+        for text in ["", "m", "1x", "-1s", "1.5h", "1h 30m", "1h30", "18446744073709551615d", "１s"] {
             assert!(parse(text).expect_err(text).contains("such as 90s"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_alone_is_told_its_units() {
+        assert_eq!(parse("10"), Err("the unit is missing: write 10s or 10m".to_owned()));
     }
 
     proptest! {

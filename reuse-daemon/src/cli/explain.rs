@@ -7,6 +7,7 @@ use clap::Args;
 /// Arguments of `explain`.
 #[derive(Clone, Debug, Args)]
 #[command(
+    override_usage = "reuse-daemon explain [OPTIONS] [tcp|udp] <PORT|[ADDRESS]:PORT|HOST:PORT>",
     after_help = "Exit status: 0 all would succeed, 1 one would be refused, 2 cannot tell, or a usage error\n\n\
     Examples:\n  \
     sudo reuse-daemon explain 8080                        TCP and UDP, IPv4 and IPv6\n  \
@@ -16,7 +17,7 @@ use clap::Args;
     sudo reuse-daemon explain tcp 8080 --wait && exec my-server"
 )]
 pub struct ExplainArguments {
-    /// `[tcp|udp]` and `[ADDRESS]:PORT`, `PORT` or `HOST:PORT`
+    /// `[tcp|udp]` and `[ADDRESS]:PORT`, `PORT` or `HOST:PORT`; also `tcp://HOST:PORT` and `PORT/tcp`
     #[arg(required = true, num_args = 1..=2, value_names = ["tcp|udp", "ADDRESS:PORT"])]
     pub question: Vec<String>,
 
@@ -37,7 +38,7 @@ pub struct ExplainArguments {
     pub device: Option<String>,
 
     /// For a socket of this user; any but 0 is without CAP_NET_BIND_SERVICE
-    #[arg(long, value_name = "UID")]
+    #[arg(long, value_name = "UID|NAME", value_parser = super::user::parse)]
     pub uid: Option<u32>,
 
     /// Also whether listen() would succeed after the bind (TCP)

@@ -1,14 +1,20 @@
 //! Filters of the commands that list sockets and refusals: from words to [`Filter`].
 
-use std::{
-    fs, io,
-    net::IpAddr,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-};
+use std::net::IpAddr;
 
 use clap::Args;
-use reuse_model::{filter::Filter, refusal::Rule};
+use reuse_model::{
+    filter::Filter,
+    refusal::{Rule, errno_name},
+};
+
+use super::user;
+use crate::explain::netns::{Netns, NetnsError};
+
+/// include/linux/err.h
+const MAX_ERRNO: i32 = 4095;
+/// Errnos that bind and listen give most
+const COMMON: [i32; 4] = [98, 99, 13, 22];
 
 /// Filters for what has a socket and processes. Each may be given more than once: one of the values must fit.
 #[derive(Clone, Debug, Default, Args)]
@@ -19,11 +25,11 @@ pub struct SocketFilters {
     pub port: Vec<u16>,
 
     /// Only this address, such as 0.0.0.0 or ::1
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub address: Vec<IpAddr>,
 
     /// Only this user: the socket's, or one of its owners' or the caller's
-    #[arg(long, value_name = "UID")]
+    #[arg(long, value_name = "UID|NAME", value_parser = user::parse)]
     pub uid: Vec<u32>,
 
     /// Only this process
@@ -47,24 +53,21 @@ pub struct SocketFilters {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Filters (each repeatable: one of its values must fit)")]
 pub struct RefusalFilters {
-    /// Only this errno, such as EADDRINUSE
-    #[arg(long, value_name = "NAME")]
+    /// Only this errno, such as EADDRINUSE or 98
+    #[arg(long, value_name = "NAME|N", value_parser = errno)]
     pub errno: Vec<String>,
 
     /// Only this rule, such as holder_is_listening
-    #[arg(long, value_name = "RULE")]
+    #[arg(long, value_name = "RULE", value_parser = rule)]
     pub rule: Vec<Rule>,
 }
 
 /// A network namespace that is not there.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "--netns {word}: no network namespace there ({reason}); give `all`, the id of a process, or a file such as \
-     /run/netns/NAME"
-)]
+#[error("--netns {word}: {reason}")]
 pub struct NoNetns {
     word: String,
-    reason: io::Error,
+    reason: NetnsError,
 }
 
 impl SocketFilters {
@@ -90,7 +93,10 @@ impl SocketFilters {
         if self.netns.iter().any(|word| word == "all") {
             return Ok(Vec::new());
         }
-        let number = |word: &String| number(word).map_err(|reason| NoNetns { word: word.clone(), reason });
+        let number = |word: &String| match Netns::named(word) {
+            Ok(netns) => Ok(netns.number.0),
+            Err(reason) => Err(NoNetns { word: word.clone(), reason }),
+        };
         self.netns.iter().map(number).collect()
     }
 }
@@ -99,18 +105,39 @@ impl RefusalFilters {
     /// Adds what is asked for.
     #[must_use]
     pub fn add_to(&self, filter: Filter) -> Filter {
-        let errnos = self.errno.iter().map(|name| name.to_uppercase()).collect();
-        Filter { errnos, rules: self.rule.clone(), ..filter }
+        Filter { errnos: self.errno.clone(), rules: self.rule.clone(), ..filter }
     }
 }
 
-/// Inode number of the namespace that a process id or a path names.
-fn number(word: &str) -> io::Result<u32> {
-    let path = match word.parse::<u32>() {
-        Ok(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
-        Err(_) => Path::new(word).to_owned(),
+/// An address, also in the brackets that stand around it before a port.
+fn address(word: &str) -> Result<IpAddr, String> {
+    let inside =
+        word.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).filter(|rest| rest.contains(':'));
+    inside
+        .unwrap_or(word)
+        .parse()
+        .map_err(|_| "write an IPv4 or IPv6 address without a port, such as 0.0.0.0 or ::1".to_owned())
+}
+
+/// The name of an errno, by its name in either case or its number.
+fn errno(word: &str) -> Result<String, String> {
+    let unknown = errno_name(-1);
+    let named = match word.parse() {
+        Ok(number) => Some(errno_name(number)),
+        Err(_) => (1..=MAX_ERRNO).map(errno_name).find(|name| name.eq_ignore_ascii_case(word)),
     };
-    u32::try_from(fs::metadata(path)?.ino()).map_err(|_| io::ErrorKind::InvalidData.into())
+    named.filter(|name| *name != unknown).map(str::to_owned).ok_or_else(|| {
+        let common = COMMON.map(|number| format!("{} ({number})", errno_name(number))).join(", ");
+        format!("there is no such errno; the common ones of bind and listen are {common}")
+    })
+}
+
+/// A rule by its name.
+fn rule(word: &str) -> Result<Rule, String> {
+    word.parse().map_err(|error| {
+        let all: Vec<_> = Rule::ALL.iter().map(|rule| rule.as_str()).collect();
+        format!("{error}; the rules are {}", all.join(", "))
+    })
 }
 
 #[cfg(test)]
@@ -129,12 +156,43 @@ mod tests {
         assert_eq!(of(&["all"]).expect("no file"), [0; 0]);
         assert_eq!(of(&["/proc/self/ns/net", "all"]).expect("no file"), [0; 0]);
         let error = of(&["/nowhere"]).expect_err("no such file").to_string();
-        assert!(error.starts_with("--netns /nowhere: no network namespace there"), "{error}");
+        assert!(error.starts_with("--netns /nowhere: no network namespace at /nowhere"), "{error}");
+        let error = of(&["0"]).expect_err("no such process").to_string();
+        assert_eq!(error, "--netns 0: there is no such process");
+        let error = of(&["/etc/passwd"]).expect_err("a file").to_string();
+        assert_eq!(error, "--netns /etc/passwd: /etc/passwd is no network namespace");
     }
 
     #[test]
-    fn an_errno_is_named_in_either_case() {
-        let asked = RefusalFilters { errno: vec!["eaddrinuse".to_owned()], rule: vec![Rule::TimeWait] };
+    fn an_address_may_have_its_brackets() {
+        assert_eq!(address("[::]"), Ok(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)));
+        assert_eq!(address("::"), address("[::]"));
+        assert!(address("127.0.0.1").is_ok());
+        for wrong in ["[127.0.0.1]", "[::", "::]", "127.0.0.1:80", "localhost", ""] {
+            assert!(address(wrong).expect_err(wrong).contains("such as 0.0.0.0"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_errno_goes_by_name_and_number() {
+        for word in ["eaddrinuse", "EADDRINUSE", "98"] {
+            assert_eq!(errno(word).as_deref(), Ok("EADDRINUSE"), "{word}");
+        }
+        for word in ["EADDRINUS", "0", "-98", "41", "EUNKNOWN", "", "100000"] {
+            assert!(errno(word).expect_err(word).contains("EADDRINUSE (98), EADDRNOTAVAIL (99)"), "{word}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_rule_is_told_the_others() {
+        assert_eq!(rule("time_wait"), Ok(Rule::TimeWait));
+        let error = rule("nosuch").expect_err("no rule");
+        assert!(Rule::ALL.iter().all(|rule| error.contains(rule.as_str())), "{error}");
+    }
+
+    #[test]
+    fn refusals_add_to_what_sockets_have() {
+        let asked = RefusalFilters { errno: vec!["EADDRINUSE".to_owned()], rule: vec![Rule::TimeWait] };
         let filter = asked.add_to(Filter { ports: vec![80], ..Filter::default() });
         assert_eq!((filter.errnos, filter.rules), (vec!["EADDRINUSE".to_owned()], vec![Rule::TimeWait]));
         assert_eq!(filter.ports, [80]);

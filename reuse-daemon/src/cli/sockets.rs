@@ -15,7 +15,8 @@ use crate::export::local::protocol::DEFAULT_PATH;
     Examples:\n  \
     sudo reuse-daemon sockets\n  \
     sudo reuse-daemon sockets --port 80 --port 443\n  \
-    sudo reuse-daemon sockets --netns 1 --executable nginx --json | jq '.sockets[].owners'")]
+    sudo reuse-daemon sockets --netns /run/netns/blue\n  \
+    sudo reuse-daemon sockets --executable nginx --json | jq '.sockets[].owners'")]
 pub struct SocketsArguments {
     /// Print one JSON object instead of a table
     #[arg(long)]

@@ -21,17 +21,26 @@ const RECHECK: Duration = Duration::from_secs(1);
 #[must_use]
 pub fn parse_passwd(text: &[u8]) -> HashMap<u32, Arc<str>> {
     let mut names = HashMap::new();
-    for line in text.split(|byte| *byte == b'\n') {
-        let mut fields = line.split(|byte| *byte == b':');
-        let (Some(name), Some(_), Some(uid)) = (fields.next(), fields.next(), fields.next()) else {
-            continue;
-        };
-        let Some(uid) = std::str::from_utf8(uid).ok().and_then(|uid| uid.parse().ok()) else { continue };
-        if !name.is_empty() && !name.starts_with(b"#") {
-            names.entry(uid).or_insert_with(|| Arc::from(escape(name)));
-        }
+    for (name, uid) in entries(text) {
+        names.entry(uid).or_insert_with(|| Arc::from(escape(name)));
     }
     names
+}
+
+/// The uid of the first entry of that name, as `getpwnam` has it.
+#[must_use]
+pub fn uid_of(text: &[u8], name: &str) -> Option<u32> {
+    entries(text).find(|(known, _)| *known == name.as_bytes()).map(|(_, uid)| uid)
+}
+
+/// Names with their uids, in the order of the file.
+fn entries(text: &[u8]) -> impl Iterator<Item = (&[u8], u32)> {
+    text.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let (name, _, uid) = (fields.next()?, fields.next()?, fields.next()?);
+        let uid = std::str::from_utf8(uid).ok()?.parse().ok()?;
+        (!name.is_empty() && !name.starts_with(b"#")).then_some((name, uid))
+    })
 }
 
 /// The users of this host, read again when the file changes.
