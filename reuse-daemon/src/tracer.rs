@@ -18,7 +18,7 @@ use reuse_model::{
     group::{GroupChange, Groups},
     inventory::{Change, Correction, Inventory, Limits},
     process::{Process, Processes as _},
-    refusal::Refusal,
+    refusal::{Refusal, Remembered},
     report::{RecordBody, View},
     rulebook,
     tally::Tally,
@@ -181,7 +181,8 @@ impl Tracer {
     /// Why a call was refused and by whom, if it was.
     fn conflict(&mut self, call: &Call, process: &Arc<Process>) -> Option<Conflict> {
         let inventory = &self.inventory;
-        let remembered = || port_of(call).map_or_else(Vec::new, |port| inventory.in_the_way(port, call.at));
+        let remembered =
+            || port_of(call).map_or_else(Remembered::default, |port| inventory.in_the_way(port, call.at));
         let refusal = Refusal::of(call, &self.rules, remembered)?;
         let possessions = self.possessions.of(call, &refusal, inventory, &mut self.processes);
         Some(Conflict::new(call.clone(), Arc::clone(process), refusal, possessions))

@@ -4,13 +4,16 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     refusal::Rule,
     report::{ConflictEvent, OwnerReport, SocketReport},
 };
 
 /// The criteria of `sockets` and `conflicts`. An empty list asks for nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Filter {
     /// Local port; of a refusal the port asked for
     pub ports: Vec<u16>,

@@ -11,7 +11,7 @@ use crate::{
     event::{Call, Caller, Circumstances, Comm, Event, Evidence, Holding, Moment, Phase, Snapshot},
     port::{Bucket, FastAddress, Occupant, Port, Reuse, Table},
     process::{Process, Processes},
-    refusal::Refusal,
+    refusal::{Refusal, Remembered},
     report::Context,
     rulebook::{Features, Kernel, Release},
     socket::{Cookie, Flags, Inode, NetNs, SocketFacts, State},
@@ -67,7 +67,7 @@ pub(crate) fn kernel() -> Kernel {
 
 /// The reason of a refusal of which nothing but the call is known.
 pub(crate) fn refusal(call: &Call) -> Refusal {
-    Refusal::of(call, &kernel(), Vec::new).expect("refused")
+    Refusal::of(call, &kernel(), Remembered::default).expect("refused")
 }
 
 /// A refused call of a process, of which nothing else is known.

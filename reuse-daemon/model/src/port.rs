@@ -76,6 +76,13 @@ pub struct Occupant {
 }
 
 impl Occupant {
+    /// Whether its process is just closing it: the kernel takes away its `struct socket` a moment before its port
+    /// (net/ipv4/tcp.c, `__tcp_close`).
+    #[must_use]
+    pub fn is_being_closed(&self) -> bool {
+        self.tenure == Tenure::Orphan && matches!(self.state, State::Bound | State::Listen)
+    }
+
     /// The socket of a process, as it was seen.
     #[must_use]
     pub fn of(facts: &SocketFacts) -> Self {

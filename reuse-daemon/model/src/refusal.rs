@@ -58,14 +58,23 @@ pub struct Refusal {
     pub remedies: Vec<String>,
 }
 
+/// What is known of a port besides what was read of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// Sockets that were on it before the call and are still
+    pub live: Vec<Occupant>,
+    /// Sockets that were closed about when the call returned, the likeliest to have been in the way first
+    pub closed: Vec<Occupant>,
+}
+
 impl Refusal {
     /// Why `call` was refused; `None` where it succeeded, or where its socket is neither IPv4 nor IPv6: such calls
     /// are counted, not explained.
     ///
-    /// `remembered` gives the sockets, live or closed lately, that are known on the port the call asked for; it is asked
-    /// only where what was read at the refusal does not explain it.
+    /// `remembered` gives what is known of the port the call asked for; it is asked only where what was read at the refusal
+    /// does not explain it.
     #[must_use]
-    pub fn of(call: &Call, kernel: &Kernel, remembered: impl FnOnce() -> Vec<Occupant>) -> Option<Self> {
+    pub fn of(call: &Call, kernel: &Kernel, remembered: impl FnOnce() -> Remembered) -> Option<Self> {
         // Only these two mean that there is no socket; with any other errno a socket without facts is of a family
         // that is not traced.
         let no_socket = matches!(call.errno, EBADF | ENOTSOCK);

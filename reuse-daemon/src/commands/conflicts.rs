@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use jiff::tz::TimeZone;
 use reuse_model::{
     filter::Filter,
+    history::LATEST_MAX,
     report::{ConflictList, ConflictRecord, LostEvent},
 };
 use serde::Deserialize;
@@ -35,6 +36,7 @@ fn run(arguments: &ConflictsArguments, text: &Text) -> anyhow::Result<Outcome> {
     let request = Request::Conflicts {
         within_ms: arguments.since.map(milliseconds),
         follow: arguments.follow,
+        filter: filter.clone(),
         command_lines: arguments.json,
     };
     if arguments.follow {
@@ -50,7 +52,17 @@ fn run(arguments: &ConflictsArguments, text: &Text) -> anyhow::Result<Outcome> {
         false => list.conflicts.iter().map(|record| text.refusal(record)).collect(),
     };
     outcome::written(io::stdout().lock().write_all(shown.as_bytes()))?;
-    Ok(if list.conflicts.is_empty() { Outcome::None } else { Outcome::Found })
+    if list.conflicts.is_empty() {
+        outcome::tell("no refused bind or listen of this kind is known");
+        if list.dropped > 0 {
+            outcome::tell(format_args!(
+                "{} older refusals are not kept any more, {LATEST_MAX} at most are",
+                list.dropped
+            ));
+        }
+        return Ok(Outcome::None);
+    }
+    Ok(Outcome::Found)
 }
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -91,9 +103,7 @@ fn follow(mut lines: local_client::Lines, filter: &Filter, text: Option<&Text>) 
         let kind = serde_json::from_slice(&line).context("the daemon's answer is of another version")?;
         let shown = match kind {
             Followed::Lost(LostEvent { lost, .. }) => {
-                outcome::tell(format_args!(
-                    "{lost} refusals came faster than they were read and are not shown"
-                ));
+                outcome::tell(format_args!("refusals came faster than they were read: {lost} are not shown"));
                 text.is_none().then(|| line.clone())
             }
             Followed::Other => {

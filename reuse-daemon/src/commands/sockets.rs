@@ -58,7 +58,14 @@ fn show(mut list: SocketList, filter: &Filter, json: bool) -> anyhow::Result<Out
         false => render::sockets::table(&list.sockets),
     };
     outcome::written(io::stdout().lock().write_all(text.as_bytes()))?;
-    Ok(if list.sockets.is_empty() { Outcome::None } else { Outcome::Found })
+    if list.sockets.is_empty() {
+        outcome::tell(
+            "no bound socket of this kind; accepted and outgoing connections are not listed, `explain` names those in \
+             the way",
+        );
+        return Ok(Outcome::None);
+    }
+    Ok(Outcome::Found)
 }
 
 /// Looks without a daemon: what it cannot know is when a socket was bound.

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use reuse_model::report::{Record, RecordBody};
+use reuse_model::{
+    filter::Filter,
+    report::{Record, RecordBody},
+};
 use tokio::sync::mpsc;
 
 /// Most that may wait for one follower, contenders and holders together: what a program that fails in a tight loop
@@ -28,6 +31,8 @@ pub struct Follower {
     lost: u64,
     /// How old what it wants first may be; `None`: only what happens from now on
     pub within: Option<Duration>,
+    /// What it wants; the rest does not wait for it, and is not lost to it
+    filter: Filter,
 }
 
 /// The follower's own end. Dropping it ends the following.
@@ -52,17 +57,17 @@ pub fn followers() -> (Followers, mpsc::Receiver<Follower>) {
 
 impl Followers {
     /// Begins to follow; `None` where the tracer is gone.
-    pub async fn join(&self, within: Option<Duration>) -> Option<Following> {
-        let (follower, following) = follower(within);
+    pub async fn join(&self, within: Option<Duration>, filter: Filter) -> Option<Following> {
+        let (follower, following) = follower(within, filter);
         self.joining.send(follower).await.ok()?;
         Some(following)
     }
 }
 
-fn follower(within: Option<Duration>) -> (Follower, Following) {
+fn follower(within: Option<Duration>, filter: Filter) -> (Follower, Following) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    let follower = Follower { records: sender, waiting: Arc::clone(&waiting), lost: 0, within };
+    let follower = Follower { records: sender, waiting: Arc::clone(&waiting), lost: 0, within, filter };
     (follower, Following { records: receiver, waiting })
 }
 
@@ -83,6 +88,9 @@ impl Follower {
 
     /// Gives it a record, or counts it as lost. `tell` makes the record that tells of earlier losses.
     pub fn give(&mut self, record: &Arc<Record>, tell: impl FnOnce(u64) -> Record) {
+        if matches!(&record.body, RecordBody::Conflict(event) if !self.filter.wants_conflict(event)) {
+            return;
+        }
         if !self.tell_loss(tell) || !self.send(record) {
             self.lost += 1;
         }
@@ -145,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_finds_no_room_is_counted_and_told_in_its_place() {
-        let (mut follower, mut following) = follower(None);
+        let (mut follower, mut following) = follower(None, Filter::default());
         for number in 0..WAITING as u64 + 3 {
             follower.give(&Arc::new(record(number)), |_| panic!("nothing is lost yet, or there is no room"));
         }
@@ -158,11 +166,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_either_side_shows_on_the_other() {
-        let (follower, mut following) = follower(None);
+        let (follower, mut following) = follower(None, Filter::default());
         assert!(!follower.is_gone());
         drop(follower);
         assert!(following.next(1).await.is_empty());
-        let (follower, following) = self::follower(None);
+        let (follower, following) = self::follower(None, Filter::default());
         drop(following);
         assert!(follower.is_gone());
     }

@@ -103,8 +103,8 @@ mod tests {
             text(&json!([holder()]), "exact"),
             "2026-11-24 08:12:15.123456 b\\xe2\\x80\\xaed[12] (uid 33) cannot bind tcp 0.0.0.0:80, with SO_REUSEADDR: \
              EADDRINUSE, holder_is_listening\n    \
-             held by tcp 127.0.0.1:80 (listen) of nginx[7] (web.service, uid 0), with SO_REUSEADDR: \
-             holder_is_listening, wildcard contender\n    \
+             held by 127.0.0.1:80 listening, web.service: nginx[7] (root), SO_REUSEADDR, no SO_REUSEPORT: \
+             it listens, which no SO_REUSEADDR shares [holder_is_listening]\n    \
              Stop nginx.\n"
         );
     }
@@ -117,15 +117,16 @@ mod tests {
         rest["expires_in_seconds"] = json!(41.4);
         let shown = text(&json!([rest]), "best_evidence");
         assert!(shown.contains("holder_is_listening (best evidence)\n"), "{shown}");
-        assert!(
-            shown.contains("(TIME_WAIT), open in no process, with") && shown.contains(", gone in 41 s\n"),
-            "{shown}"
-        );
+        rest["inode"] = json!(0);
+        assert!(shown.contains("TIME_WAIT for 42 s more, a process that is not known (root)"), "{shown}");
+        let shown = text(&json!([rest]), "exact");
+        assert!(shown.contains("TIME_WAIT for 42 s more, no process, SO_REUSEADDR"), "{shown}");
         rest["former_owners"] = json!([owner("nginx", 7, "nginx")]);
-        assert!(text(&json!([rest]), "exact").contains(", left by nginx[7] (uid 0), with"));
+        let shown = text(&json!([rest]), "exact");
+        assert!(shown.contains("no process, left by nginx[7], SO_REUSEADDR"), "{shown}");
         rest["former_owners"] = json!([]);
         rest["kernel"] = json!(true);
-        assert!(text(&json!([rest]), "exact").contains(", the kernel's own, with"));
+        assert!(text(&json!([rest]), "exact").contains("the kernel's own"));
     }
 
     #[test]
@@ -135,7 +136,8 @@ mod tests {
         let shown = text(&Value::Array(vec![crowded; 10]), "exact");
         assert_eq!(shown.lines().count(), 1 + HOLDERS + 2, "{shown}");
         assert!(
-            shown.contains("nginx[4] (uid 0) and 2 more, with") && shown.contains("\n    and 2 more\n"),
+            shown.contains("nginx[4] and 2 more (root), SO_REUSEADDR")
+                && shown.contains("\n    and 2 more\n"),
             "{shown}"
         );
     }

@@ -218,7 +218,7 @@ mod tests {
         inventory::Owner,
         port::Occupant,
         process::Process,
-        refusal::Refusal,
+        refusal::{Refusal, Remembered},
         report::Context,
         rulebook::{Features, Kernel, Release},
         socket::{Cookie, Flags, Inode, NetNs, SocketFacts, State},
@@ -299,7 +299,7 @@ mod tests {
     fn a_refusal_says_why_and_what_to_do() {
         let (call, process) = call_of(b"nginx", Phase::Bind, 98, 80, 1);
         let rules = Kernel::new(Release::NEWEST, Features::default());
-        let refusal = Refusal::of(&call, &rules, Vec::new).expect("refused");
+        let refusal = Refusal::of(&call, &rules, Remembered::default).expect("refused");
         let remedy = refusal.remedy();
         let conflict = Conflict::new(call, process.into(), refusal, []);
         let once = text(RecordBody::conflict(&conflict, 1, false, &Names), false);
@@ -322,7 +322,11 @@ mod tests {
             Occupant::of(&facts)
         };
         let rules = Kernel::new(Release::NEWEST, Features::default());
-        let refusal = Refusal::of(&call, &rules, || vec![holder(6), holder(7)]).expect("refused");
+        let refusal = Refusal::of(&call, &rules, || Remembered {
+            live: vec![holder(6), holder(7)],
+            closed: Vec::new(),
+        })
+        .expect("refused");
         let owner = Owner {
             process: Arc::new(process.clone()),
             comm: call.caller.comm,
@@ -332,7 +336,8 @@ mod tests {
         let possession = Possession { owners: vec![owner], ..Possession::default() };
         let conflict = Conflict::new(call, process.into(), refusal, [possession]);
         let told = text(RecordBody::conflict(&conflict, 1, false, &Names), false);
-        let held = ", held by tcp 127.0.0.1:80 (bound) of nginx[12] (web.service, uid 33) and 1 more: EADDRINUSE, rule";
+        let held =
+            ", held by 127.0.0.1:80 bound, web.service: nginx[12] (uid 33) and 1 more: EADDRINUSE, rule";
         assert!(told.contains(held), "{told}");
     }
 

@@ -8,32 +8,47 @@ use reuse_model::{
     report::{AnswerReport, ExplainReport, HolderReport, Outcome, OwnerReport},
 };
 
-use super::plain::plain;
+use super::{
+    holder::{self, words},
+    plain::plain,
+};
 
 const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
 const RESET: &str = "\x1b[0m";
-/// Most owners of one socket that are named
-const OWNERS: usize = 4;
 /// Most holders of one answer that are listed; the rest is counted
 const HOLDERS: usize = 12;
 
 /// Appends the answers as text. Of several, those that would succeed take one line each.
 pub fn text(report: &ExplainReport, colored: bool, out: &mut String) {
     let several = report.answers.len() > 1;
+    let mut before: Option<&AnswerReport> = None;
     for answer in &report.answers {
         headline(answer, colored, out);
-        if !several || !answer.holders.is_empty() || answer.outcome != Outcome::Success {
+        if before.replace(answer).is_some_and(|before| is_same_reason(before, answer)) {
+            out.push_str("  for the same reason\n");
+        } else if !several || !answer.holders.is_empty() || answer.outcome != Outcome::Success {
             details(answer, out);
         }
     }
 }
 
+/// Whether two answers differ in nothing but the question: sockets of both families are in the way of both questions.
+fn is_same_reason(one: &AnswerReport, other: &AnswerReport) -> bool {
+    let sockets = |answer: &AnswerReport| -> Vec<_> {
+        answer.holders.iter().map(|holder| (identity(holder), holder.rule)).collect()
+    };
+    one.outcome == Outcome::Refused
+        && (one.outcome, one.phase, one.errno, one.rule, &one.remedy)
+            == (other.outcome, other.phase, other.errno, other.rule, &other.remedy)
+        && sockets(one) == sockets(other)
+}
+
 /// What a wait is for: one line for each answer that is not a success yet.
 pub fn waiting(report: &ExplainReport, out: &mut String) {
     for answer in report.answers.iter().filter(|answer| answer.outcome != Outcome::Success) {
-        let first = answer.holders.first().map(holder);
+        let first = answer.holders.first().map(holder::line);
         let why = first.or_else(|| answer.rule.map(|rule| words(rule).to_owned())).unwrap_or_default();
         let more = answer.holders.len().saturating_sub(1);
         let others = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -86,7 +101,7 @@ fn details(answer: &AnswerReport, out: &mut String) {
     for holder in answer.holders.iter().take(HOLDERS) {
         let decides = answer.holders.len() > 1 && answer.decided_by.is_some_and(|by| by == identity(holder));
         let _ =
-            writeln!(out, "  {}{}", plain(&self::holder(holder)), if decides { " (decides)" } else { "" });
+            writeln!(out, "  {}{}", plain(&holder::line(holder)), if decides { " (decides)" } else { "" });
     }
     if answer.holders.len() > HOLDERS {
         let _ = writeln!(out, "  and {} more", answer.holders.len() - HOLDERS);
@@ -129,105 +144,6 @@ fn exemption(answer: &AnswerReport) -> Option<&'static str> {
 
 fn identity(holder: &HolderReport) -> u64 {
     if holder.inode == 0 { holder.cookie } else { holder.inode }
-}
-
-/// `0.0.0.0:8080 listening, nginx.service: nginx[812] (www-data), no SO_REUSEADDR, no SO_REUSEPORT: the holder listens`
-fn holder(holder: &HolderReport) -> String {
-    let mut text = SocketAddr::new(holder.address, holder.port).to_string();
-    if let Some(device) = &holder.device {
-        let _ = write!(text, " on {device}");
-    }
-    let _ = write!(text, " {}, {}", state(holder), who(holder));
-    for (set, name) in [(holder.reuseaddr, "SO_REUSEADDR"), (holder.reuseport, "SO_REUSEPORT")] {
-        let _ = match set {
-            Some(true) => write!(text, ", {name}"),
-            Some(false) => write!(text, ", no {name}"),
-            None => Ok(()),
-        };
-    }
-    if holder.v6only == Some(true) && holder.address.is_ipv6() {
-        text.push_str(", IPV6_V6ONLY");
-    }
-    if let Some(rule) = holder.rule {
-        let _ = write!(text, ": {}", words(rule));
-    }
-    if &*holder.overlap == "dual_stack" {
-        text.push_str(" (a dual-stack socket takes IPv4 as well as IPv6)");
-    }
-    text
-}
-
-fn state(holder: &HolderReport) -> String {
-    let word = match &*holder.state {
-        "listen" => "listening",
-        "time_wait" => "TIME_WAIT",
-        "closing" => "closing connection",
-        "connected" => "connected",
-        _ => "bound",
-    };
-    match holder.expires_in_seconds {
-        Some(left) => format!("{word} for {left:.0} s more"),
-        None => word.to_owned(),
-    }
-}
-
-fn who(holder: &HolderReport) -> String {
-    let uid = holder.socket_uid.map(|uid| match &holder.user {
-        Some(user) => user.to_string(),
-        None => format!("uid {uid}"),
-    });
-    if holder.owners.is_empty() {
-        let nobody = match (holder.kernel, holder.inode, &*holder.state) {
-            (true, ..) => "the kernel's own",
-            (_, 0, "connected") => "not accepted yet",
-            (_, 0, _) => "no process",
-            _ => "a process that may not be looked at",
-        };
-        return uid
-            .filter(|_| holder.inode != 0)
-            .map_or_else(|| nobody.to_owned(), |uid| format!("{nobody} ({uid})"));
-    }
-    let mut text = String::new();
-    for (index, owner) in holder.owners.iter().take(OWNERS).enumerate() {
-        text.push_str(if index == 0 { "" } else { ", " });
-        push_owner(owner, &mut text);
-    }
-    if holder.owners.len() > OWNERS {
-        let _ = write!(text, " and {} more", holder.owners.len() - OWNERS);
-    }
-    match uid {
-        Some(uid) => format!("{text} ({uid})"),
-        None => text,
-    }
-}
-
-fn push_owner(owner: &OwnerReport, text: &mut String) {
-    if owner.service != owner.executable {
-        let _ = write!(text, "{}: ", owner.service);
-    }
-    let _ = write!(text, "{}[{}]", owner.executable, owner.pid);
-}
-
-/// A rule as the reason it is.
-fn words(rule: Rule) -> &'static str {
-    match rule {
-        Rule::ReuseportUidMismatch => "both set SO_REUSEPORT, but their users differ",
-        Rule::ReuseportProgramAttached => "both set SO_REUSEPORT, but the new socket is in a group already",
-        Rule::HolderIsListening => "it listens, which no SO_REUSEADDR shares",
-        Rule::Exclusive => "neither it nor the new socket allows sharing",
-        Rule::HolderLacksReuseport => "it does not set SO_REUSEPORT, as the new socket does",
-        Rule::ContenderLacksReuseport => "it would share by SO_REUSEPORT, which the new socket does not set",
-        Rule::HolderLacksReuseaddr => "it does not set SO_REUSEADDR, as the new socket does",
-        Rule::ContenderLacksReuseaddr => "it would share by SO_REUSEADDR, which the new socket does not set",
-        Rule::HolderIsClosing => "a connection that is being closed",
-        Rule::TimeWait => "a closed connection in TIME_WAIT",
-        Rule::PrivilegedPort => "the port is privileged",
-        Rule::AddressNotLocal => "the address is not this host's",
-        Rule::InvalidAddress => "the address does not fit the socket",
-        Rule::DeviceGone => "there is no such interface",
-        Rule::Unsupported => "this kernel has no such address family",
-        other => other.as_str(),
-    }
 }
 
 #[cfg(test)]
@@ -332,7 +248,7 @@ mod tests {
             shown(vec![answer(Outcome::Refused, vec![held])], false),
             "tcp 127.0.0.1:8080: refused (EADDRINUSE at bind)\n  \
              127.0.0.1:8080 bound, web.service: nginx[12] (www-data), SO_REUSEADDR, no SO_REUSEPORT: it would share by \
-             SO_REUSEADDR, which the new socket does not set\n  \
+             SO_REUSEADDR, which the new socket does not set [contender_lacks_reuseaddr]\n  \
              remedy: Stop it.\n"
         );
     }
@@ -364,7 +280,7 @@ mod tests {
         let text = shown(vec![answer(Outcome::Refused, vec![waiting, unseen, queued, kernel])], false);
         for part in [
             "TIME_WAIT for 42 s more, no process, SO_REUSEADDR",
-            "listening, a process that may not be looked at (www-data)",
+            "listening, a process that is not known (www-data)",
             "connected, not accepted yet,",
             "bound, the kernel's own (www-data)",
         ] {

@@ -9,12 +9,14 @@ use crate::{
     kernel::{attach::Stage, plan, program_stats},
 };
 
-/// Ways to a port that no program sees yet.
+/// A port taken by `listen` on a socket without one: seen with the calls of `listen`.
+const IMPLICIT_LISTEN: &str = "implicit_listen";
+/// Ways to a port that may go unseen; the others no program sees yet.
 const BLIND_SPOTS: [&str; 8] = [
     "compat",
     "io_uring",
     "implicit_connect",
-    "implicit_listen",
+    IMPLICIT_LISTEN,
     "implicit_sendto",
     "kernel",
     "seccomp",
@@ -48,11 +50,15 @@ impl Received {
 }
 
 impl Tracer {
+    fn is_blind(&self, what: &str) -> bool {
+        what != IMPLICIT_LISTEN || !self.kernel.active(plan::Tier::Listen)
+    }
+
     pub(super) fn health(&self) -> KernelHealth {
         let Received { bind, listen, close, exit, undecodable: _, last } = self.received;
         KernelHealth {
             tiers: plan::Tier::ALL.into_iter().map(|tier| self.tier(tier)).collect(),
-            blind_spots: BLIND_SPOTS.map(|what| BlindSpot { what, blind: true }).to_vec(),
+            blind_spots: BLIND_SPOTS.map(|what| BlindSpot { what, blind: self.is_blind(what) }).to_vec(),
             programs: self.programs(),
             maps: vec![MapFill { map: "SELECTIONS", entries: self.counted, capacity: SELECTIONS_MAX.into() }],
             received: vec![("bind", bind), ("listen", listen), ("close", close), ("exit", exit)],

@@ -8,7 +8,10 @@
 
 mod allowance;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use reuse_model::{
     conflict::Possession,
@@ -26,6 +29,8 @@ use allowance::Allowances;
 
 /// How long a walk's answer stands.
 const FRESH: Duration = Duration::from_secs(1);
+/// Most sockets closed lately that are looked through for one holder.
+const CLOSED_LOOKED_AT: usize = 64;
 /// Most sockets whose answers are kept.
 const FOUND_MAX: usize = 4096;
 
@@ -64,6 +69,10 @@ impl Possessions {
         now: Instant,
         inventory: &Inventory,
     ) -> Possession {
+        if occupant.is_being_closed() {
+            let socket = lately_closed(key, at, inventory).find(|socket| is_same_as(socket, occupant));
+            return socket.map_or_else(Possession::default, |socket| of_socket(socket, &[]));
+        }
         if occupant.tenure != Tenure::Held {
             return predecessor(occupant, key, at, inventory);
         }
@@ -73,14 +82,7 @@ impl Possessions {
             (None, None) => Possession::default(),
             (None, Some((_, found))) => found.clone(),
             (Some(socket), found) => {
-                let found = found.map(|(_, found)| found.owners.as_slice()).unwrap_or_default();
-                Possession {
-                    owners: current_owners(socket, found),
-                    former: Vec::new(),
-                    since: socket.since,
-                    protocol: Some(socket.facts.protocol),
-                    device: socket.facts.device.as_ref().map(|device| device.name.clone()),
-                }
+                of_socket(socket, found.map(|(_, found)| found.owners.as_slice()).unwrap_or_default())
             }
         }
     }
@@ -151,8 +153,28 @@ fn remembered<'a>(
         socket.facts.inode == occupant.inode && (known == 0 || seen == 0 || known == seen)
     };
     let live = inventory.get(occupant.inode).filter(|socket| same(socket));
-    let closed = || inventory.closed_on_port(key, at).map(|(socket, _)| socket).find(|socket| same(socket));
+    let closed = || lately_closed(key, at, inventory).find(|socket| same(socket));
     live.or_else(closed).map(AsRef::as_ref)
+}
+
+/// The possession of a socket that is known, and who the kernel says has it.
+fn of_socket(socket: &Socket, found: &[Owner]) -> Possession {
+    Possession {
+        owners: current_owners(socket, found),
+        former: Vec::new(),
+        since: socket.since,
+        protocol: Some(socket.facts.protocol),
+        device: socket.facts.device.as_ref().map(|device| device.name.clone()),
+    }
+}
+
+/// Whether a socket that was closed is one that was found without its inode number.
+fn is_same_as(socket: &Socket, occupant: &Occupant) -> bool {
+    let facts = &socket.facts;
+    facts.local.address == occupant.address
+        && facts.family == occupant.family
+        && Some(facts.uid) == occupant.uid
+        && (facts.flags.reuseaddr, facts.flags.reuseport) == (occupant.reuse.is_set(), occupant.reuseport)
 }
 
 /// The owners the kernel gave a moment ago, each with the name it had when it bound; else those that are remembered.
@@ -167,11 +189,15 @@ fn current_owners(socket: &Socket, found: &[Owner]) -> Vec<Owner> {
     found.iter().map(named).collect()
 }
 
+fn lately_closed(key: PortKey, at: Moment, inventory: &Inventory) -> impl Iterator<Item = &Arc<Socket>> {
+    inventory.closed_on_port(key, at).map(|(socket, _)| socket).take(CLOSED_LOOKED_AT)
+}
+
 /// Whose a socket was that no process has: the socket on its port it came from, live or closed lately, the one with its
 /// very address before a wildcard.
 fn predecessor(occupant: &Occupant, key: PortKey, at: Moment, inventory: &Inventory) -> Possession {
     let live = inventory.on_port(key);
-    let closed = inventory.closed_on_port(key, at).map(|(socket, _)| socket);
+    let closed = lately_closed(key, at, inventory);
     let candidates: Vec<_> = live.chain(closed).filter(|socket| covers(socket, occupant)).collect();
     let exact = candidates.iter().find(|socket| socket.facts.local.address == occupant.address);
     let Some(socket) = exact.or(candidates.first()) else { return Possession::default() };

@@ -35,7 +35,8 @@ impl Refusals {
             }
         }
         let (at, weight) = (refused.call.at, refused.holders.len());
-        self.latest.push(at, refused, weight);
+        let whose = Arc::clone(&refused.process.service);
+        self.latest.push(&whose, at, refused, weight);
     }
 
     /// Takes a follower in: what it wants of the past first, then each refusal as it comes.
@@ -62,7 +63,7 @@ impl Refusals {
         let shown = Shown { names, view };
         let from = within.map_or(Moment(0), |within| before(now, within));
         let records = self.latest.since(from).map(|refused| Record::conflict(refused, 1, false, &shown));
-        ConflictList { schema: SCHEMA, conflicts: records.collect() }
+        ConflictList { schema: SCHEMA, conflicts: records.collect(), dropped: self.latest.dropped() }
     }
 
     /// Forgets what is too old and who is gone, and tells losses that nothing came after.

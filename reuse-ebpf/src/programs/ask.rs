@@ -54,7 +54,7 @@ pub(crate) fn ask(ctx: RawTracePointContext) -> i32 {
         let protocol = (*call).socket.protocol;
         port::clear(scratch);
         circumstances::note(&raw mut (*scratch).evidence, task, socket.sk, protocol, &common);
-        port::read_port(scratch, socket.sk, protocol, &common, wanted);
+        port::read_port(scratch, socket.sk, protocol, &common, wanted, port::AT_LEISURE);
         send(scratch.cast::<u8>(), port::length(scratch), Lost::RingCall);
     }
     0

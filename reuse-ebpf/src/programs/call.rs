@@ -169,7 +169,7 @@ unsafe fn note_evidence(scratch: *mut Scratch, call: &Returned, Socket { sk, .. 
             _ => Some(Wanted::of_bound(&common)),
         };
         if let Some(wanted) = wanted.filter(|wanted| wanted.port != 0) {
-            port::read_port(scratch, sk, protocol, &common, wanted);
+            port::read_port(scratch, sk, protocol, &common, wanted, port::BRIEFLY);
         }
     }
 }

@@ -26,6 +26,11 @@ use super::{
     socket::{AF_INET, AF_INET6, Common, IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP},
 };
 
+/// Nanoseconds that a walk may add to a refused call: where nothing is in the cache, each socket costs hundreds.
+pub(crate) const BRIEFLY: u64 = 45_000;
+/// Nanoseconds of a walk that nobody else waits for.
+pub(crate) const AT_LEISURE: u64 = 1_000_000_000;
+
 /// Most steps of one walk; what is beyond is said to be truncated.
 const STEPS_MAX: u32 = 1 << 13;
 
@@ -84,6 +89,7 @@ pub(crate) unsafe fn read_port(
     protocol: u16,
     common: &Common,
     wanted: Wanted,
+    budget: u64,
 ) {
     let net: u64 = common.at(offset!(sk_net));
     // SAFETY: promised by the caller; each part is written before the walk reads it.
@@ -102,6 +108,7 @@ pub(crate) unsafe fn read_port(
         (*walk).listeners = 0;
         (*walk).others = 0;
         (*walk).began = now();
+        (*walk).budget = budget;
         let table = match protocol {
             IPPROTO_UDP => udp::begin(scratch, common),
             IPPROTO_TCP | IPPROTO_MPTCP => tcp::begin(scratch),

@@ -8,6 +8,7 @@ use crate::{
     event::Moment,
     hash::NumberMap,
     port::Occupant,
+    refusal::Remembered,
     socket::{Inode, NetNs, SocketFacts},
 };
 
@@ -18,8 +19,12 @@ const CLOSED_MAX: usize = 4096;
 /// orphan before it by as much (`net.ipv4.tcp_fin_timeout`).
 const CLOSED_FOR: u64 = 130_000_000_000;
 
-/// Nanoseconds within which a closed socket may be the one that was in the way when a call returned.
-const JUST_CLOSED: u64 = 1_000_000_000;
+/// Nanoseconds within which a closed socket may be the one that was in the way when a call returned: a process may be
+/// stopped half-way through a close.
+const JUST_CLOSED: u64 = 100_000_000;
+
+/// Most of those that are asked.
+const CLOSED_ASKED: usize = 64;
 
 /// A port of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -111,12 +116,20 @@ impl Inventory {
         closed.filter(move |(_, at)| !is_old(*at, now)).map(|(socket, at)| (socket, *at))
     }
 
-    /// What may have been in the way on a port at a moment that has just passed: the sockets on it, and those that were
-    /// closed since or just before.
+    /// What may have been in the way on a port when a call returned `at`: the sockets that had been on it before and are
+    /// still, and those whose close came about then, the nearest first.
     #[must_use]
-    pub fn in_the_way(&self, key: PortKey, at: Moment) -> Vec<Occupant> {
-        let lately = |then: Moment| then.0.saturating_add(JUST_CLOSED) >= at.0;
-        let closed = self.closed_on_port(key, at).filter(|(_, then)| lately(*then)).map(|(socket, _)| socket);
-        self.on_port(key).chain(closed).map(|socket| Occupant::of(&socket.facts)).collect()
+    pub fn in_the_way(&self, key: PortKey, at: Moment) -> Remembered {
+        let before = |socket: &&Arc<Socket>| socket.since.is_none_or(|since| since < at);
+        let live = self.on_port(key).filter(before);
+        let lately = |(_, then): &(&Arc<Socket>, Moment)| then.0.saturating_add(JUST_CLOSED) >= at.0;
+        let closed = self.closed_on_port(key, at).take_while(lately).take(CLOSED_ASKED);
+        let mut closed: Vec<_> = closed.filter(|(socket, _)| before(socket)).collect();
+        closed.sort_by_key(|(_, then)| then.0.abs_diff(at.0));
+        let occupant = |socket: &Arc<Socket>| Occupant::of(&socket.facts);
+        Remembered {
+            live: live.map(occupant).collect(),
+            closed: closed.into_iter().map(|(socket, _)| occupant(socket)).collect(),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The rule of a refusal that has nothing to do with other sockets.
 
+mod foreign;
+
 use super::{
     Confidence, Rule, UNPRIVILEGED_PORT_START,
     errno::{
@@ -17,6 +19,16 @@ use Confidence::{BestEvidence, Exact};
 /// The rule of a refused call, and how sure it is.
 pub(super) fn of(call: &Call, kernel: &Kernel) -> (Rule, Confidence) {
     let seen = call.evidence.as_ref().map(|evidence| &evidence.circumstances);
+    if foreign::contradicts(call) && seen.is_some_and(|seen| seen.seccomp_filter || seen.cgroup_program) {
+        return foreign_errno(call.phase, seen);
+    }
+    let (rule, confidence) = of_errno(call, seen, kernel);
+    // These two have nothing that would show a filter's answer for what it is.
+    let unprovable = matches!(rule, Rule::EphemeralPortsExhausted | Rule::KernelResource);
+    (rule, if unprovable && has_filter(seen) { BestEvidence } else { confidence })
+}
+
+fn of_errno(call: &Call, seen: Option<&Circumstances>, kernel: &Kernel) -> (Rule, Confidence) {
     match (call.errno, call.phase) {
         (EADDRINUSE, _) => (Rule::EphemeralPortsExhausted, Exact),
         (EADDRNOTAVAIL, Phase::Bind) => (Rule::AddressNotLocal, Exact),

@@ -1,6 +1,6 @@
 //! EADDRINUSE on a port that was asked for by number: the sockets that hold it.
 
-use super::{Confidence, Holder, Refusal, Rule};
+use super::{Confidence, Holder, Refusal, Remembered, Rule};
 use crate::{
     endpoint::Transport,
     event::{Call, Evidence, Phase},
@@ -9,25 +9,33 @@ use crate::{
 };
 
 /// The reason, from what was read at the refusal, else from what is remembered of the port.
-pub(super) fn refusal(call: &Call, kernel: &Kernel, remembered: impl FnOnce() -> Vec<Occupant>) -> Refusal {
+pub(super) fn refusal(call: &Call, kernel: &Kernel, remembered: impl FnOnce() -> Remembered) -> Refusal {
     let evidence = call.evidence.as_deref();
     let Some(contender) = Contender::of(call, evidence) else { return unexplained(call, evidence) };
     let read = evidence.and_then(|evidence| evidence.port.as_ref());
     if let Some(port) = read {
         let decision = decide(kernel, request(call), &contender, port);
         if decision.refused {
-            let whole = !port.truncated && !port.disturbed;
+            let in_motion =
+                decision.blockers.iter().filter_map(|blocker| port.occupants.get(blocker.occupant));
+            let whole =
+                !port.truncated && !port.disturbed && !in_motion.into_iter().any(Occupant::is_being_closed);
             let confidence = if whole { Confidence::Exact } else { Confidence::BestEvidence };
             return refused(call, kernel, &contender, port, &decision.blockers, confidence);
         }
     }
-    // What refused went between the decision and the reading, or was not read.
-    let port = with_remembered(call, read, &contender, remembered());
-    let decision = decide(kernel, request(call), &contender, &port);
-    if decision.blockers.is_empty() {
-        return unexplained(call, evidence);
-    }
-    refused(call, kernel, &contender, &port, &decision.blockers, Confidence::BestEvidence)
+    // What refused went between the decision and the reading, or was not read. Those that are still there were all there
+    // together; of those that are gone one is enough, and two that exclude each other were never there together.
+    let Remembered { live, closed } = remembered();
+    let blocked_by = |sockets: Vec<Occupant>| {
+        let port = with_remembered(call, read, &contender, sockets);
+        let decision = decide(kernel, request(call), &contender, &port);
+        (!decision.blockers.is_empty())
+            .then(|| refused(call, kernel, &contender, &port, &decision.blockers, Confidence::BestEvidence))
+    };
+    blocked_by(live)
+        .or_else(|| closed.into_iter().find_map(|socket| blocked_by(vec![socket])))
+        .unwrap_or_else(|| unexplained(call, evidence))
 }
 
 fn request(call: &Call) -> Request {

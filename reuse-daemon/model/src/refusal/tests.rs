@@ -21,7 +21,7 @@ fn refused_bind(errno: i32, port: u16) -> Call {
 }
 
 fn rule_of(call: &Call) -> Option<(Rule, Confidence)> {
-    Refusal::of(call, &kernel(), Vec::new).map(|refusal| (refusal.rule, refusal.confidence))
+    Refusal::of(call, &kernel(), Remembered::default).map(|refusal| (refusal.rule, refusal.confidence))
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn what_is_true_of_the_caller_tells_the_checks_apart() {
         (bind, 38, 8080, program, (Rule::CgroupProgram, BestEvidence)),
         (listen, 38, 8080, program, (Rule::Unknown, BestEvidence)),
         (bind, 38, 8080, PLAIN, (Rule::Unknown, BestEvidence)),
-        (bind, 22, 8080, filter, (Rule::InvalidAddress, Exact)),
+        (bind, 22, 8080, filter, (Rule::Seccomp, BestEvidence)),
     ] {
         let refused = match phase {
             Phase::Bind => refused_bind(errno, port),
@@ -166,7 +166,7 @@ fn what_is_true_of_the_caller_tells_the_checks_apart() {
     let policed = Features { mandatory_access_control: true, ..Features::default() };
     let policed = Kernel::new(Release::NEWEST, policed);
     let denied = Call { evidence: evidence(filter, None), ..refused_bind(13, 8080) };
-    let refusal_there = Refusal::of(&denied, &policed, Vec::new).expect("refused");
+    let refusal_there = Refusal::of(&denied, &policed, Remembered::default).expect("refused");
     assert_eq!((refusal_there.rule, refusal_there.confidence), (Rule::SecurityModule, BestEvidence));
     let exact = |circumstances| {
         refusal(&Call { evidence: evidence(circumstances, None), ..refused_bind(1, 80) }).remedy()
@@ -175,4 +175,32 @@ fn what_is_true_of_the_caller_tells_the_checks_apart() {
     assert!(exact(filter).starts_with("A seccomp filter forbids bind()"), "{}", exact(filter));
     let low = refusal(&Call { evidence: evidence(PLAIN, None), ..refused_bind(13, 80) }).remedy();
     assert!(!low.contains("security module"), "{low}");
+}
+
+#[test]
+fn an_errno_that_contradicts_the_call_is_not_the_kernels() {
+    let filter = Circumstances { seccomp_filter: true, ..PLAIN };
+    let wildcard = |call: Call| {
+        let any = IpAddr::from([0, 0, 0, 0]);
+        Call { requested: call.requested.map(|asked| Endpoint { address: any, ..asked }), ..call }
+    };
+    for (refused, expected) in [
+        (refused_bind(9, 8080), Rule::Seccomp),
+        (refused_bind(14, 8080), Rule::Seccomp),
+        (refused_bind(19, 8080), Rule::Seccomp),
+        (refused_bind(22, 8080), Rule::Seccomp),
+        (wildcard(refused_bind(97, 8080)), Rule::Seccomp),
+        (wildcard(refused_bind(99, 8080)), Rule::Seccomp),
+        (call(Phase::Listen, 95, 10, 1, facts(1, 8080)), Rule::Seccomp),
+        (refused_bind(99, 8080), Rule::AddressNotLocal),
+        (call(Phase::Bind, 22, 10, 1, facts(1, 8080)), Rule::AlreadyBound),
+        (Call { requested: None, ..refused_bind(22, 8080) }, Rule::InvalidAddress),
+    ] {
+        let filtered = Call { evidence: evidence(filter, None), ..refused.clone() };
+        assert_eq!(rule_of(&filtered).map(|(rule, _)| rule), Some(expected), "{refused:?}");
+        let plain = Call { evidence: evidence(PLAIN, None), ..refused };
+        assert_ne!(rule_of(&plain).map(|(rule, _)| rule), Some(Rule::Seccomp), "no filter, no answer of one");
+    }
+    let exhausted = Call { evidence: evidence(filter, None), ..refused_bind(98, 0) };
+    assert_eq!(rule_of(&exhausted), Some((Rule::EphemeralPortsExhausted, Confidence::BestEvidence)));
 }

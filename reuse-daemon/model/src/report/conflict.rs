@@ -12,6 +12,8 @@ pub struct ConflictList<T> {
     pub schema: u32,
     /// Each refusal as its event
     pub conflicts: Vec<T>,
+    /// How many are not among them for want of room, since the daemon started
+    pub dropped: u64,
 }
 
 /// A [`super::Record`] of type `conflict`, read back.
@@ -49,7 +51,8 @@ mod tests {
         let process = Everyone.process(10, comm("srv"), 0);
         let body = RecordBody::conflict(&fixtures::conflict(&refused, &process), 3, true, &Numbers);
         let record = Record::new(refused.at, body, &Numbers);
-        let written = to_string(&ConflictList { schema: SCHEMA, conflicts: vec![record] }).expect("JSON");
+        let written =
+            to_string(&ConflictList { schema: SCHEMA, conflicts: vec![record], dropped: 0 }).expect("JSON");
         let read: ConflictList<ConflictRecord> = from_str(&written).expect("read back");
         assert_eq!((read.conflicts.len(), read.conflicts[0].event.repeated), (1, 3));
         assert_eq!(to_string(&read).expect("JSON"), written, "key by key, in the same order");

@@ -57,7 +57,7 @@ impl Pair<'_> {
         }
         let (contender, occupant) = (self.contender, self.occupant);
         let time_wait = occupant.state == State::TimeWait;
-        let live = !time_wait && occupant.tenure != Tenure::Orphan;
+        let live = !time_wait && (occupant.tenure != Tenure::Orphan || occupant.is_being_closed());
         let both_reuseport = contender.reuseport && occupant.reuseport;
         let reuseport_one_away = contender.reuseport != occupant.reuseport && self.may_group();
         let (ours, theirs) = (contender.reuse.is_set(), occupant.reuse.is_set());

@@ -5,12 +5,12 @@ use crate::{
     event::Moment,
     fixtures::{Everyone, call, comm, facts, held_by, kernel, loopback},
     process::Processes,
-    refusal::{EADDRINUSE, Refusal},
+    refusal::{EADDRINUSE, Refusal, Remembered},
 };
 
 fn count(tally: &mut Tally, call: &Call) {
     tally.call(call);
-    if let Some(refusal) = Refusal::of(call, &kernel(), Vec::new) {
+    if let Some(refusal) = Refusal::of(call, &kernel(), Remembered::default) {
         let process = Everyone.process(10, comm("a"), 0);
         tally.refusal(&Conflict::new(call.clone(), process, refusal, []));
     }

@@ -4,6 +4,7 @@
 //! follows, a line that says that it does, then one event a line until it closes or shuts down its side. In place of
 //! either it may get a [`Failure`]. The documents are those of the HTTP API, with paths and command lines.
 
+use reuse_model::filter::Filter;
 use serde::{Deserialize, Serialize};
 
 /// Where the socket is unless told otherwise.
@@ -13,7 +14,7 @@ pub const DEFAULT_PATH: &str = "/run/reuse-daemon/api.sock";
 pub const REQUEST_LIMIT: usize = 4096;
 
 /// What a client may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// Every bound socket
@@ -38,6 +39,9 @@ pub enum Request {
         /// Then each as it happens
         #[serde(default)]
         follow: bool,
+        /// Which of those that happen; the ones of before are all told
+        #[serde(default, skip_serializing_if = "Filter::is_empty")]
+        filter: Filter,
         /// Whether contenders and owners carry their command lines
         #[serde(default = "yes")]
         command_lines: bool,
@@ -81,11 +85,21 @@ mod tests {
 
     #[test]
     fn requests_are_what_is_documented() {
-        let everything = Request::Conflicts { within_ms: None, follow: false, command_lines: true };
+        let everything = Request::Conflicts {
+            within_ms: None,
+            follow: false,
+            filter: Filter::default(),
+            command_lines: true,
+        };
         assert_eq!(parse(r#"{"ask":"conflicts"}"#), Ok(everything));
-        let following = Request::Conflicts { within_ms: Some(600_000), follow: true, command_lines: false };
+        let following = Request::Conflicts {
+            within_ms: Some(600_000),
+            follow: true,
+            filter: Filter::default(),
+            command_lines: false,
+        };
         let line = r#"{"ask":"conflicts","within_ms":600000,"follow":true,"command_lines":false}"#;
-        assert_eq!(parse(line), Ok(following));
+        assert_eq!(parse(line), Ok(following.clone()));
         assert_eq!(serde_json::to_string(&following).expect("JSON"), line);
         assert_eq!(parse(r#"{"ask":"sockets"}"#), Ok(Request::Sockets { command_lines: true }));
         assert_eq!(parse(r#"{"ask":"status"}"#), Ok(Request::Status {}));

@@ -9,7 +9,7 @@ use reuse_model::{
     inventory::Limits,
     port::{Occupant, Port, Reuse, Table},
     process::{Process, Processes},
-    refusal::Refusal,
+    refusal::{Refusal, Remembered},
     rulebook::{Features, Kernel, Release},
     socket::{Cookie, Flags, Inode, NetNs, SocketFacts, State},
     test_group::Probe,
@@ -85,7 +85,7 @@ impl World {
     fn call(&mut self, call: Call) {
         let rules = Kernel::new(Release::NEWEST, Features::default());
         self.tally.call(&call);
-        if let Some(refusal) = Refusal::of(&call, &rules, Vec::new) {
+        if let Some(refusal) = Refusal::of(&call, &rules, Remembered::default) {
             let process = Services.process(7, Comm::default(), 33);
             self.tally.refusal(&Conflict::new(call.clone(), process, refusal, []));
         }

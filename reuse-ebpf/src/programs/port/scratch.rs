@@ -79,4 +79,6 @@ pub(super) struct Walk {
     pub(super) others: u32,
     /// When it began, nanoseconds
     pub(super) began: u64,
+    /// How long it may take, nanoseconds
+    pub(super) budget: u64,
 }

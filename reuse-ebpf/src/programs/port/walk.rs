@@ -12,9 +12,7 @@ use crate::programs::field::now;
 pub(super) const CONTINUE: i64 = 0;
 pub(super) const STOP: i64 = 1;
 
-/// Nanoseconds a walk may take once it has met [`PATIENT`] sockets: where nothing is in the cache, each costs hundreds.
-const BUDGET: u64 = 45_000;
-/// Sockets that are read whatever it takes: a busy machine must not make a short list shorter.
+/// Steps that are made whatever they take: a busy machine must not make a short list shorter.
 const PATIENT: u32 = 64;
 /// Steps between two looks at the clock, a power of two.
 const BETWEEN: u32 = 8;
@@ -27,7 +25,7 @@ pub(super) extern "C" fn step(_index: u32, context: *mut c_void) -> i64 {
     let scratch = unsafe { &mut **context.cast::<*mut Scratch>() };
     scratch.walk.steps += 1;
     let steps = scratch.walk.steps;
-    if steps >= PATIENT && steps & (BETWEEN - 1) == 0 && now() - scratch.walk.began > BUDGET {
+    if steps >= PATIENT && steps & (BETWEEN - 1) == 0 && now() - scratch.walk.began > scratch.walk.budget {
         scratch.evidence.truncated = 1;
         return STOP;
     }

@@ -39,7 +39,7 @@ fn in_use(port: Port) -> Call {
     Call { evidence: evidence(PLAIN, Some(port)), ..refused_bind(98, 8080) }
 }
 
-fn nothing() -> Vec<Occupant> {
+fn nothing() -> Remembered {
     panic!("asked for what is remembered")
 }
 
@@ -96,10 +96,21 @@ fn a_holder_that_went_meanwhile_is_remembered() {
     if let Some(evidence) = &mut refused.evidence {
         Arc::get_mut(evidence).expect("one owner").reuse = Reuse::Yes;
     }
-    let gone = || vec![occupant(2, State::Bound), occupant(3, State::Listen)];
-    let refusal = Refusal::of(&refused, &kernel(), gone).expect("refused");
-    assert_eq!((refusal.rule, refusal.confidence), (Rule::HolderIsListening, Confidence::BestEvidence));
-    assert_eq!(inodes(&refusal), [3], "what was read counts as it was read");
+    let known = |live: &[u64], closed: &[u64]| Remembered {
+        live: live.iter().map(|inode| occupant(*inode, State::Listen)).collect(),
+        closed: closed.iter().map(|inode| occupant(*inode, State::Listen)).collect(),
+    };
+    let blockers = |live: &[u64], closed: &[u64]| {
+        let refusal = Refusal::of(&refused, &kernel(), || known(live, closed)).expect("refused");
+        assert_eq!((refusal.rule, refusal.confidence), (Rule::HolderIsListening, Confidence::BestEvidence));
+        inodes(&refusal)
+    };
+    assert_eq!(
+        blockers(&[2, 3], &[4]),
+        [3],
+        "what was read counts as it was read, what is there before what is gone"
+    );
+    assert_eq!(blockers(&[2], &[4, 5, 6]), [4], "those that are gone exclude each other: the likeliest");
 }
 
 #[test]
@@ -112,7 +123,7 @@ fn a_bucket_that_lets_pass_only_now_is_no_excuse() {
     if let Some(socket) = &mut refused.socket {
         socket.flags.reuseport = true;
     }
-    let refusal = Refusal::of(&refused, &kernel(), Vec::new).expect("refused");
+    let refusal = Refusal::of(&refused, &kernel(), Remembered::default).expect("refused");
     assert_eq!((refusal.rule, refusal.confidence), (Rule::HolderLacksReuseport, Confidence::BestEvidence));
 }
 
@@ -142,12 +153,18 @@ fn an_mptcp_socket_asks_with_the_uid_of_its_subflow() {
 
 #[test]
 fn without_evidence_only_what_is_remembered_tells() {
-    let remembered = || vec![occupant(2, State::Listen)];
-    let refusal = Refusal::of(&refused_bind(98, 8080), &kernel(), remembered).expect("refused");
+    let live = |inode, state| move || Remembered { live: vec![occupant(inode, state)], closed: Vec::new() };
+    let refusal = Refusal::of(&refused_bind(98, 8080), &kernel(), live(2, State::Listen)).expect("refused");
     assert_eq!((refusal.rule, refusal.confidence), (Rule::HolderIsListening, Confidence::BestEvidence));
-    let itself = || vec![occupant(1, State::Bound)];
     let listen = call(Phase::Listen, 98, 10, 1, facts(1, 8080));
-    assert_eq!(Refusal::of(&listen, &kernel(), itself).expect("refused").rule, Rule::Unknown);
+    assert_eq!(Refusal::of(&listen, &kernel(), live(1, State::Bound)).expect("refused").rule, Rule::Unknown);
     let ephemeral = Refusal::of(&refused_bind(98, 0), &kernel(), nothing).expect("refused");
     assert_eq!(ephemeral.rule, Rule::EphemeralPortsExhausted);
+}
+
+#[test]
+fn a_socket_that_is_being_closed_is_no_closing_connection() {
+    let closing = Occupant { tenure: Tenure::Orphan, inode: Inode(0), ..occupant(0, State::Listen) };
+    let refused = in_use(tcp(vec![closing]));
+    assert_eq!(rule_of(&refused), Some((Rule::HolderIsListening, Confidence::BestEvidence)));
 }
