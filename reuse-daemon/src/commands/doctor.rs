@@ -100,7 +100,11 @@ fn examine(btf: &Path) -> (Vec<Finding>, u8) {
 fn look_at_privileges() -> Finding {
     match privileges::check() {
         Ok(()) => Finding::good("privileges", "all needed capabilities"),
-        Err(error) => Finding::bad("privileges", error.to_string(), "run as root: sudo reuse-daemon doctor"),
+        Err(error) => Finding::bad(
+            "privileges",
+            error.in_full(),
+            "run as root (sudo), or grant them to the service (AmbientCapabilities= in its unit)",
+        ),
     }
 }
 

@@ -21,6 +21,12 @@ pub enum QuestionError {
     /// Nothing to ask about, or too much
     #[error("{GRAMMAR}")]
     Words,
+    /// Two targets, or two protocols
+    #[error("`{0}` and `{1}`: ask one question at a time")]
+    Several(String, String),
+    /// Digits and dots that make no address
+    #[error("`{0}` is no IPv4 address: it has four numbers from 0 to 255")]
+    Ipv4(String),
     /// An address or a host alone
     #[error("`{0}` names no port: {GRAMMAR}")]
     NoPort(String),
@@ -96,19 +102,30 @@ impl Question {
 }
 
 impl Typed {
-    /// Reads `[tcp|udp] TARGET`.
+    /// Reads `[tcp|udp] TARGET`, where the target may have its protocol as well, as in `tcp://HOST:PORT` and `PORT/tcp`.
     ///
     /// # Errors
     /// The words are no question.
     pub fn parse(words: &[String]) -> Result<Self, QuestionError> {
-        let (transports, target) = match words {
-            [target] => (vec![Transport::Tcp, Transport::Udp], target),
-            [protocol, target] => (vec![transport(protocol)?], target),
+        let (before, word) = match words {
+            [word] => (None, word),
+            [first, word] if Self::parse(std::slice::from_ref(first)).is_ok() => {
+                return Err(QuestionError::Several(first.clone(), word.clone()));
+            }
+            [protocol, word] => (Some(transport(protocol)?), word),
             _ => return Err(QuestionError::Words),
         };
-        if transport(target).is_ok() {
-            return Err(QuestionError::NoPort(target.clone()));
+        let (within, target) = split_protocol(word)?;
+        if within.is_none() && transport(target).is_ok() {
+            return Err(QuestionError::NoPort(target.to_owned()));
         }
+        let transports = match (before, within) {
+            (Some(before), Some(within)) if before != within => {
+                return Err(QuestionError::Several(before.as_str().to_owned(), word.clone()));
+            }
+            (Some(one), _) | (None, Some(one)) => vec![one],
+            (None, None) => vec![Transport::Tcp, Transport::Udp],
+        };
         let (place, port) = target_of(target)?;
         Ok(Self { transports, place, port })
     }
@@ -146,6 +163,17 @@ fn transport(word: &str) -> Result<Transport, QuestionError> {
     }
 }
 
+/// The protocol that the target itself names, as a scheme or as a service of services(5), and the rest.
+fn split_protocol(word: &str) -> Result<(Option<Transport>, &str), QuestionError> {
+    if let Some((scheme, rest)) = word.split_once("://") {
+        return Ok((Some(transport(scheme)?), rest.strip_suffix('/').unwrap_or(rest)));
+    }
+    match word.rsplit_once('/') {
+        Some((target, protocol)) => Ok((Some(transport(protocol)?), target)),
+        None => Ok((None, word)),
+    }
+}
+
 fn target_of(target: &str) -> Result<(Place, u16), QuestionError> {
     let whole = || target.to_owned();
     if let Some(rest) = target.strip_prefix('[') {
@@ -162,11 +190,15 @@ fn target_of(target: &str) -> Result<(Place, u16), QuestionError> {
             Ok((Place::Wildcards, port(target)?))
         }
         None => Err(QuestionError::NoPort(whole())),
-        Some(("", digits)) => Ok((Place::Wildcards, port(digits)?)),
+        Some(("" | "*", digits)) => Ok((Place::Wildcards, port(digits)?)),
         Some((host, _)) if host.contains(':') => Err(QuestionError::Brackets(whole())),
         Some((host, digits)) => {
             let place = match host.parse::<Ipv4Addr>() {
                 Ok(address) => Place::Address { address: address.into(), scope: None },
+                // A resolver would read some of these its own way, `127.1` for one, and ask DNS for the others.
+                Err(_) if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
+                    return Err(QuestionError::Ipv4(host.to_owned()));
+                }
                 Err(_) => Place::Host(host.to_owned()),
             };
             Ok((place, port(digits)?))
@@ -227,6 +259,9 @@ mod tests {
         assert_eq!(shown(&[":8080"]), four);
         assert_eq!(shown(&["tcp", "8080"]), four[..2]);
         assert_eq!(shown(&["UDP", ":8080"]), four[2..]);
+        assert_eq!(shown(&["*:8080"]), four);
+        assert_eq!(shown(&["8080/tcp"]), four[..2]);
+        assert_eq!(shown(&["udp", "8080/udp"]), four[2..]);
     }
 
     #[test]
@@ -237,6 +272,10 @@ mod tests {
             (&["udp", "[::1]:53"], vec!["udp ::1 53"]),
             (&["tcp", "[fe80::1%eth0]:53"], vec!["tcp fe80::1%eth0 53"]),
             (&["tcp", "[::ffff:127.0.0.1]:53"], vec!["tcp ::ffff:127.0.0.1 53"]),
+            (&["tcp://127.0.0.1:80"], vec!["tcp 127.0.0.1 80"]),
+            (&["udp://[::1]:53/"], vec!["udp ::1 53"]),
+            (&["TCP", "tcp://[::1]:53"], vec!["tcp ::1 53"]),
+            (&["127.0.0.1:53/udp"], vec!["udp 127.0.0.1 53"]),
             (&["tcp", "web.example:65535"], vec!["tcp 127.0.0.1 65535", "tcp ::1 65535"]),
         ] {
             assert_eq!(shown(words), expected, "{words:?}");
@@ -249,6 +288,13 @@ mod tests {
             (&[][..], "write [tcp|udp] PORT"),
             (&["tcp", "80", "81"], "write [tcp|udp] PORT"),
             (&["sctp", "80"], "`sctp` is no protocol"),
+            (&["80", "443"], "`80` and `443`: ask one question at a time"),
+            (&["udp", "80/tcp"], "one question at a time"),
+            (&["http://localhost:80"], "`http` is no protocol"),
+            (&["tcp://localhost"], "`localhost` names no port"),
+            (&["80/tcp/udp"], "names no port"),
+            (&["300.2.3.4:53"], "`300.2.3.4` is no IPv4 address"),
+            (&["127.1:53"], "`127.1` is no IPv4 address"),
             (&["tcp"], "names no port"),
             (&[""], "names no port"),
             (&["localhost"], "`localhost` names no port"),
@@ -285,7 +331,7 @@ mod tests {
         }
 
         #[test]
-        fn any_words_are_a_question_or_an_error(words in prop::collection::vec("[\\[\\]:%a-z0-9.]{0,12}", 0..3)) {
+        fn any_words_are_a_question_or_an_error(words in prop::collection::vec("[\\[\\]:%*/a-z0-9.]{0,12}", 0..3)) {
             if let Ok(typed) = Typed::parse(&words) {
                 prop_assert_ne!(typed.port, 0);
             }

@@ -28,13 +28,30 @@ const CAP_BPF: u32 = 39;
 const CAP_PERFMON: u32 = 38;
 
 /// Capabilities are missing.
-#[derive(Debug, Error)]
-#[error(
-    "not privileged: missing {missing}; run as root (sudo), or grant them to the service, see `reuse-daemon doctor`"
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{}", in_short(.missing))]
 pub struct NotPrivileged {
-    /// Names with their purposes
-    missing: String,
+    /// Never empty
+    pub missing: Vec<Capability>,
+}
+
+impl NotPrivileged {
+    /// Each capability with its purpose.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        let each = self.missing.iter().map(|needed| format!("{} (to {})", needed.name, needed.purpose));
+        format!("missing {}", each.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// Capabilities by name mean something to who has granted some of them already; all others are simply not root.
+fn in_short(missing: &[Capability]) -> String {
+    if missing.len() == NEEDED.len() {
+        return "this takes root: run it with sudo; `reuse-daemon doctor` lists the capabilities a service needs"
+            .to_owned();
+    }
+    let names: Vec<_> = missing.iter().map(|needed| needed.name).collect();
+    format!("missing {}: run it with sudo, or grant them to the service", names.join(", "))
 }
 
 /// The effective capabilities of this process, a bit set.
@@ -63,9 +80,8 @@ pub fn missing(set: u64) -> impl Iterator<Item = Capability> {
 /// [`NotPrivileged`] with the names.
 pub fn check() -> Result<(), NotPrivileged> {
     let set = effective().unwrap_or_default();
-    let missing: Vec<_> =
-        missing(set).map(|needed| format!("{} (to {})", needed.name, needed.purpose)).collect();
-    if missing.is_empty() { Ok(()) } else { Err(NotPrivileged { missing: missing.join(", ") }) }
+    let missing: Vec<_> = missing(set).collect();
+    if missing.is_empty() { Ok(()) } else { Err(NotPrivileged { missing }) }
 }
 
 #[cfg(test)]
@@ -76,6 +92,22 @@ mod tests {
     fn all_capabilities_lack_nothing_and_none_lacks_all() {
         assert_eq!(missing(u64::MAX).count(), 0);
         assert_eq!(missing(0).count(), NEEDED.len());
+    }
+
+    #[test]
+    fn who_is_not_root_is_told_so_and_a_service_what_it_lacks() {
+        let lacking = |set| NotPrivileged { missing: missing(set).collect() };
+        let nobody = lacking(0);
+        assert!(
+            nobody.to_string().contains("takes root") && !nobody.to_string().contains("CAP_"),
+            "{nobody}"
+        );
+        assert!(NEEDED.iter().all(|needed| nobody.in_full().contains(needed.purpose)), "{nobody}");
+        let service = lacking(1 << CAP_SYS_ADMIN).to_string();
+        assert!(
+            service.starts_with("missing CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH:"),
+            "{service}"
+        );
     }
 
     #[test]
