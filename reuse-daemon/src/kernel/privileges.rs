@@ -29,7 +29,7 @@ const CAP_PERFMON: u32 = 38;
 
 /// Capabilities are missing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{}", in_short(.missing))]
+#[error("{}", in_short(.missing, nix::unistd::geteuid().is_root()))]
 pub struct NotPrivileged {
     /// Never empty
     pub missing: Vec<Capability>,
@@ -45,13 +45,18 @@ impl NotPrivileged {
 }
 
 /// Capabilities by name mean something to who has granted some of them already; all others are simply not root.
-fn in_short(missing: &[Capability]) -> String {
-    if missing.len() == NEEDED.len() {
+fn in_short(missing: &[Capability], is_root: bool) -> String {
+    if missing.len() == NEEDED.len() && !is_root {
         return "this takes root: run it with sudo; `reuse-daemon doctor` lists the capabilities a service needs"
             .to_owned();
     }
     let names: Vec<_> = missing.iter().map(|needed| needed.name).collect();
-    format!("missing {}: run it with sudo, or grant them to the service", names.join(", "))
+    let remedy = if is_root {
+        "grant them to the container or the service"
+    } else {
+        "run it with sudo, or grant them to the service"
+    };
+    format!("missing {}: {remedy}", names.join(", "))
 }
 
 /// The effective capabilities of this process, a bit set.
@@ -98,10 +103,10 @@ mod tests {
     fn who_is_not_root_is_told_so_and_a_service_what_it_lacks() {
         let lacking = |set| NotPrivileged { missing: missing(set).collect() };
         let nobody = lacking(0);
-        assert!(
-            nobody.to_string().contains("takes root") && !nobody.to_string().contains("CAP_"),
-            "{nobody}"
-        );
+        let short = in_short(&nobody.missing, false);
+        assert!(short.contains("takes root") && !short.contains("CAP_"), "{short}");
+        let contained = in_short(&nobody.missing, true);
+        assert!(contained.contains("CAP_BPF") && contained.contains("to the container"), "{contained}");
         assert!(NEEDED.iter().all(|needed| nobody.in_full().contains(needed.purpose)), "{nobody}");
         let service = lacking(1 << CAP_SYS_ADMIN).to_string();
         assert!(
