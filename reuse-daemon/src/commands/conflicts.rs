@@ -36,7 +36,7 @@ fn run(arguments: &ConflictsArguments, text: &Text) -> anyhow::Result<Outcome> {
     let request = Request::Conflicts {
         within_ms: arguments.since.map(milliseconds),
         follow: arguments.follow,
-        filter: filter.clone(),
+        filter: Box::new(filter.clone()),
         command_lines: arguments.json,
     };
     if arguments.follow {

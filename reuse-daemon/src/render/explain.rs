@@ -4,8 +4,8 @@ use std::{fmt::Write, net::SocketAddr};
 
 use reuse_model::{
     event::Phase,
-    refusal::{Confidence, Rule},
-    report::{AnswerReport, ExplainReport, HolderReport, Outcome, OwnerReport},
+    refusal::Confidence,
+    report::{AnswerReport, ExplainReport, HolderReport, Outcome},
 };
 
 use super::{
@@ -152,7 +152,8 @@ mod tests {
 
     use reuse_model::{
         endpoint::{Family, Protocol, Transport},
-        report::{Alternative, QuestionReport},
+        refusal::Rule,
+        report::{Alternative, OwnerReport, QuestionReport},
     };
 
     use super::*;

@@ -54,7 +54,7 @@ pub(super) async fn serve(mut stream: UnixStream, sources: &Sources) {
     };
     let served = match request {
         Ok(Request::Conflicts { within_ms, follow: true, filter, command_lines }) => {
-            match sources.followers.join(within_ms.map(Duration::from_millis), filter).await {
+            match sources.followers.join(within_ms.map(Duration::from_millis), *filter).await {
                 Some(following) => {
                     let lines = command_lines.then_some(&sources.command_lines);
                     follow(following, lines, &mut requests, &mut answers).await

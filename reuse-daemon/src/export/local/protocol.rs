@@ -40,12 +40,16 @@ pub enum Request {
         #[serde(default)]
         follow: bool,
         /// Which of those that happen; the ones of before are all told
-        #[serde(default, skip_serializing_if = "Filter::is_empty")]
-        filter: Filter,
+        #[serde(default, skip_serializing_if = "is_empty")]
+        filter: Box<Filter>,
         /// Whether contenders and owners carry their command lines
         #[serde(default = "yes")]
         command_lines: bool,
     },
+}
+
+fn is_empty(filter: &Filter) -> bool {
+    filter.is_empty()
 }
 
 fn yes() -> bool {
@@ -88,14 +92,14 @@ mod tests {
         let everything = Request::Conflicts {
             within_ms: None,
             follow: false,
-            filter: Filter::default(),
+            filter: Box::default(),
             command_lines: true,
         };
         assert_eq!(parse(r#"{"ask":"conflicts"}"#), Ok(everything));
         let following = Request::Conflicts {
             within_ms: Some(600_000),
             follow: true,
-            filter: Filter::default(),
+            filter: Box::default(),
             command_lines: false,
         };
         let line = r#"{"ask":"conflicts","within_ms":600000,"follow":true,"command_lines":false}"#;
