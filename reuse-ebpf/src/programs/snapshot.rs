@@ -38,7 +38,7 @@ pub(crate) fn snapshot(ctx: *const TaskFile) -> i32 {
         tell(ctx, |sk, common, _| {
             let protocol: u16 = read(sk + offset!(sk_protocol) as u64);
             holds_port(sk, protocol, common.at(offset!(sk_state)), common.at(offset!(sk_num)))
-        })
+        });
     };
     0
 }
@@ -48,7 +48,7 @@ pub(crate) fn snapshot(ctx: *const TaskFile) -> i32 {
 #[unsafe(link_section = "iter/task_file")]
 pub(crate) fn owners(ctx: *const TaskFile) -> i32 {
     // SAFETY: as above.
-    unsafe { tell(ctx, |_, _, socket| WANTED.get_ptr(&inode_number(socket)).is_some()) };
+    unsafe { tell(ctx, |_, _, socket| WANTED.get_ptr(inode_number(socket)).is_some()) };
     0
 }
 
