@@ -17,6 +17,21 @@ const IFA_F_TENTATIVE: u8 = 0x40;
 const IFA_HOST: u8 = 0x10;
 const IFA_LINK: u8 = 0x20;
 
+/// Whether there is a table `local` at all, by `fib_triestat` (`/proc/PID/net/fib_triestat`), which unlike `fib_trie` shows
+/// empty ones too. A network namespace in which no interface was ever up has none, and bind then takes every address
+/// (`__inet_dev_addr_type` answers RTN_BROADCAST).
+///
+/// # Errors
+/// Reading fails.
+pub fn has_local_table(fib_triestat: impl BufRead) -> io::Result<bool> {
+    for line in fib_triestat.lines() {
+        if line? == "Local:" {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Whether the table `local` of `fib_trie` (`/proc/PID/net/fib_trie`) has `address` as a local, broadcast or multicast
 /// one: the entry with the longest prefix decides, the first of several with the same.
 ///
@@ -155,7 +170,15 @@ Id 100:
         ] {
             assert!(!local(address), "{address}: {why}");
         }
-        assert!(!ipv4_is_local(&b""[..], Ipv4Addr::LOCALHOST).unwrap(), "loopback is down");
+        assert!(!ipv4_is_local(&b""[..], Ipv4Addr::LOCALHOST).unwrap(), "the table is empty");
+    }
+
+    #[test]
+    fn an_empty_table_is_a_table() {
+        let head = "Basic info: size of leaf: 48 bytes, size of tnode: 40 bytes.\n";
+        let with = format!("{head}Main:\n\tLeaves:         0\nLocal:\n\tLeaves:         0\n");
+        assert!(has_local_table(with.as_bytes()).unwrap());
+        assert!(!has_local_table(head.as_bytes()).unwrap());
     }
 
     const ADDRESSES: &str = "\

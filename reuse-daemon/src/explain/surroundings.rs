@@ -13,11 +13,12 @@ use reuse_model::rulebook::{
 
 use super::{
     asker::Asker,
-    locality::{ipv4_is_local, ipv6_is_local},
+    locality::{has_local_table, ipv4_is_local, ipv6_is_local},
 };
 
 /// Of this thread, not of the process: it may be in another namespace (proc_pid_net(5)).
 const FIB_TRIE: &str = "/proc/thread-self/net/fib_trie";
+const FIB_TRIESTAT: &str = "/proc/thread-self/net/fib_triestat";
 const IF_INET6: &str = "/proc/thread-self/net/if_inet6";
 const IPV4: &str = "/proc/sys/net/ipv4";
 const IPV6: &str = "/proc/sys/net/ipv6";
@@ -40,7 +41,10 @@ pub fn read(contender: &Contender, asker: Asker) -> io::Result<Surroundings> {
     let address_is_local = local_everywhere(contender.address)
         || match address {
             // No device is looked at, not even for a mapped address (`inet_addr_type_dev_table` finds the table by it).
-            IpAddr::V4(v4) => ipv4_is_local(BufReader::new(File::open(FIB_TRIE)?), v4)?,
+            IpAddr::V4(v4) => {
+                ipv4_is_local(BufReader::new(File::open(FIB_TRIE)?), v4)?
+                    || !has_local_table(BufReader::new(File::open(FIB_TRIESTAT)?))?
+            }
             IpAddr::V6(v6) => ipv6_is_local(&optional(IF_INET6)?, v6, contender.device),
         };
     Ok(Surroundings {
