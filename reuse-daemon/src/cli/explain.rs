@@ -17,8 +17,9 @@ use clap::Args;
     sudo reuse-daemon explain tcp 8080 --wait && exec my-server"
 )]
 pub struct ExplainArguments {
-    /// `[tcp|udp]` and `[ADDRESS]:PORT`, `PORT` or `HOST:PORT`; also `tcp://HOST:PORT` and `PORT/tcp`
-    #[arg(required = true, num_args = 1..=2, value_names = ["tcp|udp", "ADDRESS:PORT"])]
+    /// `PORT`, `[ADDRESS]:PORT` or `HOST:PORT`, behind `tcp` or `udp` to ask for one alone; also `tcp://HOST:PORT` and
+    /// `PORT/tcp`
+    #[arg(required = true, num_args = 1.., value_name = "QUESTION")]
     pub question: Vec<String>,
 
     /// With SO_REUSEADDR set on the socket

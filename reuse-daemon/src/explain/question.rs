@@ -18,7 +18,7 @@ pub enum QuestionError {
     /// A first word that is no protocol
     #[error("`{0}` is no protocol: write tcp or udp before the address, or leave it out to ask for both")]
     Protocol(String),
-    /// Nothing to ask about, or too much
+    /// Nothing to ask about
     #[error("{GRAMMAR}")]
     Words,
     /// Two targets, or two protocols
@@ -109,11 +109,12 @@ impl Typed {
     pub fn parse(words: &[String]) -> Result<Self, QuestionError> {
         let (before, word) = match words {
             [word] => (None, word),
-            [first, word] if Self::parse(std::slice::from_ref(first)).is_ok() => {
-                return Err(QuestionError::Several(first.clone(), word.clone()));
+            [first, second, ..] if Self::parse(std::slice::from_ref(first)).is_ok() => {
+                return Err(QuestionError::Several(first.clone(), second.clone()));
             }
             [protocol, word] => (Some(transport(protocol)?), word),
-            _ => return Err(QuestionError::Words),
+            [_, second, third, ..] => return Err(QuestionError::Several(second.clone(), third.clone())),
+            [] => return Err(QuestionError::Words),
         };
         let (within, target) = split_protocol(word)?;
         if within.is_none() && transport(target).is_ok() {
@@ -169,6 +170,7 @@ fn split_protocol(word: &str) -> Result<(Option<Transport>, &str), QuestionError
         return Ok((Some(transport(scheme)?), rest.strip_suffix('/').unwrap_or(rest)));
     }
     match word.rsplit_once('/') {
+        Some((target, "")) => Ok((None, target)),
         Some((target, protocol)) => Ok((Some(transport(protocol)?), target)),
         None => Ok((None, word)),
     }
@@ -261,6 +263,7 @@ mod tests {
         assert_eq!(shown(&["UDP", ":8080"]), four[2..]);
         assert_eq!(shown(&["*:8080"]), four);
         assert_eq!(shown(&["8080/tcp"]), four[..2]);
+        assert_eq!(shown(&["8080/"]), four);
         assert_eq!(shown(&["udp", "8080/udp"]), four[2..]);
     }
 
@@ -286,7 +289,8 @@ mod tests {
     fn each_wrong_input_says_what_is_wrong() {
         for (words, part) in [
             (&[][..], "write [tcp|udp] PORT"),
-            (&["tcp", "80", "81"], "write [tcp|udp] PORT"),
+            (&["tcp", "80", "81"], "`80` and `81`: ask one question at a time"),
+            (&["80", "81", "82"], "`80` and `81`: ask one question at a time"),
             (&["sctp", "80"], "`sctp` is no protocol"),
             (&["80", "443"], "`80` and `443`: ask one question at a time"),
             (&["udp", "80/tcp"], "one question at a time"),

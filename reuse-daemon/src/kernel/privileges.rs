@@ -47,7 +47,7 @@ impl NotPrivileged {
 /// Capabilities by name mean something to who has granted some of them already; all others are simply not root.
 fn in_short(missing: &[Capability], is_root: bool) -> String {
     if missing.len() == NEEDED.len() && !is_root {
-        return "this takes root: run it with sudo; `reuse-daemon doctor` lists the capabilities a service needs"
+        return "run it as root (sudo); `reuse-daemon doctor` lists the capabilities a service needs"
             .to_owned();
     }
     let names: Vec<_> = missing.iter().map(|needed| needed.name).collect();
@@ -104,7 +104,7 @@ mod tests {
         let lacking = |set| NotPrivileged { missing: missing(set).collect() };
         let nobody = lacking(0);
         let short = in_short(&nobody.missing, false);
-        assert!(short.contains("takes root") && !short.contains("CAP_"), "{short}");
+        assert!(short.contains("as root (sudo)") && !short.contains("CAP_"), "{short}");
         let contained = in_short(&nobody.missing, true);
         assert!(contained.contains("CAP_BPF") && contained.contains("to the container"), "{contained}");
         assert!(NEEDED.iter().all(|needed| nobody.in_full().contains(needed.purpose)), "{nobody}");

@@ -100,6 +100,14 @@ mod tests {
     }
 
     #[test]
+    fn each_name_of_a_uid_leads_to_it() {
+        let text = b"root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\nann:x:7:\nann:x:8:\n#off:x:9:";
+        assert_eq!(uid_of(text, "toor"), Some(0));
+        assert_eq!(uid_of(text, "ann"), Some(7));
+        assert_eq!((uid_of(text, "#off"), uid_of(text, "")), (None, None));
+    }
+
+    #[test]
     fn lines_that_are_no_entries_name_nobody() {
         let names = parse_passwd(
             b"\n#x:x:1:\n:x:2:\nno colons\na:x\nb:x:-1:\nc:x:99999999999:\n+::3:::\n\xff\xfe:x:4:",
