@@ -77,21 +77,31 @@ pub(crate) fn get(socket: &impl AsFd, level: i32, name: i32) -> io::Result<i32> 
     if outcome == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
-/// State of a TCP socket: the first byte of `struct tcp_info`.
+/// State of a TCP socket.
 pub(crate) fn tcp_state(socket: &impl AsFd) -> io::Result<u8> {
-    let mut state = 0_u8;
-    let mut length: libc::socklen_t = 1;
-    // SAFETY: the pointers and the length describe `state`; the kernel writes no more than the length.
+    tcp_info(socket).map(|info| info.tcpi_state)
+}
+
+/// Connections that wait in a listener's queue (`tcp_get_info`, net/ipv4/tcp.c).
+pub(crate) fn queued(listener: &impl AsFd) -> io::Result<u32> {
+    tcp_info(listener).map(|info| info.tcpi_unacked)
+}
+
+fn tcp_info(socket: &impl AsFd) -> io::Result<libc::tcp_info> {
+    // SAFETY: all zeroes is a value of this plain structure.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the pointers and the length describe `info`; the kernel writes no more than the length.
     let outcome = unsafe {
         libc::getsockopt(
             socket.as_fd().as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_INFO,
-            (&raw mut state).cast(),
+            (&raw mut info).cast(),
             &raw mut length,
         )
     };
-    if outcome == 0 { Ok(state) } else { Err(io::Error::last_os_error()) }
+    if outcome == 0 { Ok(info) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Inode number and uid.

@@ -135,7 +135,11 @@ fn leave(
 
 /// Does what concerns the holder, and notes what concerns the contender. Gives the holder as it is known afterwards.
 fn apply(world: &mut World<'_>, plan: &Plan, contender: &mut Contender) -> Result<Option<Who>> {
-    let mut who = Some(plan.who);
+    // Whoever accepts one connection may have to accept those before it.
+    let mut who = Some(match plan.who {
+        Who::Ghost(ghost) => world.accepted(ghost).map_or(plan.who, Who::Open),
+        Who::Open(_) => plan.who,
+    });
     for step in &plan.steps {
         match (*step, who) {
             (remedy::Step::Accept, Some(Who::Ghost(ghost))) => {
@@ -156,8 +160,8 @@ fn apply(world: &mut World<'_>, plan: &Plan, contender: &mut Contender) -> Resul
                 who = None;
             }
             // A ghost that another remedy has already accepted or taken along.
-            (_, None | Some(Who::Ghost(_))) => {}
-            (remedy::Step::Accept | remedy::Step::Elsewhere, _) => {
+            (remedy::Step::Accept, Some(Who::Open(_))) | (_, None | Some(Who::Ghost(_))) => {}
+            (remedy::Step::Elsewhere, _) => {
                 anyhow::bail!("{step:?} is no remedy for {}", plan.who)
             }
         }

@@ -99,32 +99,41 @@ impl World<'_> {
     /// # Errors
     /// The kernel was built without SOCK_DESTROY.
     pub(crate) fn destroy(&mut self, number: usize) -> Result<()> {
-        // Before it is there, the ends of a twin are those of an open socket.
-        let early = |ghost: &Ghost| match ghost.kind {
-            Kind::Twin(slot) => self.entries.get(&slot).map(Entry::tcp_state).transpose(),
-            _ => Ok(None),
-        };
-        let ghost = self.ghosts.get(number).context("a ghost that there never was")?;
-        let early = early(ghost)?.is_some_and(|state| state != system::CLOSE);
-        let shapes = ghost.shapes.clone();
-        if !early && self.ghosts.get_mut(number).map(Ghost::destroy).transpose()? == Some(true) {
-            return Ok(());
-        }
-        let alone = |other: &&mut Ghost| matches!(other.kind, Kind::Unaccepted | Kind::Orphan { .. });
-        for other in self.ghosts.iter_mut().filter(alone) {
-            if other.shapes.iter().any(|shape| shapes.contains(shape)) && other.destroy()? {
+        let meant = self.ghosts.get(number).context("a ghost that there never was")?;
+        let shapes = meant.shapes.clone();
+        let alike = |ghost: &Ghost| ghost.shapes.iter().any(|shape| shapes.contains(shape));
+        let places = (0..self.ghosts.len()).filter(|place| self.ghosts.get(*place).is_some_and(alike));
+        let others = places.filter(|place| *place != number).collect::<Vec<_>>();
+        for place in [number].into_iter().chain(others) {
+            if self.is_off_its_socket(place)?
+                && self.ghosts.get_mut(place).map(Ghost::destroy).transpose()? == Some(true)
+            {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Notes that a connection may have taken over the two ends of one that is in TIME_WAIT.
-    pub(super) fn recycle(&mut self, local: SocketAddr, remote: SocketAddr) {
-        let same = |ghost: &&mut Ghost| plain(ghost.local) == local && plain(ghost.remote) == remote;
-        for ghost in self.ghosts.iter_mut().filter(same) {
-            ghost.end = End::Unclear;
-        }
+    /// Whether a ghost has its two ends for itself: those of a twin are an open socket's before it is there.
+    fn is_off_its_socket(&self, place: usize) -> Result<bool> {
+        Ok(match self.ghosts.get(place).map(|ghost| ghost.kind) {
+            Some(Kind::Twin(slot)) => {
+                let state = self.entries.get(&slot).map(Entry::tcp_state).transpose()?;
+                state.is_none_or(|state| state == system::CLOSE)
+            }
+            Some(Kind::Unaccepted | Kind::Orphan { .. }) => true,
+            Some(Kind::Accepted(_) | Kind::Destroyed) | None => false,
+        })
+    }
+
+    /// Whether a connection with these two ends is there, or may have left something.
+    pub(super) fn uses(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+        let left = |ghost: &Ghost| (plain(ghost.local), plain(ghost.remote)) == (local, remote);
+        let open = |entry: &Entry| {
+            let ends = system::local(&entry.socket).ok().zip(system::remote(&entry.socket));
+            ends.is_some_and(|(here, there)| (plain(here), plain(there)) == (local, remote))
+        };
+        self.ghosts.iter().any(left) || self.entries.values().any(open)
     }
 
     /// What a socket will leave has the options it has when it goes.

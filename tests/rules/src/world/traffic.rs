@@ -25,6 +25,13 @@ use crate::{
 /// So little that a connection nobody reads is soon full.
 const BUFFER: usize = 4096;
 
+/// A listener that a connection may go to.
+struct Candidate {
+    slot: Slot,
+    shape: Shape,
+    queued: u32,
+}
+
 impl World<'_> {
     /// A client connects to a listener; which one gets it is the kernel's choice.
     pub(super) fn connect(&mut self, client: Slot, listener: Slot, address: IpAddr) -> Result<bool> {
@@ -44,7 +51,7 @@ impl World<'_> {
             let device = facts.shape.device.cast_signed();
             system::set(&socket, libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, device)?;
         }
-        let (shapes, end) = self.listeners_for(goal)?;
+        let candidates = self.listeners_for(goal)?;
         let begun = begin(&socket, SocketAddr::new(goal, self.port));
         self.let_arrive()?;
         let mut entry = Entry::new(socket, family, Protocol::Tcp)?;
@@ -54,23 +61,42 @@ impl World<'_> {
         entry.connected = true;
         let remote = system::local(&entry.socket)?;
         let local = SocketAddr::new(goal, self.port);
+        let (shapes, end) = self.chosen(candidates)?;
         self.entries.insert(client, entry);
         self.ghosts.push(Ghost { kind: Kind::Unaccepted, shapes, local, remote, peer: client, end });
         Ok(true)
     }
 
-    /// What a connection to that address may inherit.
-    fn listeners_for(&self, goal: IpAddr) -> Result<(Vec<Shape>, End)> {
-        let (mut shapes, mut end) = (Vec::new(), End::Open);
+    /// Who may get a connection to that address: what it would inherit, and how many wait there already.
+    fn listeners_for(&self, goal: IpAddr) -> Result<Vec<Candidate>> {
+        let mut candidates = Vec::new();
         for (slot, facts) in self.on_port(self.port)? {
-            if facts.state == State::Listen && overlap::covers(&facts.shape, goal) {
-                if self.entries.get(&slot).is_some_and(|entry| entry.muted) {
-                    end = End::Unclear;
-                }
-                shapes.push(Shape { address: in_family(goal, facts.shape.family), ..facts.shape });
+            if facts.state == State::Listen
+                && overlap::covers(&facts.shape, goal)
+                && let Some(entry) = self.entries.get(&slot)
+            {
+                let shape = Shape { address: in_family(goal, facts.shape.family), ..facts.shape };
+                candidates.push(Candidate { slot, shape, queued: system::queued(&entry.socket)? });
             }
         }
-        Ok((shapes, end))
+        Ok(candidates)
+    }
+
+    /// What the connection inherited: of the listener that has one more waiting.
+    fn chosen(&self, mut candidates: Vec<Candidate>) -> Result<(Vec<Shape>, End)> {
+        let mut at = None;
+        for (place, candidate) in candidates.iter().enumerate() {
+            let entry = self.entries.get(&candidate.slot).context("a listener went")?;
+            if system::queued(&entry.socket)? > candidate.queued {
+                at = Some(place);
+            }
+        }
+        if let Some(place) = at {
+            candidates = vec![candidates.swap_remove(place)];
+        }
+        let muted = |candidate: &Candidate| self.entries.get(&candidate.slot).is_some_and(|it| it.muted);
+        let end = if candidates.iter().any(muted) { End::Unclear } else { End::Open };
+        Ok((candidates.into_iter().map(|candidate| candidate.shape).collect(), end))
     }
 
     /// A connection is taken from a listener's queue.
@@ -101,6 +127,14 @@ impl World<'_> {
         Ok(true)
     }
 
+    /// The slot of a connection that was accepted and is open still.
+    pub(crate) fn accepted(&self, number: usize) -> Option<Slot> {
+        match self.ghosts.get(number).map(|ghost| ghost.kind) {
+            Some(Kind::Accepted(slot)) => Some(slot).filter(|slot| self.entries.contains_key(slot)),
+            _ => None,
+        }
+    }
+
     /// Accepts from every listener until that connection has come. Gives its slot, `None` where it is gone.
     ///
     /// # Errors
@@ -109,8 +143,8 @@ impl World<'_> {
         let listeners: Vec<Slot> = self.entries.keys().copied().collect();
         for listener in listeners {
             loop {
-                if let Some(Kind::Accepted(slot)) = self.ghosts.get(number).map(|ghost| ghost.kind) {
-                    return Ok(self.entries.contains_key(&slot).then_some(slot));
+                if let Some(slot) = self.accepted(number) {
+                    return Ok(Some(slot));
                 }
                 let taken = self.entries.keys().next_back().map_or(0, |last| last.0);
                 let slot = Slot(taken.checked_add(1).context("no slot is left")?);
@@ -124,7 +158,7 @@ impl World<'_> {
 
     /// A bound socket connects to the listener of the other port.
     pub(super) fn connect_out(&mut self, slot: Slot, peer: Slot, ipv4: bool) -> Result<bool> {
-        let Some(entry) = self.entries.get_mut(&slot).filter(|entry| entry.bound) else { return Ok(false) };
+        let Some(entry) = self.entries.get(&slot).filter(|entry| entry.bound) else { return Ok(false) };
         if entry.protocol == Protocol::Mptcp
             || (entry.protocol == Protocol::Tcp && entry.tcp_state()? != system::CLOSE)
         {
@@ -137,6 +171,11 @@ impl World<'_> {
             _ => bound_to.is_ipv4(),
         };
         let mut goal = remote_address(ipv4);
+        let here = if bound_to.is_unspecified() { goal.ip() } else { bound_to };
+        if entry.protocol == Protocol::Tcp && self.uses(SocketAddr::new(here, self.port), goal) {
+            return Ok(false);
+        }
+        let Some(entry) = self.entries.get_mut(&slot) else { return Ok(false) };
         goal.set_ip(in_family(goal.ip(), entry.family));
         if entry.protocol == Protocol::Tcp {
             entry.socket.set_send_buffer_size(BUFFER)?;
@@ -146,7 +185,6 @@ impl World<'_> {
         if begun && entry.protocol == Protocol::Tcp {
             self.room.let_arrive(self.tables)?;
             let end = plain(system::local(&entry.socket)?);
-            self.recycle(end, plain(goal));
             if let Some(socket) = self.arrived(end) {
                 self.close(peer, false)?;
                 let mut other = Entry::new(socket, Family::Ipv6, Protocol::Tcp)?;
