@@ -56,7 +56,7 @@ fn refused(transport: Transport, address: SocketAddr) -> Result<()> {
 
 fn list(answer: &Value) -> Result<&Vec<Value>> {
     assert_eq!(answer["schema"], 1, "{answer}");
-    assert_eq!(keys(answer), BTreeSet::from(["schema", "conflicts"]));
+    assert_eq!(keys(answer), BTreeSet::from(["schema", "conflicts", "dropped"]));
     answer["conflicts"].as_array().context("conflicts")
 }
 
@@ -138,7 +138,7 @@ fn filters_choose_and_the_status_says_whether_anything_is_left() -> Result<()> {
     let (_holder, address) = held()?;
     let port = address.port().to_string();
     let none = run(daemon.command("conflicts").args(["--json", "--port", &port]))?;
-    assert_eq!((none.status, none.json()?), (Some(1), json!({"schema": 1, "conflicts": []})));
+    assert_eq!((none.status, none.json()?), (Some(1), json!({"schema": 1, "conflicts": [], "dropped": 0})));
     user::run_as(user::NOBODY, || {
         set_comm(b"contender")?;
         refused(Transport::Tcp, address)

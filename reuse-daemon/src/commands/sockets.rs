@@ -70,9 +70,9 @@ fn show(mut list: SocketList, filter: &Filter, json: bool) -> anyhow::Result<Out
 
 /// Looks without a daemon: what it cannot know is when a socket was bound.
 fn look(arguments: &SocketsArguments) -> anyhow::Result<SocketList> {
-    privileges::check().with_context(|| {
-        format!(
-            "no daemon answers at {}, and only root sees who has other users' sockets open",
+    privileges::check().map_err(|missing| {
+        anyhow::anyhow!(
+            "only root sees who has other users' sockets open, and no daemon answers at {}: {missing}",
             arguments.socket.display()
         )
     })?;
