@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Contender, Overlap, Request};
+use super::{Contender, Overlap};
 use crate::{
     endpoint::Family,
     port::{FastAddress, Occupant},
@@ -36,11 +36,11 @@ pub(super) struct Local {
 
 impl Local {
     /// Where the contender is while the kernel decides.
-    pub(super) fn of_contender(contender: &Contender, request: Request) -> Self {
+    pub(super) fn of_contender(contender: &Contender) -> Self {
         let local = Self::new(contender.family, contender.address, contender.v6only);
-        // `inet6_bind` sets it before it asks for the port, and takes it back if that fails.
-        let forced = request == Request::Bind && local.kind() == Kind::Other;
-        Self { v6only: local.v6only || forced, ..local }
+        // `inet6_bind` sets it before it asks for the port, and takes it back if that fails. Of an MPTCP socket it sets
+        // it on the subflow, which the socket does not tell when it listens.
+        Self { v6only: local.v6only || local.kind() == Kind::Other, ..local }
     }
 
     pub(super) fn of_occupant(occupant: &Occupant) -> Self {

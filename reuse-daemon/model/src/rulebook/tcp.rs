@@ -23,7 +23,7 @@ pub(super) fn decide(
     port: &Port,
     bucket: Option<&Bucket>,
 ) -> Decision {
-    let local = Local::of_contender(contender, request);
+    let local = Local::of_contender(contender);
     let blockers: Vec<Blocker> = (0..)
         .zip(&port.occupants)
         .filter_map(|(place, occupant)| {
@@ -105,7 +105,7 @@ fn matches(contender: &Contender, local: &Local, bucket: &Bucket) -> bool {
 
 /// The bucket once the bind of `contender` succeeded (`inet_csk_update_fastreuse`).
 pub(super) fn remember(kernel: &Kernel, contender: &Contender, bucket: Option<Bucket>) -> Bucket {
-    let local = Local::of_contender(contender, Request::Bind);
+    let local = Local::of_contender(contender);
     let reuse = reuses(contender, Request::Bind);
     let fast_address =
         FastAddress { family: contender.family, address: contender.address, v6only: local.is_v6only() };

@@ -1,6 +1,6 @@
 //! UDP: the first overlapping socket of a scan decides (net/ipv4/udp.c, `udp_lib_get_port`).
 
-use super::{Blocker, Contender, Decision, Exemption, Kernel, Request, address::Local, pair::Pair};
+use super::{Blocker, Contender, Decision, Exemption, Kernel, address::Local, pair::Pair};
 use crate::port::{Occupant, Port, UdpScan};
 
 /// Decides a `bind`.
@@ -11,7 +11,7 @@ pub(super) fn decide(
     scan: UdpScan,
     slot: u32,
 ) -> Decision {
-    let local = Local::of_contender(contender, Request::Bind);
+    let local = Local::of_contender(contender);
     let asked = |occupant: &Occupant| {
         let theirs = Local::of_occupant(occupant);
         local.overlaps(&theirs)
