@@ -25,6 +25,7 @@ impl World<'_> {
             Step::ConnectOut { slot, peer, ipv4 } => self.connect_out(slot, peer, ipv4),
             Step::Close { slot, reset } => self.close(slot, reset),
             Step::Shutdown { slot } => self.shutdown(slot),
+            Step::Set { slot, option: Switch::Repair, .. } if self.is_connected(slot)? => Ok(false),
             Step::Set { slot, option: Switch::Repair, .. }
             | Step::SetDevice { slot, .. }
             | Step::Disconnect { slot } => {
@@ -37,6 +38,14 @@ impl World<'_> {
             | Step::Fill { slot } => self.act_on(slot, step),
             Step::Bind { .. } | Step::Listen { .. } => bail!("bind and listen are for the judge"),
         }
+    }
+
+    /// Whether a socket has, or had, a connection.
+    fn is_connected(&self, slot: Slot) -> Result<bool> {
+        let Some(entry) = self.entries.get(&slot).filter(|entry| entry.protocol != Protocol::Udp) else {
+            return Ok(false);
+        };
+        Ok(!matches!(entry.tcp_state()?, system::CLOSE | system::LISTEN) || entry.connected)
     }
 
     fn act_on(&mut self, slot: Slot, step: Step) -> Result<bool> {

@@ -35,9 +35,9 @@ struct Candidate {
 impl World<'_> {
     /// A client connects to a listener; which one gets it is the kernel's choice.
     pub(super) fn connect(&mut self, client: Slot, listener: Slot, address: IpAddr) -> Result<bool> {
-        let Some(entry) = self.entries.get(&listener).filter(|entry| entry.protocol != Protocol::Udp) else {
-            return Ok(false);
-        };
+        // What comes to a listener in TCP_REPAIR is in it as well, and ends without a word to the client.
+        let usable = |entry: &&Entry| entry.protocol != Protocol::Udp && !entry.muted;
+        let Some(entry) = self.entries.get(&listener).filter(usable) else { return Ok(false) };
         let Some(facts) = entry.facts()?.filter(|facts| facts.state == State::Listen) else {
             return Ok(false);
         };
