@@ -29,6 +29,11 @@ impl World<'_> {
             Step::Set { slot, option: Switch::Repair, .. }
             | Step::SetDevice { slot, .. }
             | Step::Disconnect { slot } => {
+                if matches!(step, Step::Disconnect { .. })
+                    && self.entries.get(&slot).is_some_and(|entry| !entry.muted)
+                {
+                    self.resets(slot);
+                }
                 self.mute(slot);
                 self.act_on(slot, step)
             }

@@ -86,7 +86,11 @@ impl World<'_> {
         if state != system::CLOSE {
             self.end_arrives(peer)?;
         }
-        self.ended(slot, if reset { End::Unclear } else { End::Closed });
+        if reset && !muted {
+            self.resets(slot);
+        } else {
+            self.ended(slot, if reset { End::Unclear } else { End::Closed });
+        }
         if state != system::CLOSE {
             self.forget_twin(slot);
         }

@@ -83,6 +83,17 @@ impl World<'_> {
         }
     }
 
+    /// Notes that the socket in a slot reset its connections: nobody will accept them.
+    pub(super) fn resets(&mut self, slot: Slot) {
+        let waiting = |ghost: &&mut Ghost| {
+            ghost.peer == slot && ghost.end == End::Open && ghost.kind == Kind::Unaccepted
+        };
+        for ghost in self.ghosts.iter_mut().filter(waiting) {
+            ghost.kind = Kind::Destroyed;
+        }
+        self.ended(slot, End::Unclear);
+    }
+
     /// Notes that a socket may not end its connections as `close` does.
     pub(super) fn mute(&mut self, slot: Slot) {
         self.ended(slot, End::Unclear);
@@ -99,12 +110,8 @@ impl World<'_> {
     /// # Errors
     /// The kernel was built without SOCK_DESTROY.
     pub(crate) fn destroy(&mut self, number: usize) -> Result<()> {
-        let meant = self.ghosts.get(number).context("a ghost that there never was")?;
-        let shapes = meant.shapes.clone();
-        let alike = |ghost: &Ghost| ghost.shapes.iter().any(|shape| shapes.contains(shape));
-        let places = (0..self.ghosts.len()).filter(|place| self.ghosts.get(*place).is_some_and(alike));
-        let others = places.filter(|place| *place != number).collect::<Vec<_>>();
-        for place in [number].into_iter().chain(others) {
+        let alike = self.look_alikes(number)?;
+        for place in [number].into_iter().chain(alike) {
             if self.is_off_its_socket(place)?
                 && self.ghosts.get_mut(place).map(Ghost::destroy).transpose()? == Some(true)
             {
@@ -112,6 +119,14 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The other ghosts that a ghost may be taken for.
+    pub(super) fn look_alikes(&self, number: usize) -> Result<Vec<usize>> {
+        let shapes = &self.ghosts.get(number).context("a ghost that there never was")?.shapes;
+        let alike = |ghost: &Ghost| ghost.shapes.iter().any(|shape| shapes.contains(shape));
+        let places = self.ghosts.iter().enumerate().filter(|(place, ghost)| *place != number && alike(ghost));
+        Ok(places.map(|(place, _)| place).collect())
     }
 
     /// Whether a ghost has its two ends for itself: those of a twin are an open socket's before it is there.

@@ -135,7 +135,8 @@ impl World<'_> {
         }
     }
 
-    /// Accepts from every listener until that connection has come. Gives its slot, `None` where it is gone.
+    /// Accepts from every listener until that connection has come, or one that looks the same where it had gone already.
+    /// Gives its slot.
     ///
     /// # Errors
     /// The kernel's.
@@ -153,7 +154,7 @@ impl World<'_> {
                 }
             }
         }
-        Ok(None)
+        Ok(self.look_alikes(number)?.into_iter().find_map(|alike| self.accepted(alike)))
     }
 
     /// A bound socket connects to the listener of the other port.
