@@ -14,6 +14,7 @@ use anyhow::{Context as _, Error, Result};
 use reuse_daemon::kernel::port_reader::PortReader;
 use reuse_model::{
     endpoint::{Endpoint, Protocol},
+    port::Port,
     rulebook::{self, Kernel, Request},
 };
 
@@ -49,6 +50,8 @@ pub(crate) struct Judge<'a> {
 /// Why a scenario was not played to its end.
 enum Stop {
     Disagrees(String),
+    /// The port changed between the reading and the call
+    Raced,
     Fails(Error),
 }
 
@@ -82,6 +85,10 @@ impl Judge<'_> {
         for (number, step) in scenario.steps.iter().enumerate() {
             match self.step(&mut world, *step) {
                 Ok(()) => {}
+                Err(Stop::Raced) => {
+                    self.tally.raced += 1;
+                    return Ok(None);
+                }
                 Err(Stop::Disagrees(what)) => return Ok(Some(Disagreement { step: number, what })),
                 Err(Stop::Fails(error)) => {
                     return Err(error.context(format!("step {number} of the scenario\n{scenario}")));
@@ -201,6 +208,9 @@ impl Judge<'_> {
         self.note(world, slot, request, address, errno, Some(&prediction))?;
         let expected = if prediction.decision.refused { libc::EADDRINUSE } else { 0 };
         if expected != errno {
+            if self.has_changed(world, &prediction)? {
+                return Err(Stop::Raced);
+            }
             return disagree(format!(
                 "{request:?} {slot}, {address}: predicted {}, the kernel says {}\n{prediction}",
                 name(expected),
@@ -215,6 +225,21 @@ impl Judge<'_> {
             self.check_after(world, &prediction)?;
         }
         Ok(Answer::Other)
+    }
+
+    /// Whether other sockets are on the port than when it was read.
+    fn has_changed(&mut self, world: &World<'_>, prediction: &Prediction) -> Result<bool> {
+        let entry = world.entries.get(&prediction.slot).context("the contender went")?;
+        // A bound socket asks as a listener does, which leaves out the same one: itself.
+        let request = if entry.bound { Request::Listen } else { Request::Bind };
+        let endpoint = Endpoint { address: prediction.address.ip(), port: prediction.address.port() };
+        let now = self.reader.ask(entry.socket.as_fd(), request, endpoint).context("reading the port")?;
+        let sockets = |port: &Port| {
+            let mut sockets: Vec<_> = port.occupants.iter().map(|it| (it.inode, it.state, it.uid)).collect();
+            sockets.sort();
+            sockets
+        };
+        Ok(sockets(&now.port) != sockets(&prediction.asked.port))
     }
 
     /// Tells of a refused call, for whoever holds it against what a daemon said.

@@ -8,6 +8,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     os::fd::AsFd as _,
     process::{Command, Stdio},
+    sync::{PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
@@ -36,6 +37,10 @@ const PORTS: std::ops::Range<u16> = 2_000..30_000;
 /// Scenarios in one pair of namespaces: what they leave in TIME_WAIT stays well under `tcp_max_tw_buckets`.
 const SCENARIOS: u16 = 5_000;
 
+/// Written to while a child process starts: until it executes its program it has every descriptor of this process, and
+/// what a thread closes meanwhile stays open. Read from while a scenario is played.
+static STARTING_A_CHILD: RwLock<()> = RwLock::new(());
+
 const DEVICES: &str = "\
     link set lo up
     link add d0 index 9 type veth peer name d1
@@ -44,6 +49,9 @@ const DEVICES: &str = "\
     addr add fd00::9/128 dev lo nodad
     addr add fd00::9/128 dev d0 nodad
 ";
+
+/// While it lives, no child process starts.
+pub(crate) type Undisturbed = RwLockReadGuard<'static, ()>;
 
 /// One namespace.
 struct Namespace {
@@ -84,11 +92,13 @@ impl Room {
         self.next_port.get() >= PORTS.start + SCENARIOS
     }
 
-    /// Enters the namespace with these tables, with `tcp_migrate_req` as asked, and gives a port nobody has used.
+    /// Enters the namespace with these tables, with `tcp_migrate_req` as asked, and gives a port nobody has used. As long
+    /// as the guard lives, what is closed is gone.
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn enter(&self, tables: Tables, migrate: bool) -> Result<u16> {
+    pub(crate) fn enter(&self, tables: Tables, migrate: bool) -> Result<(u16, Undisturbed)> {
+        let undisturbed = STARTING_A_CHILD.read().unwrap_or_else(PoisonError::into_inner);
         let namespace = self.namespace(tables);
         if *self.inside.borrow() != tables {
             setns(namespace.file.as_fd(), CloneFlags::CLONE_NEWNET).context("entering a namespace")?;
@@ -103,7 +113,7 @@ impl Room {
             bail!("a pair of namespaces has no port left");
         }
         self.next_port.set(port + 1);
-        Ok(port)
+        Ok((port, undisturbed))
     }
 
     /// The listener of [`REMOTE_PORT`] where the thread is.
@@ -161,6 +171,7 @@ pub(crate) fn remote_address(ipv4: bool) -> SocketAddr {
 }
 
 fn devices() -> Result<()> {
+    let _starting = STARTING_A_CHILD.write().unwrap_or_else(PoisonError::into_inner);
     let mut ip = Command::new("ip")
         .args(["-batch", "-"])
         .stdin(Stdio::piped())

@@ -33,6 +33,8 @@ pub(crate) struct Tally {
     pub(crate) predictions: u64,
     /// More than predictions where a connection was still on its way
     pub(crate) readings: u64,
+    /// Scenarios given up because a port changed between reading and call
+    pub(crate) raced: u64,
     pub(crate) disagreements: u64,
 }
 
@@ -79,6 +81,7 @@ impl AddAssign for Tally {
             (&mut self.remedies_for_others, other.remedies_for_others),
             (&mut self.predictions, other.predictions),
             (&mut self.readings, other.readings),
+            (&mut self.raced, other.raced),
             (&mut self.disagreements, other.disagreements),
         ];
         for (sum, count) in pairs {
@@ -119,6 +122,6 @@ impl fmt::Display for Tally {
             "{} predictions from {} readings of the port (again while a connection settles)",
             self.predictions, self.readings
         )?;
-        write!(f, "{} disagreements", self.disagreements)
+        write!(f, "{} scenarios given up for a race, {} disagreements", self.raced, self.disagreements)
     }
 }

@@ -20,7 +20,7 @@ use socket2::Socket;
 
 pub(crate) use self::ghost::{Ghost, Likelihood, Shape};
 use crate::{
-    room::Room,
+    room::{Room, Undisturbed},
     scenario::{Scenario, Slot, Tables},
     system,
 };
@@ -64,6 +64,7 @@ pub(crate) struct World<'a> {
     pub(crate) port: u16,
     pub(crate) entries: BTreeMap<Slot, Entry>,
     pub(crate) ghosts: Vec<Ghost>,
+    _undisturbed: Undisturbed,
 }
 
 impl<'a> World<'a> {
@@ -72,9 +73,17 @@ impl<'a> World<'a> {
     /// # Errors
     /// As [`Room::enter`].
     pub(crate) fn new(room: &'a Room, scenario: &Scenario) -> Result<Self> {
-        let port = room.enter(scenario.tables, scenario.migrate)?;
+        let (port, undisturbed) = room.enter(scenario.tables, scenario.migrate)?;
         let (tables, transport) = (scenario.tables, scenario.transport);
-        Ok(Self { room, tables, transport, port, entries: BTreeMap::new(), ghosts: Vec::new() })
+        Ok(Self {
+            room,
+            tables,
+            transport,
+            port,
+            entries: BTreeMap::new(),
+            ghosts: Vec::new(),
+            _undisturbed: undisturbed,
+        })
     }
 
     /// Returns once the packets under way have arrived.

@@ -3,7 +3,8 @@
 use std::{
     io::Read as _,
     net::{Shutdown, SocketAddr},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -14,6 +15,9 @@ use super::{
     ghost::{End, Kind},
 };
 use crate::{scenario::Slot, system};
+
+/// More than a look through the descriptors of a process takes.
+const HEARD_WITHIN: Duration = Duration::from_millis(500);
 
 impl World<'_> {
     /// Sending is shut down, or listening.
@@ -40,7 +44,7 @@ impl World<'_> {
         let (remote, peer, unclear) =
             (system::remote(&entry.socket), entry.peer, entry.muted || entry.filled);
         let peer = self.still_there(slot, peer);
-        self.end_arrives(peer)?;
+        self.end_arrives(peer, !unclear)?;
         if state == system::CLOSE_WAIT {
             // For the other end, which ended first, it is as a close.
             self.ended(slot, End::Closed);
@@ -60,16 +64,20 @@ impl World<'_> {
     }
 
     /// Returns once the end of a connection has arrived and is acknowledged, which the kernel would delay. It would
-    /// happen at any moment otherwise, between a prediction and the call too.
-    fn end_arrives(&self, peer: Option<Slot>) -> Result<()> {
+    /// happen at any moment otherwise, between a prediction and the call too. `heard`: the other end must hear of it.
+    fn end_arrives(&self, peer: Option<Slot>, heard: bool) -> Result<()> {
         self.let_arrive()?;
-        if let Some(other) = peer.and_then(|peer| self.entries.get(&peer)) {
-            // The acknowledgement waits as long as the end is in the queue. An error is that of a connection reset.
-            let _ = (&other.socket).read(&mut [0; 1]);
-            system::set(&other.socket, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 1).context("TCP_QUICKACK")?;
+        let Some(other) = peer.and_then(|peer| self.entries.get(&peer)) else { return Ok(()) };
+        // Who looks through the descriptors of this process may hold a socket a moment longer than it does.
+        let began = Instant::now();
+        while heard && other.tcp_state()? == system::ESTABLISHED && began.elapsed() < HEARD_WITHIN {
+            thread::yield_now();
             self.let_arrive()?;
         }
-        Ok(())
+        // The acknowledgement waits as long as the end is in the queue. An error is that of a connection reset.
+        let _ = (&other.socket).read(&mut [0; 1]);
+        system::set(&other.socket, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 1).context("TCP_QUICKACK")?;
+        self.let_arrive()
     }
 
     /// A socket is closed; what stays of it on the port is a ghost.
@@ -84,7 +92,7 @@ impl World<'_> {
         let (peer, filled, muted) = (entry.peer, entry.filled, entry.muted);
         drop(entry);
         if state != system::CLOSE {
-            self.end_arrives(peer)?;
+            self.end_arrives(peer, !filled && !muted)?;
         }
         if reset && !muted {
             self.resets(slot);
