@@ -89,7 +89,7 @@ impl World<'_> {
             entry.socket.set_linger(Some(Duration::ZERO)).context("SO_LINGER")?;
         }
         let (local, remote) = (system::local(&entry.socket)?, system::remote(&entry.socket));
-        let (peer, filled, muted) = (entry.peer, entry.filled, entry.muted);
+        let (peer, filled, muted) = (self.still_there(slot, entry.peer), entry.filled, entry.muted);
         drop(entry);
         if state != system::CLOSE {
             self.end_arrives(peer, !filled && !muted)?;
@@ -113,7 +113,6 @@ impl World<'_> {
                     | system::CLOSING
             );
         if let (Some(facts), Some(remote), true) = (facts, remote, leaves_something) {
-            let peer = self.still_there(slot, peer);
             let ended_last =
                 peer.is_none() || matches!(state, system::CLOSE_WAIT | system::LAST_ACK | system::CLOSING);
             self.ghosts.push(Ghost {

@@ -25,6 +25,9 @@ use crate::{
 /// So little that a connection nobody reads is soon full.
 const BUFFER: usize = 4096;
 
+/// Beyond the slots that scenarios use.
+const OWN_SLOTS: u8 = 127;
+
 /// A listener that a connection may go to.
 struct Candidate {
     slot: Slot,
@@ -147,7 +150,7 @@ impl World<'_> {
                 if let Some(slot) = self.accepted(number) {
                     return Ok(Some(slot));
                 }
-                let taken = self.entries.keys().next_back().map_or(0, |last| last.0);
+                let taken = self.entries.keys().next_back().map_or(OWN_SLOTS, |last| last.0.max(OWN_SLOTS));
                 let slot = Slot(taken.checked_add(1).context("no slot is left")?);
                 if !self.accept(listener, slot, uid)? {
                     break;
