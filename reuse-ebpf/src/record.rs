@@ -150,14 +150,18 @@ pub struct EvidenceRecord {
     pub cgroup_program: u8,
     /// 1 if the caller has CAP_NET_BIND_SERVICE where the socket's namespace wants it
     pub may_bind_privileged: u8,
+    /// 1 if it is an MPTCP socket with a first subflow
+    pub has_subflow: u8,
     /// Always 0
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
     /// `net.ipv4.ip_unprivileged_port_start` of the socket's namespace
     pub unprivileged_port_start: u32,
     /// Time the reading took, nanoseconds
     pub took_ns: u32,
+    /// `sk_uid` of that subflow
+    pub subflow_uid: u32,
     /// Always 0; the occupants that follow are aligned to eight bytes
-    pub reserved_end: [u32; 2],
+    pub reserved_end: u32,
 }
 const _: () = assert!(size_of::<EvidenceRecord>() == 64);
 

@@ -70,7 +70,7 @@ pub struct Caller {
 
 /// What was true of the caller when it was refused, beyond the socket: which of the checks that have nothing to do with
 /// other sockets could have answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Circumstances {
     /// A seccomp filter sees the caller's system calls (`task_struct.seccomp.mode`)
     pub seccomp_filter: bool,
@@ -83,7 +83,7 @@ pub struct Circumstances {
 }
 
 /// What the kernel decided on, read when it refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// Of the caller
     pub circumstances: Circumstances,
@@ -93,7 +93,7 @@ pub struct Evidence {
     pub in_group: bool,
     /// As [`crate::rulebook::Contender::group_has_closed`]
     pub group_has_closed: bool,
-    /// Of an MPTCP socket that has its port already: the uid of its TCP subflow, which is what the kernel compares
+    /// Of an MPTCP socket that has its TCP subflow already: the uid of that, which is what the kernel compares
     pub subflow_uid: Option<u32>,
     /// The port asked for, without the socket that asks; `None` where no port was asked for (0, no address)
     pub port: Option<Port>,

@@ -8,8 +8,8 @@ use std::{
 use crate::{
     conflict::Conflict,
     endpoint::{Endpoint, Family, Protocol},
-    event::{Call, Caller, Circumstances, Comm, Event, Evidence, Holding, Moment, Phase, Snapshot},
-    port::{Bucket, FastAddress, Occupant, Port, Reuse, Table},
+    event::{Call, Caller, Comm, Event, Evidence, Holding, Moment, Phase, Snapshot},
+    port::{Bucket, FastAddress, Occupant, Port, Table},
     process::{Process, Processes},
     refusal::{Refusal, Remembered},
     report::Context,
@@ -91,19 +91,7 @@ pub(crate) fn held_by(holder: &SocketFacts) -> Arc<Evidence> {
         truncated: false,
         disturbed: false,
     };
-    Arc::new(Evidence {
-        circumstances: Circumstances {
-            seccomp_filter: false,
-            cgroup_program: false,
-            may_bind_privileged: true,
-            unprivileged_port_start: 1024,
-        },
-        reuse: Reuse::No,
-        in_group: false,
-        group_has_closed: false,
-        subflow_uid: None,
-        port: Some(port),
-    })
+    Arc::new(Evidence { port: Some(port), ..Evidence::default() })
 }
 
 /// A TCP socket bound to `127.0.0.1:port`, without options.

@@ -28,9 +28,15 @@ pub(super) unsafe fn note<const TYPED: bool>(
     common: &Common,
 ) {
     let net: u64 = common.at(offset!(sk_net));
-    let group = group(sk, protocol);
+    let subflow = subflow(sk, protocol);
+    let holder = if subflow == 0 { sk } else { subflow };
+    let group: u64 = read(holder + offset!(sk_reuseport_cb) as u64);
     // SAFETY: promised by the caller.
     unsafe {
+        if subflow != 0 {
+            (*to).has_subflow = 1;
+            (*to).subflow_uid = read(subflow + offset!(sk_uid) as u64);
+        }
         (*to).seccomp = task.seccomp();
         (*to).cgroup_program = has_bind_program(task, common) as u8;
         (*to).may_bind_privileged = may_bind_privileged(task, net) as u8;
@@ -43,14 +49,12 @@ pub(super) unsafe fn note<const TYPED: bool>(
     }
 }
 
-/// The reuseport group of the socket that holds the port: of an MPTCP socket its first subflow (net/mptcp/protocol.c,
-/// `__mptcp_nmpc_sk`). 0 for none.
+/// The socket that asks for the port on behalf of an MPTCP socket: its first subflow (net/mptcp/protocol.c,
+/// `__mptcp_nmpc_sk`). 0 where there is none yet; it is then made with what its parent has.
 #[inline(always)]
-fn group(sk: u64, protocol: u16) -> u64 {
+fn subflow(sk: u64, protocol: u16) -> u64 {
     let first = offset!(mptcp_first);
-    let holder =
-        if protocol == IPPROTO_MPTCP && first as u32 != ABSENT { read(sk + first as u64) } else { sk };
-    if holder == 0 { 0 } else { read(holder + offset!(sk_reuseport_cb) as u64) }
+    if protocol == IPPROTO_MPTCP && first as u32 != ABSENT { read(sk + first as u64) } else { 0 }
 }
 
 /// Whether a program is in force on binds of the socket's family, before or after the port is taken.

@@ -21,8 +21,6 @@ impl Decoder {
         let record = EvidenceRecord::read(bytes)?;
         let occupants = bytes.get(size_of::<EvidenceRecord>()..).unwrap_or_default();
         let reuse = call.socket.common.get(self.layout.reuse / 8).copied().unwrap_or(0);
-        let port = self.port(&record, occupants);
-        let (port, own) = port.map_or((None, None), |port| without_own(port, call.socket.inode));
         Some(Arc::new(Evidence {
             circumstances: Circumstances {
                 seccomp_filter: record.seccomp != 0,
@@ -33,8 +31,8 @@ impl Decoder {
             reuse: self.reuse(reuse),
             in_group: record.in_group != 0,
             group_has_closed: record.group_has_closed != 0,
-            subflow_uid: own.and_then(|own| own.uid),
-            port,
+            subflow_uid: (record.has_subflow != 0).then_some(record.subflow_uid),
+            port: self.port(&record, occupants).map(|port| without_own(port, call.socket.inode)),
         }))
     }
 
@@ -97,11 +95,11 @@ impl Decoder {
     }
 }
 
-/// The port without the socket that asks, and that socket. The walk leaves it out, but an MPTCP socket's port is held by its
-/// subflow, which has its inode number (net/mptcp/subflow.c, `mptcp_subflow_create_socket`).
-fn without_own(mut port: Port, asking: u64) -> (Option<Port>, Option<Occupant>) {
-    let own = port.occupants.extract_if(.., |occupant| asking != 0 && occupant.inode.0 == asking).last();
-    (Some(port), own)
+/// The port without the socket that asks. The walk leaves it out, but an MPTCP socket's port is held by its subflow, which
+/// has its inode number (net/mptcp/subflow.c, `mptcp_subflow_create_socket`).
+fn without_own(mut port: Port, asking: u64) -> Port {
+    port.occupants.retain(|occupant| asking == 0 || occupant.inode.0 != asking);
+    port
 }
 
 fn table(record: &EvidenceRecord) -> Option<(Table, Protocol)> {
@@ -172,14 +170,9 @@ mod tests {
     fn an_mptcp_socket_is_not_in_its_own_way() {
         let occupants = vec![occupant(0), occupant(5), occupant(6)];
         let port = Port { table: Table::Tcp(None), occupants, truncated: false, disturbed: false };
-        let (rest, own) = without_own(port.clone(), 5);
-        let inodes: Vec<_> = rest.unwrap().occupants.iter().map(|occupant| occupant.inode.0).collect();
-        assert_eq!((inodes, own.map(|own| own.inode.0)), (vec![0, 6], Some(5)));
-        let (whole, none) = without_own(port.clone(), 0);
-        assert_eq!(
-            (whole, none),
-            (Some(port), None),
-            "sockets without an inode number are not the one that asks"
-        );
+        let rest = without_own(port.clone(), 5);
+        let inodes: Vec<_> = rest.occupants.iter().map(|occupant| occupant.inode.0).collect();
+        assert_eq!(inodes, [0, 6]);
+        assert_eq!(without_own(port.clone(), 0), port, "no inode number is nobody's");
     }
 }

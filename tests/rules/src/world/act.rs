@@ -133,8 +133,6 @@ impl Entry {
                 let set = system::set(&self.socket, libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, index(device));
                 return Ok(set.is_ok());
             }
-            // An MPTCP socket's subflow keeps its uid, which nothing tells.
-            Step::Chown { .. } if self.protocol == Protocol::Mptcp => return Ok(false),
             Step::Chown { uid, .. } => system::chown(&self.socket, uid)?,
             Step::Program { .. } => {
                 let attached = system::attach_program(&self.socket).is_ok();

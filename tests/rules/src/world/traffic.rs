@@ -18,7 +18,7 @@ use super::{
 use crate::{
     overlap,
     room::remote_address,
-    scenario::Slot,
+    scenario::{OTHER_UID, Slot, Step},
     system::{self, under},
 };
 
@@ -99,7 +99,15 @@ impl World<'_> {
         }
         let muted = |candidate: &Candidate| self.entries.get(&candidate.slot).is_some_and(|it| it.muted);
         let end = if candidates.iter().any(muted) { End::Unclear } else { End::Open };
-        Ok((candidates.into_iter().map(|candidate| candidate.shape).collect(), end))
+        Ok((candidates.iter().flat_map(|candidate| self.inherited(candidate)).collect(), end))
+    }
+
+    /// What a connection may have of its listener. A subflow of MPTCP hands on the uid it was made under, which an `fchown`
+    /// of its parent since then does not show.
+    fn inherited(&self, Candidate { slot, shape, .. }: &Candidate) -> Vec<Shape> {
+        let mptcp = self.entries.get(slot).is_some_and(|entry| entry.protocol == Protocol::Mptcp);
+        let uids = [0, OTHER_UID].into_iter().filter(|uid| mptcp && *uid != shape.uid);
+        [shape.uid].into_iter().chain(uids).map(|uid| Shape { uid, ..shape.clone() }).collect()
     }
 
     /// A connection is taken from a listener's queue.
@@ -139,11 +147,11 @@ impl World<'_> {
     }
 
     /// Accepts from every listener until that connection has come, or one that looks the same where it had gone already.
-    /// Gives its slot.
+    /// All keep the uid they have. Gives the slot.
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn accept_ghost(&mut self, number: usize, uid: u32) -> Result<Option<Slot>> {
+    pub(crate) fn accept_ghost(&mut self, number: usize) -> Result<Option<Slot>> {
         let listeners: Vec<Slot> = self.entries.keys().copied().collect();
         for listener in listeners {
             loop {
@@ -152,9 +160,12 @@ impl World<'_> {
                 }
                 let taken = self.entries.keys().next_back().map_or(OWN_SLOTS, |last| last.0.max(OWN_SLOTS));
                 let slot = Slot(taken.checked_add(1).context("no slot is left")?);
-                if !self.accept(listener, slot, uid)? {
+                if !self.accept(listener, slot, 0)? {
                     break;
                 }
+                let came = self.ghosts.iter().find(|ghost| ghost.kind == Kind::Accepted(slot));
+                let uid = came.and_then(|ghost| ghost.shapes.first()).map(|shape| shape.uid);
+                self.act(Step::Chown { slot, uid: uid.context("a connection without a past")? })?;
             }
         }
         Ok(self.look_alikes(number)?.into_iter().find_map(|alike| self.accepted(alike)))
