@@ -28,8 +28,6 @@ pub(crate) struct Tally {
     pub(crate) blockers_not_removable: u64,
     /// Holders to which a remedy was applied
     pub(crate) remedies: u64,
-    /// Refusals after remedies by sockets that no remedy was for
-    pub(crate) remedies_for_others: u64,
     pub(crate) predictions: u64,
     /// More than predictions where a connection was still on its way
     pub(crate) readings: u64,
@@ -78,7 +76,6 @@ impl AddAssign for Tally {
             (&mut self.bystanders_removed, other.bystanders_removed),
             (&mut self.blockers_not_removable, other.blockers_not_removable),
             (&mut self.remedies, other.remedies),
-            (&mut self.remedies_for_others, other.remedies_for_others),
             (&mut self.predictions, other.predictions),
             (&mut self.readings, other.readings),
             (&mut self.raced, other.raced),
@@ -109,13 +106,8 @@ impl fmt::Display for Tally {
         }
         writeln!(
             f,
-            "{} blocker checks, {} others removed, {} blockers that could not be; {} remedies applied, {} times they \
-             brought up others",
-            self.blocker_checks,
-            self.bystanders_removed,
-            self.blockers_not_removable,
-            self.remedies,
-            self.remedies_for_others
+            "{} blocker checks, {} others removed, {} blockers that could not be; {} remedies applied",
+            self.blocker_checks, self.bystanders_removed, self.blockers_not_removable, self.remedies
         )?;
         writeln!(
             f,
