@@ -14,6 +14,7 @@ pub mod decode;
 mod diagnostics;
 mod iterator_types;
 pub mod layout;
+mod lean;
 mod netlink;
 pub mod object;
 pub mod own_groups;

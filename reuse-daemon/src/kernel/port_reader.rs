@@ -6,17 +6,15 @@ use std::{
     io,
     net::IpAddr,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
-    panic,
     path::Path,
-    thread,
 };
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf,
     maps::{MapData, RingBuf},
     programs::{ProgramError, RawTracePoint},
 };
-use reuse_ebpf::{offsets::Offsets, record::Kind};
+use reuse_ebpf::record::Kind;
 use reuse_model::{
     endpoint::Endpoint,
     event::{Call, Circumstances, Event, Holding},
@@ -25,19 +23,7 @@ use reuse_model::{
     socket::{Inode, SocketFacts},
 };
 
-use super::{
-    attach::StartError,
-    btf::{self, Btf, BtfError},
-    decode::Decoder,
-    iterator_types,
-    layout::{self, SocketLayout},
-    object,
-    owners::{self, Owners},
-    rules, sys,
-};
-
-/// Room for the longest record and its header.
-const RING_BYTES: u32 = 64 << 10;
+use super::{attach::StartError, decode::Decoder, lean::Lean, owners::Owners, sys};
 
 /// What a socket's request would depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,24 +54,7 @@ impl PortReader {
     /// # Errors
     /// No privileges, no BTF, or a kernel that refuses.
     pub fn open(btf: &Path) -> Result<Self, StartError> {
-        let object = object::bytes()?;
-        // A new loader reads all of the kernel's types, whether they are needed or not; they are read for us meanwhile.
-        let (loader, types) = thread::scope(|scope| {
-            let loader = scope.spawn(EbpfLoader::new);
-            let types = Types::read(btf);
-            (loader.join(), types)
-        });
-        let mut loader = loader.unwrap_or_else(|panic| panic::resume_unwind(panic));
-        let Types { offsets, decoder, rules, iterator } = types?;
-        let mut ebpf = loader
-            .btf(Some(&iterator))
-            .override_global("OFFSETS", &offsets, true)
-            .override_global(aya_log::LEVEL, &0_u8, true)
-            .map_max_entries("RING", RING_BYTES)
-            .map_max_entries("SELECTIONS", 1)
-            .map_max_entries("PROBES", 1)
-            .load(object)
-            .map_err(|error| StartError::Load(Box::new(error)))?;
+        let Lean { mut ebpf, decoder, rules, iterator } = Lean::load(btf)?;
         let refused = |error| StartError::Program { program: "ask", error: Box::new(error) };
         program(&mut ebpf).and_then(RawTracePoint::load).map_err(refused)?;
         let owners = Owners::load(&mut ebpf, &iterator, decoder)?;
@@ -126,30 +95,6 @@ impl PortReader {
     /// The kernel refuses to walk the processes.
     pub fn owners_of(&mut self, inodes: &[Inode]) -> io::Result<Vec<Holding>> {
         self.owners.find(inodes, None)
-    }
-}
-
-/// What the kernel's types say.
-struct Types {
-    offsets: Offsets,
-    decoder: Decoder,
-    rules: Kernel,
-    /// For the iterator of [`Owners`]
-    iterator: aya::Btf,
-}
-
-impl Types {
-    fn read(path: &Path) -> Result<Self, StartError> {
-        let malformed = |reason| BtfError::Malformed { path: path.to_owned(), reason };
-        let bytes = btf::read_file(path)?;
-        let kernel = Btf::parse(&bytes).map_err(malformed)?;
-        let iterator = iterator_types::for_iterator(&kernel, owners::ITERATOR);
-        Ok(Self {
-            offsets: layout::program_offsets(&kernel)?,
-            decoder: Decoder::new(SocketLayout::from_btf(&kernel)?, sys::tick()),
-            rules: rules::of_running_kernel(&kernel),
-            iterator: iterator.ok_or_else(|| malformed("it has no iterator over files"))?,
-        })
     }
 }
 

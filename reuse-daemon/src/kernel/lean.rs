@@ -1,0 +1,84 @@
+//! Loading without a daemon: the object with its maps as small as they go, and of the kernel's types only what is needed.
+//!
+//! Somebody waits at a terminal; what takes longest is done side by side.
+
+use std::{panic, path::Path, thread};
+
+use aya::{Ebpf, EbpfLoader};
+use reuse_ebpf::offsets::Offsets;
+use reuse_model::rulebook::Kernel;
+
+use super::{
+    attach::StartError,
+    btf::{self, Btf, BtfError},
+    decode::Decoder,
+    iterator_types,
+    layout::{self, SocketLayout},
+    object,
+    owners::ITERATOR,
+    rules, sys,
+};
+
+/// Room for the longest record and its header.
+const RING_BYTES: u32 = 64 << 10;
+
+/// The object, with none of its programs loaded yet.
+pub(super) struct Lean {
+    pub(super) ebpf: Ebpf,
+    pub(super) decoder: Decoder,
+    /// How this kernel decides binds
+    pub(super) rules: Kernel,
+    /// For the iterators over files
+    pub(super) iterator: aya::Btf,
+}
+
+impl Lean {
+    /// Reads the kernel's types from the file at `btf` and makes the maps.
+    ///
+    /// # Errors
+    /// No privileges, no BTF, or a kernel that refuses.
+    pub(super) fn load(btf: &Path) -> Result<Self, StartError> {
+        let object = object::bytes()?;
+        // A new loader reads all of the kernel's types, whether they are needed or not; they are read for us meanwhile.
+        let (loader, types) = thread::scope(|scope| {
+            let loader = scope.spawn(EbpfLoader::new);
+            let types = Types::read(btf);
+            (loader.join(), types)
+        });
+        let mut loader = loader.unwrap_or_else(|panic| panic::resume_unwind(panic));
+        let Types { offsets, decoder, rules, iterator } = types?;
+        let ebpf = loader
+            .btf(Some(&iterator))
+            .override_global("OFFSETS", &offsets, true)
+            .override_global(aya_log::LEVEL, &0_u8, true)
+            .map_max_entries("RING", RING_BYTES)
+            .map_max_entries("SELECTIONS", 1)
+            .map_max_entries("PROBES", 1)
+            .load(object)
+            .map_err(|error| StartError::Load(Box::new(error)))?;
+        Ok(Self { ebpf, decoder, rules, iterator })
+    }
+}
+
+/// What the kernel's types say.
+struct Types {
+    offsets: Offsets,
+    decoder: Decoder,
+    rules: Kernel,
+    iterator: aya::Btf,
+}
+
+impl Types {
+    fn read(path: &Path) -> Result<Self, StartError> {
+        let malformed = |reason| BtfError::Malformed { path: path.to_owned(), reason };
+        let bytes = btf::read_file(path)?;
+        let kernel = Btf::parse(&bytes).map_err(malformed)?;
+        let iterator = iterator_types::for_iterator(&kernel, ITERATOR);
+        Ok(Self {
+            offsets: layout::program_offsets(&kernel)?,
+            decoder: Decoder::new(SocketLayout::from_btf(&kernel)?, sys::tick()),
+            rules: rules::of_running_kernel(&kernel),
+            iterator: iterator.ok_or_else(|| malformed("it has no iterator over files"))?,
+        })
+    }
+}
