@@ -9,12 +9,14 @@
 mod allowance;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use reuse_model::{
     conflict::Possession,
+    endpoint::Family,
     event::{Call, Holding, Moment},
     hash::NumberMap,
     inventory::{Inventory, Owner, PortKey, Socket},
@@ -57,24 +59,25 @@ impl Possessions {
         let Some(key) = port_of(call) else { return Vec::new() };
         self.look(refusal, call, processes);
         let now = Instant::now();
+        let mut predecessors = Predecessors { key, at: call.at, inventory, known: Vec::new() };
         let occupants = refusal.holders.iter().map(|holder| &holder.occupant);
-        occupants.map(|occupant| self.possession(occupant, key, call.at, now, inventory)).collect()
+        let possession = |occupant| self.possession(occupant, &mut predecessors, now);
+        occupants.map(possession).collect()
     }
 
     fn possession(
         &self,
         occupant: &Occupant,
-        key: PortKey,
-        at: Moment,
+        predecessors: &mut Predecessors<'_>,
         now: Instant,
-        inventory: &Inventory,
     ) -> Possession {
+        let Predecessors { key, at, inventory, .. } = *predecessors;
         if occupant.is_being_closed() {
             let socket = lately_closed(key, at, inventory).find(|socket| is_same_as(socket, occupant));
             return socket.map_or_else(Possession::default, |socket| of_socket(socket, &[]));
         }
         if occupant.tenure != Tenure::Held {
-            return predecessor(occupant, key, at, inventory);
+            return predecessors.of(occupant);
         }
         let found = self.found.get(&occupant.inode).filter(|(when, _)| now - *when < FRESH);
         let known = remembered(occupant, key, at, inventory);
@@ -193,19 +196,40 @@ fn lately_closed(key: PortKey, at: Moment, inventory: &Inventory) -> impl Iterat
     inventory.closed_on_port(key, at).map(|(socket, _)| socket).take(CLOSED_LOOKED_AT)
 }
 
-/// Whose a socket was that no process has: the socket on its port it came from, live or closed lately, the one with its
-/// very address before a wildcard.
-fn predecessor(occupant: &Occupant, key: PortKey, at: Moment, inventory: &Inventory) -> Possession {
-    let live = inventory.on_port(key);
-    let closed = lately_closed(key, at, inventory);
-    let candidates: Vec<_> = live.chain(closed).filter(|socket| covers(socket, occupant)).collect();
-    let exact = candidates.iter().find(|socket| socket.facts.local.address == occupant.address);
-    let Some(socket) = exact.or(candidates.first()) else { return Possession::default() };
-    Possession {
-        former: socket.known_owners().to_vec(),
-        protocol: Some(socket.facts.protocol),
-        device: socket.facts.device.as_ref().map(|device| device.name.clone()),
-        ..Possession::default()
+/// Whose the sockets of a port were that no process has. Hundreds of connections may have come from one listener, so each
+/// address is looked up once.
+struct Predecessors<'a> {
+    key: PortKey,
+    at: Moment,
+    inventory: &'a Inventory,
+    known: Vec<(Family, IpAddr, Possession)>,
+}
+
+impl Predecessors<'_> {
+    fn of(&mut self, occupant: &Occupant) -> Possession {
+        let (family, address) = (occupant.family, occupant.address);
+        let known = self.known.iter().find(|known| (known.0, known.1) == (family, address));
+        if let Some((.., possession)) = known {
+            return possession.clone();
+        }
+        let possession = self.find(occupant);
+        self.known.push((family, address, possession.clone()));
+        possession
+    }
+
+    /// The socket on the port it came from, live or closed lately, the one with its very address before a wildcard.
+    fn find(&self, occupant: &Occupant) -> Possession {
+        let live = self.inventory.on_port(self.key);
+        let closed = lately_closed(self.key, self.at, self.inventory);
+        let candidates: Vec<_> = live.chain(closed).filter(|socket| covers(socket, occupant)).collect();
+        let exact = candidates.iter().find(|socket| socket.facts.local.address == occupant.address);
+        let Some(socket) = exact.or(candidates.first()) else { return Possession::default() };
+        Possession {
+            former: socket.known_owners().to_vec(),
+            protocol: Some(socket.facts.protocol),
+            device: socket.facts.device.as_ref().map(|device| device.name.clone()),
+            ..Possession::default()
+        }
     }
 }
 
