@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 use jiff::tz::TimeZone;
 use reuse_model::{
-    refusal::{Confidence, RefusedPhase},
+    refusal::Confidence,
     report::{ConflictEvent, ConflictRecord},
 };
 
 use super::{
-    event::{RED, RESET, push_options, push_place, time, what, who},
+    event::{RED, RESET, refused, time},
     holder,
     plain::plain,
 };
@@ -38,15 +38,7 @@ pub fn refusal(record: &ConflictRecord, zone: &TimeZone, colored: bool, out: &mu
 }
 
 fn answer(event: &ConflictEvent) -> String {
-    let contender = &event.contender;
-    let verb = match event.phase {
-        RefusedPhase::Bind => "bind",
-        RefusedPhase::Listen => "listen on",
-        RefusedPhase::Autobind => "get a port to listen on for",
-    };
-    let mut text = format!("{} cannot {verb} {}", who(contender), what(contender));
-    push_place(contender, &mut text);
-    push_options(contender, &mut text);
+    let mut text = refused(event);
     let _ = write!(text, ": {}, {}", event.result, event.rule.as_str());
     if event.confidence == Confidence::BestEvidence {
         text.push_str(" (best evidence)");

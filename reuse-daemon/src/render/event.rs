@@ -68,7 +68,8 @@ fn call(event: &CallEvent, verb: &str) -> String {
     text
 }
 
-fn conflict(event: &ConflictEvent) -> String {
+/// Who was refused what: the beginning of a refusal.
+pub(super) fn refused(event: &ConflictEvent) -> String {
     let contender = &event.contender;
     let verb = match event.phase {
         RefusedPhase::Bind => "bind",
@@ -78,6 +79,11 @@ fn conflict(event: &ConflictEvent) -> String {
     let mut text = format!("{} cannot {verb} {}", who(contender), what(contender));
     push_place(contender, &mut text);
     push_options(contender, &mut text);
+    text
+}
+
+fn conflict(event: &ConflictEvent) -> String {
+    let mut text = refused(event);
     if let Some(principal) = holder::principal(event) {
         let _ = write!(text, ", held by {}", holder::brief(principal));
         if event.holders.len() > 1 {
@@ -141,7 +147,7 @@ fn lost(event: &LostEvent) -> String {
 }
 
 /// The caller, and its service where that says more.
-pub(super) fn who(contender: &Contender) -> String {
+fn who(contender: &Contender) -> String {
     let Contender { comm, pid, uid, service, executable, .. } = contender;
     if service == executable {
         format!("{comm}[{pid}] (uid {uid})")
@@ -151,7 +157,7 @@ pub(super) fn who(contender: &Contender) -> String {
 }
 
 /// The protocol, address and port that were asked for.
-pub(super) fn what(contender: &Contender) -> String {
+fn what(contender: &Contender) -> String {
     let protocol = contender.protocol.as_str();
     match (contender.address, contender.port) {
         (Some(address), Some(port)) => format!("{protocol} {}", endpoint(address, port)),
@@ -164,7 +170,7 @@ pub(super) fn endpoint(address: IpAddr, port: u16) -> SocketAddr {
 }
 
 /// Device and namespace, where they are not the usual.
-pub(super) fn push_place(contender: &Contender, text: &mut String) {
+fn push_place(contender: &Contender, text: &mut String) {
     if let Some(device) = &contender.device {
         let _ = write!(text, " on {device}");
     }
@@ -173,14 +179,14 @@ pub(super) fn push_place(contender: &Contender, text: &mut String) {
     }
 }
 
-pub(super) fn push_netns(name: &str, text: &mut String) {
+fn push_netns(name: &str, text: &mut String) {
     if name != "host" {
         let _ = write!(text, " in netns {name}");
     }
 }
 
 /// Options that decide who may share the port.
-pub(super) fn push_options(contender: &Contender, text: &mut String) {
+fn push_options(contender: &Contender, text: &mut String) {
     let options = [
         (contender.reuseaddr, "SO_REUSEADDR"),
         (contender.reuseport, "SO_REUSEPORT"),
