@@ -25,6 +25,7 @@ pub mod namespace;
 pub mod process;
 pub mod prometheus;
 pub mod rules;
+pub mod schema;
 pub mod scratch;
 pub mod skip;
 pub mod sockets;

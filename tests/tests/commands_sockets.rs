@@ -17,49 +17,12 @@ use reuse_tests::{
     inventory::owner_pids,
     local::{self, run},
     namespace::Namespace,
+    schema,
     scratch::Scratch,
     sockets::{self, Transport},
     user,
 };
 use serde_json::{Value, json};
-
-const SOCKET_KEYS: [&str; 21] = [
-    "address",
-    "port",
-    "family",
-    "protocol",
-    "state",
-    "reuseaddr",
-    "reuseport",
-    "v6only",
-    "device",
-    "socket_uid",
-    "user",
-    "inode",
-    "cookie",
-    "netns",
-    "netns_name",
-    "since",
-    "expires_in_seconds",
-    "kernel",
-    "owners",
-    "queue",
-    "queue_limit",
-];
-const OWNER_KEYS: [&str; 12] = [
-    "pid",
-    "comm",
-    "executable",
-    "exe",
-    "cmdline",
-    "uid",
-    "user",
-    "service",
-    "unit",
-    "container",
-    "pod",
-    "fds",
-];
 
 /// The command asking nobody.
 fn alone(binary: &Path) -> Command {
@@ -87,7 +50,7 @@ fn every_field_is_there_and_true() -> Result<()> {
     let ran = run(daemon.command("sockets").arg("--json"))?;
     assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
     let entry = of_inode(&ran.json()?, inode)?;
-    assert_eq!(keys(&entry), BTreeSet::from(SOCKET_KEYS), "{entry}");
+    assert_eq!(keys(&entry), schema::socket(), "{entry}");
     assert_fields(
         &entry,
         &json!({
@@ -100,7 +63,7 @@ fn every_field_is_there_and_true() -> Result<()> {
     let [owner] = &entry["owners"].as_array().context("owners")?[..] else {
         panic!("one owner: {entry}");
     };
-    assert_eq!(keys(owner), BTreeSet::from(OWNER_KEYS), "{owner}");
+    assert_eq!(keys(owner), schema::owner_in_full(), "{owner}");
     let words: Vec<String> = std::env::args().collect();
     let exe = std::env::current_exe()?;
     assert_fields(owner, &json!({"pid": std::process::id(), "exe": exe, "cmdline": words, "uid": 0}));

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use reuse_tests::{
     daemon::{Daemon, Launch},
     events::{self, keys},
+    schema,
     sockets::{self, Transport},
 };
 use serde_json::Value;
@@ -45,31 +46,6 @@ const CONTENDER_KEYS: [&str; 25] = [
     "device",
     "via",
 ];
-const HOLDER_KEYS: [&str; 20] = [
-    "address",
-    "port",
-    "family",
-    "protocol",
-    "state",
-    "reuseaddr",
-    "reuseport",
-    "v6only",
-    "device",
-    "socket_uid",
-    "user",
-    "inode",
-    "cookie",
-    "netns",
-    "netns_name",
-    "since",
-    "expires_in_seconds",
-    "kernel",
-    "rule",
-    "overlap",
-];
-/// Without `exe` and `cmdline`, which are for who runs a command on the host.
-const OWNER_KEYS: [&str; 10] =
-    ["pid", "comm", "executable", "uid", "user", "service", "unit", "container", "pod", "fds"];
 
 /// One event of each type that a call makes: bind, listen, conflict.
 fn one_of_each(daemon: &Daemon) -> Result<[Value; 3]> {
@@ -95,9 +71,8 @@ fn events_have_the_documented_keys_and_no_others() -> Result<()> {
         assert_eq!(keys(&event["contender"]), BTreeSet::from(CONTENDER_KEYS), "{event}");
     }
     let holder = &conflict["holders"][0];
-    let of_holder: BTreeSet<&str> = HOLDER_KEYS.into_iter().chain(["owners"]).collect();
-    assert_eq!(keys(holder), of_holder, "{conflict}");
-    assert_eq!(keys(&holder["owners"][0]), BTreeSet::from(OWNER_KEYS), "{conflict}");
+    assert_eq!(keys(holder), schema::holder(), "{conflict}");
+    assert_eq!(keys(&holder["owners"][0]), schema::owner(), "{conflict}");
     Ok(())
 }
 

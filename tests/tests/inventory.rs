@@ -14,6 +14,7 @@ use reuse_tests::{
     inventory::{CURRENT, find, owner_pids},
     namespace::Namespace,
     process::Forked,
+    schema,
     sockets::{self, Transport},
     user,
 };
@@ -21,32 +22,6 @@ use serde_json::{Value, json};
 use socket2::Socket;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-const SOCKET_KEYS: [&str; 21] = [
-    "address",
-    "port",
-    "family",
-    "protocol",
-    "state",
-    "reuseaddr",
-    "reuseport",
-    "v6only",
-    "device",
-    "socket_uid",
-    "user",
-    "inode",
-    "cookie",
-    "netns",
-    "netns_name",
-    "since",
-    "expires_in_seconds",
-    "kernel",
-    "owners",
-    "queue",
-    "queue_limit",
-];
-const OWNER_KEYS: [&str; 9] =
-    ["pid", "comm", "executable", "uid", "user", "service", "unit", "container", "pod"];
 
 fn bound(transport: Transport) -> Result<Socket> {
     sockets::bound(transport, SocketAddr::new(LOOPBACK, 0))
@@ -86,14 +61,12 @@ fn sockets_open_before_the_start_are_there_in_full() -> Result<()> {
                 "reuseport": socket.reuse_port()?, "device": null, "expires_in_seconds": null,
             }),
         );
-        assert_eq!(keys(&entry), BTreeSet::from(SOCKET_KEYS), "{entry}");
+        assert_eq!(keys(&entry), schema::socket(), "{entry}");
         let owners = entry["owners"].as_array().context("owners")?;
         assert_eq!(owners.len(), 1, "{entry}");
         assert_eq!(owners[0]["pid"], own_pid(), "{entry}");
         assert_eq!(owners[0]["fds"], json!([socket.as_raw_fd()]), "{entry}");
-        let mut expected = BTreeSet::from(OWNER_KEYS);
-        expected.insert("fds");
-        assert_eq!(keys(&owners[0]), expected, "no command line over HTTP: {entry}");
+        assert_eq!(keys(&owners[0]), schema::owner(), "no command line over HTTP: {entry}");
     }
     let entry = find(&daemon, sockets::inode(&udp)?)?.context("listed")?;
     assert_eq!(entry["user"], "nobody", "{entry}");
