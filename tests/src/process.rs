@@ -1,18 +1,29 @@
 //! Child processes that hold sockets, for tests about owners and exits.
 
+use std::{
+    fs,
+    os::fd::{AsRawFd as _, OwnedFd},
+};
+
 use anyhow::{Context, Result};
 use nix::{
+    fcntl::OFlag,
     sys::{
         signal::{Signal, kill},
         wait::waitpid,
     },
-    unistd::{ForkResult, Pid, fork},
+    unistd::{ForkResult, Pid, fork, pipe2},
 };
 
-/// A copy of this process made by fork(), with every descriptor this one had, that does nothing until it is killed.
+use crate::deadline::{self, PROMPT};
+
+/// A copy of this process made by fork(), with every descriptor this one had, that does nothing until it is killed or this
+/// process ends.
 #[derive(Debug)]
 pub struct Forked {
     pid: Pid,
+    /// The child reads the other end of this pipe, to its end
+    _held: OwnedFd,
 }
 
 impl Forked {
@@ -21,16 +32,43 @@ impl Forked {
     /// # Errors
     /// The kernel's.
     pub fn new() -> Result<Self> {
+        Self::prepared(|| ())
+    }
+
+    /// Forks, and makes the copy another user's.
+    ///
+    /// # Errors
+    /// The kernel's; the child does not become that user in time.
+    pub fn of_user(uid: u32) -> Result<Self> {
+        // SAFETY: plain numbers; a refusal shows below. Raw, because libc's wrapper signals the other threads.
+        let forked = Self::prepared(|| unsafe {
+            libc::syscall(libc::SYS_setresuid, uid, uid, uid);
+        })?;
+        let status = format!("/proc/{}/status", forked.pid);
+        deadline::until("the forked process is another user's", PROMPT, || {
+            let status = fs::read_to_string(&status).context("status of the forked process")?;
+            let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).context("no uids")?;
+            Ok(uids.split_whitespace().all(|shown| shown == uid.to_string()).then_some(()))
+        })?;
+        Ok(forked)
+    }
+
+    /// Not tied to the calling thread by a parent-death signal: that thread may end long before its process.
+    fn prepared(prepare: impl FnOnce()) -> Result<Self> {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC).context("pipe")?;
         // SAFETY: the child makes only system calls, which are safe after a fork of a threaded process.
         match unsafe { fork() }.context("fork")? {
-            ForkResult::Parent { child } => Ok(Self { pid: child }),
-            ForkResult::Child => loop {
-                // SAFETY: plain numbers; the child goes when the thread that forked it does, then waits for a signal.
+            ForkResult::Parent { child } => Ok(Self { pid: child, _held: write }),
+            ForkResult::Child => {
+                prepare();
+                drop(write);
+                // SAFETY: one byte of this frame; nobody ever writes, so the call returns at the end of the parent.
                 unsafe {
-                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                    libc::pause();
+                    let mut byte = 0_u8;
+                    libc::read(read.as_raw_fd(), (&raw mut byte).cast(), 1);
+                    libc::_exit(0)
                 }
-            },
+            }
         }
     }
 

@@ -20,7 +20,7 @@ use reuse_tests::{
         self,
         Transport::{Tcp, Udp},
     },
-    user::{self, NOBODY},
+    user::NOBODY,
 };
 use serde_json::json;
 
@@ -139,7 +139,7 @@ fn waiting_ends_when_the_port_is_free_or_the_time_is_up() -> Result<()> {
 fn another_process_asks() -> Result<()> {
     let Some(explain) = Explain::new()? else { return Ok(()) };
     let namespace = Namespace::new("explain-cmd")?;
-    let (process, inode) = namespace.run(|| Ok((user::run_as(NOBODY, Forked::new)?, namespace::inode()?)))?;
+    let (process, inode) = namespace.run(|| Ok((Forked::of_user(NOBODY)?, namespace::inode()?)))?;
     let _listener = namespace.run(listener)?;
     let pid = process.pid().to_string();
 
