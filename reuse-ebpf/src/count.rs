@@ -52,6 +52,26 @@ pub struct SelectionRow {
 }
 const _: () = assert!(size_of::<SelectionRow>() == 48);
 
+/// Slots of the `PASSED` map: binds that passed the hooks of the root cgroup, by [`crate::record::Way`].
+pub mod passed {
+    use crate::record::Way;
+
+    /// Number of slots.
+    pub const LEN: u32 = 2 * Way::EXPLICIT.len() as u32;
+
+    /// Slot of the binds that were about to be decided.
+    #[must_use]
+    pub const fn attempts(way: Way) -> u32 {
+        way as u32
+    }
+
+    /// Slot of the binds that succeeded.
+    #[must_use]
+    pub const fn successes(way: Way) -> u32 {
+        Way::EXPLICIT.len() as u32 + way as u32
+    }
+}
+
 /// Key of the map of hashes seen by the program on the daemon's own groups.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

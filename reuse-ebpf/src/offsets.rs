@@ -63,6 +63,12 @@ macro_rules! offsets {
 offsets! {
     /// Open files of a task
     task_files: "task_struct.files", Bytes, false;
+    /// What kind of task it is
+    task_flags: "task_struct.flags", Bytes, false;
+    /// Main thread of its process
+    task_leader: "task_struct.group_leader", Bytes, false;
+    /// Whether it is in a system call of the 32-bit kind, among others
+    task_call_status: "task_struct.thread_info.status|task_struct.thread_info.flags", Bytes, false;
     /// Credentials of a task
     task_cred: "task_struct.cred", Bytes, false;
     /// Process id of a task
@@ -131,6 +137,28 @@ offsets! {
     sk_uid: "sock.sk_uid.val", Bytes, false;
     /// Protocol
     sk_protocol: "sock.sk_protocol", Bytes, false;
+    /// Made by the kernel for itself
+    sk_kern_sock: "sock.sk_kern_sock", Bits, false;
+    /// Pending error
+    sk_err: "sock.sk_err", Bytes, false;
+    /// Directions that are shut down
+    sk_shutdown: "sock.sk_shutdown", Bytes, false;
+    /// Peer's IPv4 address, network byte order
+    sk_daddr: "sock_common.skc_daddr", Bytes, false;
+    /// Peer's IPv6 address
+    sk_v6_daddr: "sock_common.skc_v6_daddr", Bytes, false;
+    /// Peer's port, network byte order
+    sk_dport: "sock_common.skc_dport", Bytes, false;
+    /// First sequence number of a TCP socket, 0 until a connection begins
+    tcp_write_seq: "tcp_sock.write_seq", Bytes, false;
+    /// A TCP socket that belongs to an MPTCP socket; absent in kernels without MPTCP
+    tcp_is_mptcp: "tcp_sock.is_mptcp", Bits, true;
+    /// Operation of an io_uring request
+    request_opcode: "io_kiocb.opcode", Bytes, true;
+    /// File of an io_uring request
+    request_file: "io_kiocb.file", Bytes, true;
+    /// Result of an io_uring request
+    request_result: "io_kiocb.cqe.res", Bytes, true;
     /// Back to `struct socket`, null for orphans
     sk_socket: "sock.sk_socket", Bytes, false;
     /// SO_REUSEPORT group
@@ -197,8 +225,14 @@ offsets! {
     cgroup_post_bind4: "cgroup.bpf.effective[CGROUP_INET4_POST_BIND]", Bytes, true;
     /// The same, IPv6
     cgroup_post_bind6: "cgroup.bpf.effective[CGROUP_INET6_POST_BIND]", Bytes, true;
-    /// First of those programs
-    prog_array_first: "bpf_prog_array.items", Bytes, true;
+    /// Those programs
+    prog_array_items: "bpf_prog_array.items", Bytes, true;
+    /// Size of one of them
+    prog_array_item_size: "bpf_prog_array_item", Size, true;
+    /// More about a program
+    prog_aux: "bpf_prog.aux", Bytes, true;
+    /// Its name
+    prog_name: "bpf_prog_aux.name", Bytes, true;
     /// Effective capabilities
     cred_capabilities: "cred.cap_effective", Bytes, false;
     /// User namespace of the credentials

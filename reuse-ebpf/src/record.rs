@@ -12,6 +12,41 @@ pub enum Kind {
     Close = 3,
     /// [`ExitRecord`]
     Exit = 4,
+    /// [`CallRecord`] of a `connect` that found no port or no free pair of addresses
+    Connect = 5,
+    /// [`CallRecord`] of a `sendto` or its like that found no port
+    Send = 6,
+    /// [`CallRecord`] of a bind that is about to be decided: `result` means nothing
+    BindAttempt = 7,
+    /// [`CallRecord`] of a listen that is about to be decided: `result` means nothing
+    ListenAttempt = 8,
+}
+
+/// The way by which a call came to the kernel's network code.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// A system call of the machine's own kind
+    Syscall = 0,
+    /// A system call of the 32-bit kind
+    Compat = 1,
+    /// An operation of io_uring
+    IoUring = 2,
+    /// The kernel, for itself
+    Kernel = 3,
+    /// No call of its own: part of a `connect` or `sendto`
+    Implicit = 4,
+}
+
+impl Way {
+    /// Those that bind explicitly, in the order of their numbers.
+    pub const EXPLICIT: [Self; 4] = [Self::Syscall, Self::Compat, Self::IoUring, Self::Kernel];
+
+    /// Its bit in the map `TOLD`.
+    #[must_use]
+    pub const fn bit(self) -> u32 {
+        1 << self as u32
+    }
 }
 
 /// Bytes of `struct sock_common` that are copied as they are; every member the daemon decodes ends before.
@@ -87,10 +122,15 @@ pub struct CallRecord {
     pub requested_len: u32,
     /// 1 if `socket` was filled: the descriptor is a socket
     pub has_socket: u32,
-    /// The address argument; not read where the socket itself shows what was asked for
+    /// The address argument; not read where the socket itself shows what was asked for. `connect` and `sendto`: the
+    /// address of the peer, as far as the socket has it
     pub requested: [u8; SOCKADDR],
+    /// [`Way`]
+    pub way: u8,
+    /// 1 if something else may have made the call fail
+    pub doubtful: u8,
     /// Always 0
-    pub reserved: u32,
+    pub reserved: [u8; 2],
     /// The socket after the call
     pub socket: RawSocket,
 }
