@@ -30,3 +30,4 @@ pub mod scratch;
 pub mod skip;
 pub mod sockets;
 pub mod user;
+pub mod ways;

@@ -4,34 +4,15 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use reuse_tests::{
-    actor::Actor,
     conflicts::assert_remedy,
     daemon::{Daemon, Launch},
     events::{self, assert_fields},
     metrics::Metrics,
-    namespace::Namespace,
     sockets::{self, Transport, result_name},
+    ways::implicit::exhausted,
 };
 use serde_json::json;
 use socket2::{SockAddr, Socket};
-
-const ONLY_PORT: u16 = 40_000;
-
-/// A namespace with one port for the kernel to choose, taken by a process of its own on each of these.
-fn exhausted(holders: &[&str]) -> Result<(Namespace, Actor)> {
-    let namespace = Namespace::new("exhausted")?;
-    let actor = namespace.run(|| {
-        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", format!("{ONLY_PORT} {ONLY_PORT}"))
-            .context("the range")?;
-        let mut actor = Actor::start("rt-last")?;
-        for (number, holder) in holders.iter().enumerate() {
-            actor.run(&format!("h{number} = {holder}"))?;
-            assert_eq!(actor.facts(&format!("h{number}"))?["port"], ONLY_PORT);
-        }
-        Ok(actor)
-    })?;
-    Ok((namespace, actor))
-}
 
 fn assert_exhausted(
     daemon: &Daemon,
