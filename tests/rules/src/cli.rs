@@ -9,9 +9,12 @@ use reuse_model::endpoint::Transport;
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
 pub(crate) struct Cli {
-    /// How many scenarios.
-    #[arg(long, default_value_t = 10_000, value_name = "N")]
-    pub(crate) scenarios: u64,
+    /// How many scenarios; by default 10000, or with --seconds as many as there is time for.
+    #[arg(long, value_name = "N")]
+    pub(crate) scenarios: Option<u64>,
+    /// Begin no scenario once that many seconds have gone by.
+    #[arg(long, value_name = "N")]
+    pub(crate) seconds: Option<u64>,
     /// Where to begin: scenario n has the seed S + n. By default another one each time.
     #[arg(long, value_name = "S")]
     pub(crate) seed: Option<u64>,

@@ -1,12 +1,14 @@
 //! Taking a connection off its port that no descriptor leads to: SOCK_DESTROY of sock_diag, as `ss -K` does it.
 
 use std::{
-    io::{self, Read as _, Write as _},
-    net::{IpAddr, SocketAddr},
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
-use crate::system::LISTEN;
-use socket2::{Domain, Protocol, Socket, Type};
+use crate::{
+    netlink::{ACK, Netlink},
+    system::LISTEN,
+};
 
 /// `NETLINK_SOCK_DIAG`
 const SOCK_DIAG: i32 = 4;
@@ -14,71 +16,55 @@ const SOCK_DIAG: i32 = 4;
 const BY_FAMILY: u16 = 20;
 /// `SOCK_DESTROY`
 const DESTROY: u16 = 21;
-/// `NLM_F_REQUEST`, `NLM_F_ACK`
-const REQUEST: u16 = 0x1;
-const ACK: u16 = 0x4;
-/// `struct nlmsghdr` and `struct inet_diag_req_v2`
-const LENGTH: u32 = 16 + 56;
 /// `INET_DIAG_NOCOOKIE`
 const NO_COOKIE: [u8; 8] = [0xff; 8];
-/// Behind the header: `idiag_state` of `struct inet_diag_msg`, and its `id.idiag_cookie`
-const STATE: usize = 16 + 1;
-const COOKIE: usize = 16 + 4 + 40;
+/// `idiag_state` of `struct inet_diag_msg`, and its `id.idiag_cookie`
+const STATE: usize = 1;
+const COOKIE: usize = 4 + 40;
 
 /// Destroys the TCP connection with these two ends; whether it was there.
 ///
 /// # Errors
 /// The kernel was built without it.
 pub(crate) fn destroy(local: SocketAddr, remote: SocketAddr, device: u32) -> io::Result<bool> {
-    let mut netlink =
-        Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(SOCK_DIAG)))?;
-    let mut ask = |kind, flags, cookie| {
-        // Unconnected and without an address, it goes to the kernel.
-        netlink.write_all(&request(kind, flags, cookie, (local, remote, device)))?;
-        let mut answer = [0_u8; 512];
-        let length = netlink.read(&mut answer)?;
-        reply(answer.get(..length).unwrap_or_default()).map(|()| answer)
-    };
-    let found = match ask(BY_FAMILY, REQUEST, NO_COOKIE) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(false),
-        found => found?,
-    };
+    let mut netlink = Netlink::open(SOCK_DIAG)?;
+    let Some(found) = find(&mut netlink, local, remote, device)? else { return Ok(false) };
     // Where there is no such connection, the listener that would have taken it is found.
     if found.get(STATE) == Some(&LISTEN) {
         return Ok(false);
     }
     let cookie = found.get(COOKIE..).and_then(|bytes| bytes.first_chunk::<8>()).copied();
-    ask(DESTROY, REQUEST | ACK, cookie.unwrap_or(NO_COOKIE)).map(|_| true)
+    let request = request(cookie.unwrap_or(NO_COOKIE), (local, remote, device));
+    netlink.ask(DESTROY, ACK, &request).map(|_| true)
 }
 
-/// The error in an answer, if it is one: a negative errno, 0 for an acknowledgement.
-fn reply(answer: &[u8]) -> io::Result<()> {
-    let short = || io::Error::new(io::ErrorKind::UnexpectedEof, "a short answer of sock_diag");
-    let kind = answer.get(4..).and_then(|bytes| bytes.first_chunk::<2>()).ok_or_else(short)?;
-    if i32::from(u16::from_ne_bytes(*kind)) != libc::NLMSG_ERROR {
-        return Ok(());
-    }
-    let code = answer.get(16..).and_then(|bytes| bytes.first_chunk::<4>()).ok_or_else(short)?;
-    match i32::from_ne_bytes(*code) {
-        0 => Ok(()),
-        code => Err(io::Error::from_raw_os_error(-code)),
+/// Whether the kernel has what [`destroy`] asks (module tcp_diag): it finds a listener that is there.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn destroy_is_known(listener: SocketAddr) -> io::Result<bool> {
+    let client = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    find(&mut Netlink::open(SOCK_DIAG)?, listener, client, 0).map(|found| found.is_some())
+}
+
+/// The `struct inet_diag_msg` of a connection, or of the listener that would take it.
+fn find(
+    netlink: &mut Netlink,
+    local: SocketAddr,
+    remote: SocketAddr,
+    device: u32,
+) -> io::Result<Option<Vec<u8>>> {
+    match netlink.ask(BY_FAMILY, 0, &request(NO_COOKIE, (local, remote, device))) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        found => found.map(Some),
     }
 }
 
-fn request(
-    kind: u16,
-    flags: u16,
-    cookie: [u8; 8],
-    (local, remote, device): (SocketAddr, SocketAddr, u32),
-) -> Vec<u8> {
+/// `struct inet_diag_req_v2`
+fn request(cookie: [u8; 8], (local, remote, device): (SocketAddr, SocketAddr, u32)) -> Vec<u8> {
     let ipv4 = local.ip().to_canonical().is_ipv4();
     let family = if ipv4 { libc::AF_INET } else { libc::AF_INET6 };
-    let mut bytes = Vec::new();
-    bytes.extend(LENGTH.to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(flags.to_ne_bytes());
-    bytes.extend([0; 8]);
-    bytes.extend([family as u8, libc::IPPROTO_TCP as u8, 0, 0]);
+    let mut bytes = vec![family as u8, libc::IPPROTO_TCP as u8, 0, 0];
     bytes.extend(u32::MAX.to_ne_bytes());
     bytes.extend(local.port().to_be_bytes());
     bytes.extend(remote.port().to_be_bytes());

@@ -21,7 +21,7 @@ use reuse_model::{
 use self::prediction::Prediction;
 use crate::{
     refusals::{Refusal, Refusals},
-    room::{OWN_TABLE, Room},
+    room::Room,
     scenario::{Scenario, Slot, Step, Trial},
     system,
     tally::Tally,
@@ -102,8 +102,7 @@ impl Judge<'_> {
     fn step(&mut self, world: &mut World<'_>, step: Step) -> Verdict {
         let done = match step {
             Step::Bind { slot, address, neighbour, trial } => {
-                let port = world.port + OWN_TABLE * u16::from(neighbour);
-                let address = SocketAddr::new(address, port);
+                let address = SocketAddr::new(address, world.neighbour(neighbour));
                 match self.bind(world, slot, address)? {
                     None => false,
                     Some(answer) => {
@@ -140,7 +139,7 @@ impl Judge<'_> {
     /// Binds, if the slot has a socket.
     fn bind(&mut self, world: &mut World<'_>, slot: Slot, address: SocketAddr) -> Verdict<Option<Answer>> {
         let Some(entry) = world.entries.get(&slot) else { return Ok(None) };
-        let foreseen = foreseen::bind(entry, address)?;
+        let foreseen = foreseen::bind(entry, address, world.room.equipment())?;
         // The subflow that holds an MPTCP socket's port is made under the uid of whoever binds.
         let (_, uid) = system::identity(&entry.socket)?;
         let caller = if entry.protocol == Protocol::Mptcp { uid } else { 0 };

@@ -1,8 +1,9 @@
-//! Which rules the running kernel has.
+//! Which kernel runs, and by which rules.
 
 use std::path::Path;
 
 use anyhow::Result;
+use nix::sys::utsname::uname;
 use reuse_daemon::kernel::{
     btf::{self, Btf},
     rules,
@@ -17,4 +18,13 @@ pub(crate) fn running(path: &Path) -> Result<Kernel> {
     let bytes = btf::read_file(path)?;
     let btf = Btf::parse(&bytes).map_err(|reason| anyhow::anyhow!("{}: {reason}", path.display()))?;
     Ok(rules::of_running_kernel(&btf))
+}
+
+/// The running kernel by its name, and the rules it is taken to have.
+pub(crate) fn introduce(kernel: &Kernel) -> String {
+    let name = uname().ok();
+    let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let release = part(name.as_ref().map(|name| name.release()));
+    let version = part(name.as_ref().map(|name| name.version()));
+    format!("Linux {release} ({version}); {kernel:?}")
 }

@@ -6,9 +6,11 @@
 
 mod cli;
 mod destroy;
+mod devices;
 mod generate;
 mod judge;
 mod kernel;
+mod netlink;
 mod overlap;
 mod refusals;
 mod room;
@@ -41,6 +43,8 @@ use crate::{
 
 /// The kernel's own type information.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
+/// Scenarios of a run that is given no end.
+const SCENARIOS: u64 = 10_000;
 /// Between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(5);
 
@@ -57,20 +61,27 @@ fn main() -> ExitCode {
 
 fn fuzz(cli: &Cli) -> Result<Tally> {
     let btf = Path::new(BTF);
+    let kernel = kernel::running(btf)?;
+    println!("fuzz-rules: {}", kernel::introduce(&kernel));
+    let began = Instant::now();
     let run = Run {
         seed: cli.seed.unwrap_or_else(|| fastrand::u64(..1 << 48)),
-        scenarios: cli.scenarios,
+        scenarios: cli.scenarios.unwrap_or(if cli.seconds.is_some() { u64::MAX } else { SCENARIOS }),
+        ends: cli.seconds.map(|seconds| began + Duration::from_secs(seconds)),
         transport: cli.protocol.map(Into::into),
         keep_going: cli.keep_going,
         refusals: cli.refusals,
-        kernel: kernel::running(btf)?,
+        kernel,
         begun: AtomicU64::new(0),
         stop: AtomicBool::new(false),
         total: Mutex::new(Tally::default()),
     };
     let threads = cli.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-    eprintln!("fuzz-rules: {} scenarios from seed {}, {threads} threads", run.scenarios, run.seed);
-    let began = Instant::now();
+    let goal = match (cli.scenarios, cli.seconds) {
+        (None, Some(seconds)) => format!("{seconds} s of scenarios"),
+        _ => format!("{} scenarios", run.scenarios),
+    };
+    eprintln!("fuzz-rules: {goal} from seed {}, {threads} threads", run.seed);
     let run = &run;
     thread::scope(|scope| {
         let workers: Vec<_> =
@@ -81,7 +92,7 @@ fn fuzz(cli: &Cli) -> Result<Tally> {
             if told.elapsed() >= PROGRESS {
                 told = Instant::now();
                 let begun = run.begun.load(Ordering::Relaxed).min(run.scenarios);
-                eprintln!("fuzz-rules: {begun} of {} scenarios", run.scenarios);
+                eprintln!("fuzz-rules: {begun} scenarios, goal {goal}");
             }
         }
         workers
@@ -90,5 +101,6 @@ fn fuzz(cli: &Cli) -> Result<Tally> {
     })?;
     let tally = run.total.lock().unwrap_or_else(PoisonError::into_inner).clone();
     eprintln!("{tally}\nin {:.1} s", began.elapsed().as_secs_f64());
+    println!("fuzz-rules: {}", tally.verdict());
     Ok(tally)
 }

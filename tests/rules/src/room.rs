@@ -4,11 +4,9 @@
 use std::{
     cell::{Cell, RefCell},
     fs::{self, File},
-    io::Write as _,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     os::fd::AsFd as _,
-    process::{Command, Stdio},
-    sync::{PoisonError, RwLock, RwLockReadGuard},
+    path::Path,
     time::Duration,
 };
 
@@ -16,17 +14,16 @@ use anyhow::{Context as _, Result, bail};
 use nix::sched::{CloneFlags, setns, unshare};
 use socket2::{Domain, Socket, Type};
 
-use crate::scenario::Tables;
+use crate::{destroy::destroy_is_known, devices, scenario::Tables};
 
-/// An IPv6 address that both devices have; `::1` is only on the loopback device.
-pub(crate) const SECOND_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 9);
-/// Index of the loopback device in every namespace (`LOOPBACK_IFINDEX`, include/net/flow.h).
-pub(crate) const LOOPBACK: u32 = 1;
-/// Index of the other device.
-pub(crate) const VETH: u32 = 9;
 /// Slots of a UDP table of a namespace's own, the fewest there can be (`UDP_HTABLE_SIZE_MIN_PERNET`, net/ipv4/udp.c):
 /// ports that far apart share one.
-pub(crate) const OWN_TABLE: u16 = 128;
+const OWN_TABLE: u16 = 128;
+/// Ports that far apart share a slot of the host's table as well: one slot to 2 MiB of memory, up to 16 GiB of it
+/// (`udp_table_init`, net/ipv4/udp.c).
+const HOST_TABLE: u16 = 8192;
+/// Settings of the thread's namespace.
+const NET_IPV4: &str = "/proc/sys/net/ipv4";
 /// Where connections from the contested port go.
 pub(crate) const REMOTE_PORT: u16 = 1500;
 /// Where [`Room::let_arrive`] sends to.
@@ -37,21 +34,16 @@ const PORTS: std::ops::Range<u16> = 2_000..30_000;
 /// Scenarios in one pair of namespaces: what they leave in TIME_WAIT stays well under `tcp_max_tw_buckets`.
 const SCENARIOS: u16 = 5_000;
 
-/// Written to while a child process starts: until it executes its program it has every descriptor of this process, and
-/// what a thread closes meanwhile stays open. Read from while a scenario is played.
-static STARTING_A_CHILD: RwLock<()> = RwLock::new(());
-
-const DEVICES: &str = "\
-    link set lo up
-    link add d0 index 9 type veth peer name d1
-    link set d0 up
-    link set d1 up
-    addr add fd00::9/128 dev lo nodad
-    addr add fd00::9/128 dev d0 nodad
-";
-
-/// While it lives, no child process starts.
-pub(crate) type Undisturbed = RwLockReadGuard<'static, ()>;
+/// What a kernel without its modules may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Equipment {
+    /// A namespace may have hash tables of its own (UDP: since 6.2)
+    pub(crate) own_tables: bool,
+    /// The second device is one, not an index alone
+    pub(crate) second_device: bool,
+    /// SOCK_DESTROY takes connections off their port
+    pub(crate) sock_destroy: bool,
+}
 
 /// One namespace.
 struct Namespace {
@@ -61,6 +53,7 @@ struct Namespace {
     /// Sends to itself
     echo: UdpSocket,
     migrate: Cell<bool>,
+    equipment: Equipment,
 }
 
 /// Both namespaces, entered by the thread that made them. They go with it.
@@ -76,12 +69,14 @@ impl Room {
     /// Makes the namespaces and enters them with the calling thread.
     ///
     /// # Errors
-    /// Without root, or `ip`, or where the kernel refuses.
+    /// Without root, or where the kernel refuses.
     pub(crate) fn new() -> Result<Self> {
         let host_tables = Namespace::new()?;
         // Said in the parent for the namespaces made from it.
-        sysctl("udp_child_hash_entries", &OWN_TABLE.to_string())?;
-        sysctl("tcp_child_ehash_entries", "1024")?;
+        if host_tables.equipment.own_tables {
+            sysctl("udp_child_hash_entries", &OWN_TABLE.to_string())?;
+            sysctl("tcp_child_ehash_entries", "1024")?;
+        }
         let own_tables = Namespace::new()?;
         let next_port = Cell::new(PORTS.start);
         Ok(Self { host_tables, own_tables, inside: RefCell::new(Tables::Own), next_port })
@@ -92,13 +87,22 @@ impl Room {
         self.next_port.get() >= PORTS.start + SCENARIOS
     }
 
-    /// Enters the namespace with these tables, with `tcp_migrate_req` as asked, and gives a port nobody has used. As long
-    /// as the guard lives, what is closed is gone.
+    /// What there is to play with.
+    pub(crate) fn equipment(&self) -> Equipment {
+        self.host_tables.equipment
+    }
+
+    /// The n-th of the ports that share their slot of UDP's table of ports with `port`.
+    pub(crate) fn neighbour(&self, tables: Tables, port: u16, n: u8) -> u16 {
+        let apart = if tables == Tables::Own && self.equipment().own_tables { OWN_TABLE } else { HOST_TABLE };
+        port.saturating_add(apart.saturating_mul(u16::from(n)))
+    }
+
+    /// Enters the namespace with these tables, with `tcp_migrate_req` as asked, and gives a port nobody has used.
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn enter(&self, tables: Tables, migrate: bool) -> Result<(u16, Undisturbed)> {
-        let undisturbed = STARTING_A_CHILD.read().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn enter(&self, tables: Tables, migrate: bool) -> Result<u16> {
         let namespace = self.namespace(tables);
         if *self.inside.borrow() != tables {
             setns(namespace.file.as_fd(), CloneFlags::CLONE_NEWNET).context("entering a namespace")?;
@@ -113,7 +117,7 @@ impl Room {
             bail!("a pair of namespaces has no port left");
         }
         self.next_port.set(port + 1);
-        Ok((port, undisturbed))
+        Ok(port)
     }
 
     /// The listener of [`REMOTE_PORT`] where the thread is.
@@ -150,7 +154,7 @@ impl Namespace {
     fn new() -> Result<Self> {
         unshare(CloneFlags::CLONE_NEWNET).context("making a network namespace (root is needed)")?;
         let file = File::open("/proc/thread-self/ns/net").context("opening the new namespace")?;
-        devices()?;
+        let second_device = devices::set_up()?;
         // By default half of the slots of the table of connections, which may be a small one.
         sysctl("tcp_max_tw_buckets", "100000")?;
         let remote = Socket::new(Domain::IPV6, Type::STREAM, None)?;
@@ -161,7 +165,10 @@ impl Namespace {
         let echo = UdpSocket::bind((Ipv4Addr::LOCALHOST, ECHO_PORT))?;
         echo.connect((Ipv4Addr::LOCALHOST, ECHO_PORT))?;
         echo.set_read_timeout(Some(ECHO_LIMIT))?;
-        Ok(Self { file, remote, echo, migrate: Cell::new(false) })
+        let sock_destroy = destroy_is_known(remote_address(true)).context("asking sock_diag for a listener")?;
+        let own_tables = Path::new(NET_IPV4).join("udp_child_hash_entries").exists();
+        let equipment = Equipment { own_tables, second_device, sock_destroy };
+        Ok(Self { file, remote, echo, migrate: Cell::new(false), equipment })
     }
 }
 
@@ -170,24 +177,8 @@ pub(crate) fn remote_address(ipv4: bool) -> SocketAddr {
     if ipv4 { (Ipv4Addr::LOCALHOST, REMOTE_PORT).into() } else { (Ipv6Addr::LOCALHOST, REMOTE_PORT).into() }
 }
 
-fn devices() -> Result<()> {
-    let _starting = STARTING_A_CHILD.write().unwrap_or_else(PoisonError::into_inner);
-    let mut ip = Command::new("ip")
-        .args(["-batch", "-"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .context("running ip (package iproute2)")?;
-    let written = ip.stdin.take().context("ip has no standard input")?.write_all(DEVICES.as_bytes());
-    let status = ip.wait()?;
-    written.context("writing to ip")?;
-    if !status.success() {
-        bail!("ip -batch: {status}");
-    }
-    Ok(())
-}
-
 /// Sets `net.ipv4.<name>` of the thread's namespace.
 fn sysctl(name: &str, value: &str) -> Result<()> {
-    let path = format!("/proc/sys/net/ipv4/{name}");
-    fs::write(&path, value).with_context(|| format!("writing {path}"))
+    let path = Path::new(NET_IPV4).join(name);
+    fs::write(&path, value).with_context(|| format!("writing {}", path.display()))
 }

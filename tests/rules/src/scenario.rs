@@ -124,7 +124,7 @@ pub(crate) enum Step {
         slot: Slot,
         /// The address, in the socket's family
         address: IpAddr,
-        /// 0: the contested port; else the n-th port that shares its slot in a small table
+        /// 0: the contested port; else the n-th port that shares its slot of UDP's table
         neighbour: u8,
         /// What a refusal is used for
         trial: Trial,

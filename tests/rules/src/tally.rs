@@ -56,6 +56,16 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// One line for whoever reads no more.
+    pub(crate) fn verdict(&self) -> String {
+        let Self { scenarios, predictions, raced, disagreements, .. } = self;
+        format!(
+            "{scenarios} scenarios agree, {disagreements} disagree, {raced} given up for a race; {predictions} predictions"
+        )
+    }
+}
+
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         for (rule, count) in other.refused {

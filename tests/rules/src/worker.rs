@@ -6,7 +6,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -21,7 +21,7 @@ use crate::{
     generate,
     judge::{Disagreement, Judge},
     refusals::Refusals,
-    room::Room,
+    room::{Equipment, Room},
     scenario::Scenario,
     shrink::shrink,
     tally::Tally,
@@ -35,6 +35,8 @@ const SETTLING: Duration = Duration::from_millis(500);
 pub(crate) struct Run {
     pub(crate) seed: u64,
     pub(crate) scenarios: u64,
+    /// When to begin no more
+    pub(crate) ends: Option<Instant>,
     pub(crate) transport: Option<Transport>,
     pub(crate) keep_going: bool,
     pub(crate) refusals: bool,
@@ -53,7 +55,7 @@ pub(crate) struct Run {
 /// Where something fails that has nothing to do with the rulebook.
 pub(crate) fn work(run: &Run, btf: &Path, processor: usize) -> Result<()> {
     let mut tally = Tally::default();
-    let result = stay_on(processor).and_then(|()| play_all(run, btf, &mut tally));
+    let result = stay_on(processor).and_then(|()| play_all(run, btf, processor, &mut tally));
     if result.is_err() {
         run.stop.store(true, Ordering::Relaxed);
     }
@@ -61,13 +63,16 @@ pub(crate) fn work(run: &Run, btf: &Path, processor: usize) -> Result<()> {
     result
 }
 
-fn play_all(run: &Run, btf: &Path, tally: &mut Tally) -> Result<()> {
+fn play_all(run: &Run, btf: &Path, processor: usize, tally: &mut Tally) -> Result<()> {
     let mut reader = PortReader::open(btf).context("loading the reader of ports")?;
     let mut refusals = Refusals::new(run.refusals);
     let mut room = Room::new()?;
+    if processor == 0 {
+        tell(room.equipment());
+    }
     while !run.stop.load(Ordering::Relaxed) {
         let number = run.begun.fetch_add(1, Ordering::Relaxed);
-        if number >= run.scenarios {
+        if number >= run.scenarios || run.ends.is_some_and(|ends| Instant::now() >= ends) {
             break;
         }
         if room.is_worn() {
@@ -101,6 +106,19 @@ fn play_all(run: &Run, btf: &Path, tally: &mut Tally) -> Result<()> {
         refusals.flush()?;
     }
     Ok(())
+}
+
+/// Says what is left out on a kernel without its modules.
+fn tell(equipment: Equipment) {
+    if !equipment.own_tables {
+        eprintln!("fuzz-rules: no hash tables of a namespace's own here (Linux 6.2): those of the host alone");
+    }
+    if !equipment.second_device {
+        eprintln!("fuzz-rules: no veth devices here: the second device is an index alone, and no IPv6 address is on it");
+    }
+    if !equipment.sock_destroy {
+        eprintln!("fuzz-rules: no SOCK_DESTROY here (module tcp_diag): what a closed connection left is never taken away");
+    }
 }
 
 /// Keeps the thread on one of the processors it may use. Packets on loopback are in order for one processor only.

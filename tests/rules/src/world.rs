@@ -20,7 +20,7 @@ use socket2::Socket;
 
 pub(crate) use self::ghost::{Ghost, Likelihood, Shape};
 use crate::{
-    room::{Room, Undisturbed},
+    room::Room,
     scenario::{Scenario, Slot, Tables},
     system,
 };
@@ -57,14 +57,13 @@ pub(crate) struct Facts {
 
 /// The sockets of one scenario.
 pub(crate) struct World<'a> {
-    room: &'a Room,
+    pub(crate) room: &'a Room,
     tables: Tables,
     pub(crate) transport: Transport,
     /// The contested port
     pub(crate) port: u16,
     pub(crate) entries: BTreeMap<Slot, Entry>,
     pub(crate) ghosts: Vec<Ghost>,
-    _undisturbed: Undisturbed,
 }
 
 impl<'a> World<'a> {
@@ -73,7 +72,7 @@ impl<'a> World<'a> {
     /// # Errors
     /// As [`Room::enter`].
     pub(crate) fn new(room: &'a Room, scenario: &Scenario) -> Result<Self> {
-        let (port, undisturbed) = room.enter(scenario.tables, scenario.migrate)?;
+        let port = room.enter(scenario.tables, scenario.migrate)?;
         let (tables, transport) = (scenario.tables, scenario.transport);
         Ok(Self {
             room,
@@ -82,8 +81,12 @@ impl<'a> World<'a> {
             port,
             entries: BTreeMap::new(),
             ghosts: Vec::new(),
-            _undisturbed: undisturbed,
         })
+    }
+
+    /// The contested port (0), or the n-th that shares its slot of UDP's table.
+    pub(crate) fn neighbour(&self, n: u8) -> u16 {
+        self.room.neighbour(self.tables, self.port, n)
     }
 
     /// Returns once the packets under way have arrived.

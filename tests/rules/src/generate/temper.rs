@@ -6,7 +6,7 @@ use fastrand::Rng;
 use reuse_model::endpoint::{Family, Protocol, Transport};
 
 use crate::{
-    room::SECOND_V6,
+    devices::SECOND_V6,
     scenario::{Device, OTHER_UID, Options},
 };
 

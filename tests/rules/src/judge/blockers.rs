@@ -18,7 +18,8 @@ impl Judge<'_> {
     ) -> Verdict {
         let Some(prediction) = self.without_bystander(world, prediction, pick)? else { return Ok(()) };
         let blockers = prediction.named();
-        if blockers.len() < prediction.decision.blockers.len() {
+        let removable = |who: &Who| world.room.equipment().sock_destroy || matches!(who, Who::Open(_));
+        if blockers.len() < prediction.decision.blockers.len() || !blockers.iter().all(removable) {
             self.tally.blockers_not_removable += 1;
             return Ok(());
         }

@@ -6,10 +6,15 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use anyhow::Result;
 use reuse_model::endpoint::{Family, Protocol};
 
-use crate::{room::LOOPBACK, system, world::Entry};
+use crate::{
+    devices::{LOOPBACK, VETH},
+    room::Equipment,
+    system,
+    world::Entry,
+};
 
 /// The errno of a `bind` that other sockets do not decide.
-pub(super) fn bind(entry: &Entry, address: SocketAddr) -> Result<Option<i32>> {
+pub(super) fn bind(entry: &Entry, address: SocketAddr, equipment: Equipment) -> Result<Option<i32>> {
     let v6 = match (entry.family, address.ip()) {
         (Family::Ipv4, IpAddr::V6(_)) => return Ok(Some(libc::EAFNOSUPPORT)),
         // Its length is looked at first, and it is too short.
@@ -19,11 +24,14 @@ pub(super) fn bind(entry: &Entry, address: SocketAddr) -> Result<Option<i32>> {
         (_, IpAddr::V6(v6)) => v6,
     };
     let shape = entry.shape(address.ip())?;
-    Ok(if v6.to_ipv4_mapped().is_some() {
-        shape.v6only.then_some(libc::EINVAL)
+    let no_device = shape.device == VETH && !equipment.second_device;
+    // The address must be on the very device.
+    let elsewhere = v6 == Ipv6Addr::LOCALHOST && shape.device != 0 && shape.device != LOOPBACK;
+    Ok(if v6.to_ipv4_mapped().is_some() && shape.v6only {
+        Some(libc::EINVAL)
+    } else if !v6.is_unspecified() && no_device {
+        Some(libc::ENODEV)
     } else {
-        // The address must be on the very device.
-        let elsewhere = v6 == Ipv6Addr::LOCALHOST && shape.device != 0 && shape.device != LOOPBACK;
         elsewhere.then_some(libc::EADDRNOTAVAIL)
     })
 }

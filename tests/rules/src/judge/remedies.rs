@@ -8,6 +8,7 @@ use reuse_model::rulebook::{
 
 use super::{Answer, Judge, Prediction, Verdict, disagree, shadow::Who};
 use crate::{
+    room::Equipment,
     scenario::{Slot, Step, Switch},
     world::World,
 };
@@ -34,7 +35,7 @@ impl Judge<'_> {
         prediction: &Prediction,
         pick: usize,
     ) -> Verdict {
-        let Some(plans) = self.plan(prediction, pick)? else {
+        let Some(plans) = self.plan(prediction, pick, world.room.equipment())? else {
             self.tally.blockers_not_removable += 1;
             return Ok(());
         };
@@ -64,8 +65,13 @@ impl Judge<'_> {
         }
     }
 
-    /// An alternative for each blocker; `None` where it is not known who one of them is.
-    fn plan(&self, prediction: &Prediction, pick: usize) -> Result<Option<Vec<Plan>>> {
+    /// An alternative for each blocker; `None` where it is not known who one of them is, or it cannot be taken away.
+    fn plan(
+        &self,
+        prediction: &Prediction,
+        pick: usize,
+        equipment: Equipment,
+    ) -> Result<Option<Vec<Plan>>> {
         let (asked, blockers) = (&prediction.asked, &prediction.decision.blockers);
         let ways = remedy::alternatives_together(self.kernel, &asked.contender, &asked.port, blockers);
         let mut plans = Vec::new();
@@ -73,6 +79,12 @@ impl Judge<'_> {
             let Some(who) = prediction.shadow.who(blocker.occupant) else { return Ok(None) };
             ways.retain(|way| !way.contains(&remedy::Step::Elsewhere));
             anyhow::ensure!(!ways.is_empty(), "no remedy for {who}\n{prediction}");
+            if !equipment.sock_destroy && matches!(who, Who::Ghost(_)) {
+                ways.retain(|way| !way.iter().any(|step| matches!(step, remedy::Step::Leave(_))));
+            }
+            if ways.is_empty() {
+                return Ok(None);
+            }
             let steps = ways.swap_remove((pick + number) % ways.len());
             plans.push(Plan { who, steps });
         }

@@ -7,7 +7,7 @@ use reuse_model::endpoint::{Family, Protocol};
 
 use super::{Entry, World};
 use crate::{
-    room::{LOOPBACK, VETH},
+    devices::{LOOPBACK, VETH},
     scenario::{Device, Options, Slot, Step, Switch},
     system,
 };
