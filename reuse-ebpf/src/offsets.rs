@@ -1,4 +1,4 @@
-//! Every member of a kernel structure that the programs read, declared once: name, path and whether it may be missing.
+//! Every member of a kernel structure that the programs read, declared once: name, path and what is lost without it.
 //!
 //! rustc emits no CO-RE relocations, so the daemon looks the paths up in the kernel's BTF and hands the offsets over as
 //! one frozen global. The verifier takes them for constants.
@@ -25,12 +25,51 @@ pub struct Member {
     pub path: &'static str,
     /// Unit
     pub measure: Measure,
-    /// The programs do without it ([`ABSENT`])
-    pub optional: bool,
+    /// What it serves, and so what is lost without it
+    pub concern: Concern,
+}
+
+/// What a member serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Concern {
+    /// Every record: nothing works without
+    All,
+    /// Nothing that is lost: the programs do without it ([`ABSENT`])
+    Optional,
+    /// Reading the sockets on the port of a refusal
+    Holders,
+    /// Which other checks could have refused
+    Circumstances,
+    /// Counting selections
+    Selection,
+    /// Noticing that a process is gone
+    Exit,
+    /// Queues and drops of a socket
+    Gauges,
+    /// Connections that found no port
+    Connect,
+    /// Binds by io_uring
+    IoUring,
+    /// By which way a bind came
+    Ways,
+}
+
+impl Concern {
+    /// Those that the lack of a member costs, and nothing else.
+    pub const COSTING: [Self; 8] = [
+        Self::Holders,
+        Self::Circumstances,
+        Self::Selection,
+        Self::Exit,
+        Self::Gauges,
+        Self::Connect,
+        Self::IoUring,
+        Self::Ways,
+    ];
 }
 
 macro_rules! offsets {
-    ($($(#[$doc:meta])* $field:ident: $path:literal, $measure:ident, $optional:literal;)*) => {
+    ($($(#[$doc:meta])* $field:ident: $path:literal, $measure:ident, $concern:ident;)*) => {
         /// Offsets of this kernel.
         #[repr(C)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,13 +86,19 @@ macro_rules! offsets {
 
             /// Where each field is looked up, in the order of the fields.
             pub const MEMBERS: [Member; Self::LEN] = [
-                $(Member { path: $path, measure: Measure::$measure, optional: $optional },)*
+                $(Member { path: $path, measure: Measure::$measure, concern: Concern::$concern },)*
             ];
 
             /// The fields in the order of [`Self::MEMBERS`].
             #[must_use]
             pub const fn from_array([$($field),*]: [u32; Self::LEN]) -> Self {
                 Self { $($field,)* }
+            }
+
+            /// The fields in the order of [`Self::MEMBERS`].
+            #[must_use]
+            pub const fn to_array(self) -> [u32; Self::LEN] {
+                [$(self.$field),*]
             }
         }
         const _: () = assert!(size_of::<Offsets>() == 4 * Offsets::LEN);
@@ -62,277 +107,277 @@ macro_rules! offsets {
 
 offsets! {
     /// Open files of a task
-    task_files: "task_struct.files", Bytes, false;
+    task_files: "task_struct.files", Bytes, All;
     /// What kind of task it is
-    task_flags: "task_struct.flags", Bytes, false;
+    task_flags: "task_struct.flags", Bytes, Ways;
     /// Main thread of its process
-    task_leader: "task_struct.group_leader", Bytes, false;
+    task_leader: "task_struct.group_leader", Bytes, Ways;
     /// Whether it is in a system call of the 32-bit kind, among others
-    task_call_status: "task_struct.thread_info.status|task_struct.thread_info.flags", Bytes, false;
+    task_call_status: "task_struct.thread_info.status|task_struct.thread_info.flags", Bytes, Ways;
     /// Credentials of a task
-    task_cred: "task_struct.cred", Bytes, false;
+    task_cred: "task_struct.cred", Bytes, All;
     /// Process id of a task
-    task_tgid: "task_struct.tgid", Bytes, false;
+    task_tgid: "task_struct.tgid", Bytes, All;
     /// Thread id of a task
-    task_pid: "task_struct.pid", Bytes, false;
+    task_pid: "task_struct.pid", Bytes, All;
     /// Namespaces of a task
-    task_nsproxy: "task_struct.nsproxy", Bytes, false;
+    task_nsproxy: "task_struct.nsproxy", Bytes, All;
     /// Network namespace of those
-    nsproxy_net: "nsproxy.net_ns", Bytes, false;
+    nsproxy_net: "nsproxy.net_ns", Bytes, All;
     /// cgroups of a task
-    task_cgroups: "task_struct.cgroups", Bytes, false;
+    task_cgroups: "task_struct.cgroups", Bytes, All;
     /// The cgroup v2 one of those
-    cgroups_default: "css_set.dfl_cgrp", Bytes, false;
+    cgroups_default: "css_set.dfl_cgrp", Bytes, All;
     /// Its node
-    cgroup_node: "cgroup.kn", Bytes, false;
+    cgroup_node: "cgroup.kn", Bytes, All;
     /// Whose number is the cgroup's id
-    node_id: "kernfs_node.id", Bytes, false;
+    node_id: "kernfs_node.id", Bytes, All;
     /// Name of a task
-    task_comm: "task_struct.comm", Bytes, false;
+    task_comm: "task_struct.comm", Bytes, All;
     /// What the threads of a process share
-    task_signal: "task_struct.signal", Bytes, false;
+    task_signal: "task_struct.signal", Bytes, Exit;
     /// Threads of the process that have not exited
-    signal_live: "signal_struct.live.counter", Bytes, false;
+    signal_live: "signal_struct.live.counter", Bytes, Exit;
     /// Effective uid
-    cred_euid: "cred.euid.val", Bytes, false;
+    cred_euid: "cred.euid.val", Bytes, All;
     /// Descriptor table
-    files_fdt: "files_struct.fdt", Bytes, false;
+    files_fdt: "files_struct.fdt", Bytes, All;
     /// Size of the descriptor table
-    fdt_max: "fdtable.max_fds", Bytes, false;
+    fdt_max: "fdtable.max_fds", Bytes, All;
     /// The array of files
-    fdt_fd: "fdtable.fd", Bytes, false;
+    fdt_fd: "fdtable.fd", Bytes, All;
     /// A socket's `struct socket`
-    file_private: "file.private_data", Bytes, false;
+    file_private: "file.private_data", Bytes, All;
     /// Inode of a file
-    file_inode: "file.f_inode", Bytes, false;
+    file_inode: "file.f_inode", Bytes, All;
     /// File type
-    inode_mode: "inode.i_mode", Bytes, false;
+    inode_mode: "inode.i_mode", Bytes, All;
     /// Inode number
-    inode_ino: "inode.i_ino", Bytes, false;
+    inode_ino: "inode.i_ino", Bytes, All;
     /// `struct socket` in its allocation
-    alloc_socket: "socket_alloc.socket", Bytes, false;
+    alloc_socket: "socket_alloc.socket", Bytes, All;
     /// `struct inode` in the same allocation
-    alloc_inode: "socket_alloc.vfs_inode", Bytes, false;
+    alloc_inode: "socket_alloc.vfs_inode", Bytes, All;
     /// `struct sock` of a socket
-    socket_sk: "socket.sk", Bytes, false;
+    socket_sk: "socket.sk", Bytes, All;
     /// Family
-    sk_family: "sock_common.skc_family", Bytes, false;
+    sk_family: "sock_common.skc_family", Bytes, All;
     /// State
-    sk_state: "sock_common.skc_state", Bytes, false;
+    sk_state: "sock_common.skc_state", Bytes, All;
     /// SO_REUSEPORT
-    sk_reuseport: "sock_common.skc_reuseport", Bits, false;
+    sk_reuseport: "sock_common.skc_reuseport", Bits, All;
     /// SO_BINDTODEVICE
-    sk_bound_dev: "sock_common.skc_bound_dev_if", Bytes, false;
+    sk_bound_dev: "sock_common.skc_bound_dev_if", Bytes, All;
     /// Local port, host byte order
-    sk_num: "sock_common.skc_num", Bytes, false;
+    sk_num: "sock_common.skc_num", Bytes, All;
     /// Local IPv4 address, network byte order
-    sk_rcv_saddr: "sock_common.skc_rcv_saddr", Bytes, false;
+    sk_rcv_saddr: "sock_common.skc_rcv_saddr", Bytes, All;
     /// Local IPv6 address
-    sk_v6_rcv_saddr: "sock_common.skc_v6_rcv_saddr", Bytes, false;
+    sk_v6_rcv_saddr: "sock_common.skc_v6_rcv_saddr", Bytes, All;
     /// Namespace
-    sk_net: "sock_common.skc_net.net", Bytes, false;
+    sk_net: "sock_common.skc_net.net", Bytes, All;
     /// Cookie
-    sk_cookie: "sock_common.skc_cookie.counter", Bytes, false;
+    sk_cookie: "sock_common.skc_cookie.counter", Bytes, All;
     /// Owner
-    sk_uid: "sock.sk_uid.val", Bytes, false;
+    sk_uid: "sock.sk_uid.val", Bytes, All;
     /// Protocol
-    sk_protocol: "sock.sk_protocol", Bytes, false;
+    sk_protocol: "sock.sk_protocol", Bytes, All;
     /// Made by the kernel for itself
-    sk_kern_sock: "sock.sk_kern_sock", Bits, false;
+    sk_kern_sock: "sock.sk_kern_sock", Bits, Ways;
     /// Pending error
-    sk_err: "sock.sk_err", Bytes, false;
+    sk_err: "sock.sk_err", Bytes, Connect;
     /// Directions that are shut down
-    sk_shutdown: "sock.sk_shutdown", Bytes, false;
+    sk_shutdown: "sock.sk_shutdown", Bytes, Connect;
     /// Peer's IPv4 address, network byte order
-    sk_daddr: "sock_common.skc_daddr", Bytes, false;
+    sk_daddr: "sock_common.skc_daddr", Bytes, Connect;
     /// Peer's IPv6 address
-    sk_v6_daddr: "sock_common.skc_v6_daddr", Bytes, false;
+    sk_v6_daddr: "sock_common.skc_v6_daddr", Bytes, Connect;
     /// Peer's port, network byte order
-    sk_dport: "sock_common.skc_dport", Bytes, false;
+    sk_dport: "sock_common.skc_dport", Bytes, Connect;
     /// First sequence number of a TCP socket, 0 until a connection begins
-    tcp_write_seq: "tcp_sock.write_seq", Bytes, false;
+    tcp_write_seq: "tcp_sock.write_seq", Bytes, Connect;
     /// A TCP socket that belongs to an MPTCP socket; absent in kernels without MPTCP
-    tcp_is_mptcp: "tcp_sock.is_mptcp", Bits, true;
+    tcp_is_mptcp: "tcp_sock.is_mptcp", Bits, Optional;
     /// Operation of an io_uring request
-    request_opcode: "io_kiocb.opcode", Bytes, true;
+    request_opcode: "io_kiocb.opcode", Bytes, IoUring;
     /// File of an io_uring request
-    request_file: "io_kiocb.file", Bytes, true;
+    request_file: "io_kiocb.file", Bytes, IoUring;
     /// Result of an io_uring request
-    request_result: "io_kiocb.cqe.res", Bytes, true;
+    request_result: "io_kiocb.cqe.res", Bytes, IoUring;
     /// Back to `struct socket`, null for orphans
-    sk_socket: "sock.sk_socket", Bytes, false;
+    sk_socket: "sock.sk_socket", Bytes, All;
     /// SO_REUSEPORT group
-    sk_reuseport_cb: "sock.sk_reuseport_cb", Bytes, false;
+    sk_reuseport_cb: "sock.sk_reuseport_cb", Bytes, All;
     /// `SOCK_BINDPORT_LOCK` and its siblings
-    sk_userlocks: "sock.sk_userlocks", Bits, false;
+    sk_userlocks: "sock.sk_userlocks", Bits, All;
     /// Dropped packets
-    sk_drops: "sock.sk_drops.counter", Bytes, false;
+    sk_drops: "sock.sk_drops.counter", Bytes, Gauges;
     /// Dropped packets counted by NUMA node (6.18: include/net/sock.h, `sk_drop_counters`)
-    sk_drop_counters: "sock.sk_drop_counters", Bytes, true;
+    sk_drop_counters: "sock.sk_drop_counters", Bytes, Optional;
     /// First of two counters
-    drop_counters_0: "numa_drop_counters.drops0.counter", Bytes, true;
+    drop_counters_0: "numa_drop_counters.drops0.counter", Bytes, Optional;
     /// Second of two counters
-    drop_counters_1: "numa_drop_counters.drops1.counter", Bytes, true;
+    drop_counters_1: "numa_drop_counters.drops1.counter", Bytes, Optional;
     /// Connections waiting for accept
-    sk_ack_backlog: "sock.sk_ack_backlog", Bytes, false;
+    sk_ack_backlog: "sock.sk_ack_backlog", Bytes, Gauges;
     /// Most that may wait
-    sk_max_ack_backlog: "sock.sk_max_ack_backlog", Bytes, false;
+    sk_max_ack_backlog: "sock.sk_max_ack_backlog", Bytes, Gauges;
     /// Receive memory in use
-    sk_rmem_alloc: "sock.sk_backlog.rmem_alloc.counter", Bytes, false;
+    sk_rmem_alloc: "sock.sk_backlog.rmem_alloc.counter", Bytes, Gauges;
     /// Receive memory allowed
-    sk_rcvbuf: "sock.sk_rcvbuf", Bytes, false;
+    sk_rcvbuf: "sock.sk_rcvbuf", Bytes, Gauges;
     /// Receive queue
-    sk_receive_queue: "sock.sk_receive_queue", Bytes, false;
+    sk_receive_queue: "sock.sk_receive_queue", Bytes, Selection;
     /// Newest buffer of a queue
-    queue_prev: "sk_buff_head.prev", Bytes, false;
+    queue_prev: "sk_buff_head.prev", Bytes, Selection;
     /// IP-level options: one word since 6.6, bit-fields before
-    inet_flags: "inet_sock.inet_flags|inet_sock.freebind", Bytes, false;
+    inet_flags: "inet_sock.inet_flags|inet_sock.freebind", Bytes, All;
     /// Inode number of a namespace
-    net_inum: "net.ns.inum", Bytes, false;
+    net_inum: "net.ns.inum", Bytes, All;
     /// Devices of a namespace by index
-    net_dev_index: "net.dev_index_head", Bytes, false;
+    net_dev_index: "net.dev_index_head", Bytes, All;
     /// The loopback device of a namespace
-    net_loopback: "net.loopback_dev", Bytes, false;
+    net_loopback: "net.loopback_dev", Bytes, Selection;
     /// Link in that table
-    device_index_link: "net_device.index_hlist", Bytes, false;
+    device_index_link: "net_device.index_hlist", Bytes, All;
     /// Index
-    device_index: "net_device.ifindex", Bytes, false;
+    device_index: "net_device.ifindex", Bytes, All;
     /// Name
-    device_name: "net_device.name", Bytes, false;
+    device_name: "net_device.name", Bytes, All;
     /// IPv4 state of a device
-    device_ip: "net_device.ip_ptr", Bytes, false;
+    device_ip: "net_device.ip_ptr", Bytes, Selection;
     /// Its addresses
-    in_device_list: "in_device.ifa_list", Bytes, false;
+    in_device_list: "in_device.ifa_list", Bytes, Selection;
     /// Next address
-    ifa_next: "in_ifaddr.ifa_next", Bytes, false;
+    ifa_next: "in_ifaddr.ifa_next", Bytes, Selection;
     /// Address of the network
-    ifa_address: "in_ifaddr.ifa_address", Bytes, false;
+    ifa_address: "in_ifaddr.ifa_address", Bytes, Selection;
     /// Mask of the network
-    ifa_mask: "in_ifaddr.ifa_mask", Bytes, false;
+    ifa_mask: "in_ifaddr.ifa_mask", Bytes, Selection;
     /// Packet buffer
-    skb_head: "sk_buff.head", Bytes, false;
+    skb_head: "sk_buff.head", Bytes, Selection;
     /// Offset of the IP header
-    skb_network_header: "sk_buff.network_header", Bytes, false;
+    skb_network_header: "sk_buff.network_header", Bytes, Selection;
     /// `PACKET_HOST` and its siblings, a bit-field of three
-    skb_pkt_type: "sk_buff.pkt_type", Bits, false;
+    skb_pkt_type: "sk_buff.pkt_type", Bits, Selection;
     /// Seccomp mode of a task
-    task_seccomp: "task_struct.seccomp.mode", Bytes, true;
+    task_seccomp: "task_struct.seccomp.mode", Bytes, Optional;
     /// BPF programs in force on IPv4 binds of a cgroup
-    cgroup_bind4: "cgroup.bpf.effective[CGROUP_INET4_BIND]", Bytes, true;
+    cgroup_bind4: "cgroup.bpf.effective[CGROUP_INET4_BIND]", Bytes, Optional;
     /// The same on IPv6 binds
-    cgroup_bind6: "cgroup.bpf.effective[CGROUP_INET6_BIND]", Bytes, true;
+    cgroup_bind6: "cgroup.bpf.effective[CGROUP_INET6_BIND]", Bytes, Optional;
     /// The same once the port is taken, IPv4
-    cgroup_post_bind4: "cgroup.bpf.effective[CGROUP_INET4_POST_BIND]", Bytes, true;
+    cgroup_post_bind4: "cgroup.bpf.effective[CGROUP_INET4_POST_BIND]", Bytes, Optional;
     /// The same, IPv6
-    cgroup_post_bind6: "cgroup.bpf.effective[CGROUP_INET6_POST_BIND]", Bytes, true;
+    cgroup_post_bind6: "cgroup.bpf.effective[CGROUP_INET6_POST_BIND]", Bytes, Optional;
     /// Those programs
-    prog_array_items: "bpf_prog_array.items", Bytes, true;
+    prog_array_items: "bpf_prog_array.items", Bytes, Optional;
     /// Size of one of them
-    prog_array_item_size: "bpf_prog_array_item", Size, true;
+    prog_array_item_size: "bpf_prog_array_item", Size, Optional;
     /// More about a program
-    prog_aux: "bpf_prog.aux", Bytes, true;
+    prog_aux: "bpf_prog.aux", Bytes, Optional;
     /// Its name
-    prog_name: "bpf_prog_aux.name", Bytes, true;
+    prog_name: "bpf_prog_aux.name", Bytes, Optional;
     /// Effective capabilities
-    cred_capabilities: "cred.cap_effective", Bytes, false;
+    cred_capabilities: "cred.cap_effective", Bytes, Circumstances;
     /// User namespace of the credentials
-    cred_user_ns: "cred.user_ns", Bytes, false;
+    cred_user_ns: "cred.user_ns", Bytes, Circumstances;
     /// Depth of a user namespace
-    user_ns_level: "user_namespace.level", Bytes, false;
+    user_ns_level: "user_namespace.level", Bytes, Circumstances;
     /// Parent of a user namespace
-    user_ns_parent: "user_namespace.parent", Bytes, false;
+    user_ns_parent: "user_namespace.parent", Bytes, Circumstances;
     /// User namespace that owns a network namespace
-    net_user_ns: "net.user_ns", Bytes, false;
+    net_user_ns: "net.user_ns", Bytes, Circumstances;
     /// First port that needs no privilege
-    net_unprivileged_port_start: "net.ipv4.sysctl_ip_prot_sock", Bytes, false;
+    net_unprivileged_port_start: "net.ipv4.sysctl_ip_prot_sock", Bytes, Circumstances;
     /// What the namespace mixes into its hashes
-    net_hash_mix: "net.hash_mix", Bytes, false;
+    net_hash_mix: "net.hash_mix", Bytes, Holders;
     /// TCP's tables, where the namespace has them in place (6.2 and later)
-    net_hashinfo: "net.ipv4.tcp_death_row.hashinfo", Bytes, true;
+    net_hashinfo: "net.ipv4.tcp_death_row.hashinfo", Bytes, Optional;
     /// What leads to them where it has not
-    net_death_row: "net.ipv4.tcp_death_row", Bytes, false;
+    net_death_row: "net.ipv4.tcp_death_row", Bytes, Holders;
     /// TCP's tables
-    death_row_hashinfo: "inet_timewait_death_row.hashinfo", Bytes, false;
+    death_row_hashinfo: "inet_timewait_death_row.hashinfo", Bytes, Holders;
     /// UDP's table of the namespace (6.2 and later)
-    net_udp_table: "net.ipv4.udp_table", Bytes, true;
+    net_udp_table: "net.ipv4.udp_table", Bytes, Optional;
     /// Operations of a socket's protocol
-    sk_prot: "sock_common.skc_prot", Bytes, false;
+    sk_prot: "sock_common.skc_prot", Bytes, Holders;
     /// UDP's table, where the protocol has one for all namespaces
-    prot_udp_table: "proto.h", Bytes, false;
+    prot_udp_table: "proto.h", Bytes, Holders;
     /// Link in a bucket's list of owners
-    sk_bind_node: "sock_common.skc_bind_node", Bytes, false;
+    sk_bind_node: "sock_common.skc_bind_node", Bytes, Holders;
     /// Link in a chain of listeners, or in a slot of UDP
-    sk_node: "sock_common.skc_node", Bytes, false;
+    sk_node: "sock_common.skc_node", Bytes, Holders;
     /// Link in a slot of UDP's table of addresses
-    sk_portaddr_node: "sock_common.skc_portaddr_node", Bytes, false;
+    sk_portaddr_node: "sock_common.skc_portaddr_node", Bytes, Holders;
     /// Bits of SO_REUSEADDR and its neighbours
-    sk_reuse: "sock_common.skc_reuse", Bits, false;
+    sk_reuse: "sock_common.skc_reuse", Bits, Holders;
     /// Inode number kept in the socket itself (6.18)
-    sk_ino: "sock.sk_ino", Bytes, true;
+    sk_ino: "sock.sk_ino", Bytes, Optional;
     /// Members of a group that were closed
-    group_closed: "sock_reuseport.num_closed_socks", Bytes, false;
+    group_closed: "sock_reuseport.num_closed_socks", Bytes, Circumstances;
     /// `struct sock *` of the first subflow; absent in kernels without MPTCP
-    mptcp_first: "mptcp_sock.first", Bytes, true;
+    mptcp_first: "mptcp_sock.first", Bytes, Optional;
     /// When TIME_WAIT ends, ticks
-    time_wait_expires: "inet_timewait_sock.tw_timer.expires", Bytes, false;
+    time_wait_expires: "inet_timewait_sock.tw_timer.expires", Bytes, Holders;
     /// TCP's table of ports
-    hashinfo_bhash: "inet_hashinfo.bhash", Bytes, false;
+    hashinfo_bhash: "inet_hashinfo.bhash", Bytes, Holders;
     /// Its size
-    hashinfo_bhash_size: "inet_hashinfo.bhash_size", Bytes, false;
+    hashinfo_bhash_size: "inet_hashinfo.bhash_size", Bytes, Holders;
     /// TCP's table of listeners by address and port
-    hashinfo_lhash2: "inet_hashinfo.lhash2", Bytes, false;
+    hashinfo_lhash2: "inet_hashinfo.lhash2", Bytes, Holders;
     /// Its size less one
-    hashinfo_lhash2_mask: "inet_hashinfo.lhash2_mask", Bytes, false;
+    hashinfo_lhash2_mask: "inet_hashinfo.lhash2_mask", Bytes, Holders;
     /// Size of a slot of the table of ports
-    bhash_slot_size: "inet_bind_hashbucket", Size, false;
+    bhash_slot_size: "inet_bind_hashbucket", Size, Holders;
     /// Chain of such a slot
-    bhash_slot_chain: "inet_bind_hashbucket.chain", Bytes, false;
+    bhash_slot_chain: "inet_bind_hashbucket.chain", Bytes, Holders;
     /// Size of a slot of the table of listeners
-    lhash2_slot_size: "inet_listen_hashbucket", Size, false;
+    lhash2_slot_size: "inet_listen_hashbucket", Size, Holders;
     /// Chain of such a slot
-    lhash2_slot_head: "inet_listen_hashbucket.nulls_head", Bytes, false;
+    lhash2_slot_head: "inet_listen_hashbucket.nulls_head", Bytes, Holders;
     /// Namespace of a bucket
-    bucket_net: "inet_bind_bucket.ib_net.net", Bytes, false;
+    bucket_net: "inet_bind_bucket.ib_net.net", Bytes, Holders;
     /// L3 master device of a bucket
-    bucket_l3mdev: "inet_bind_bucket.l3mdev", Bytes, false;
+    bucket_l3mdev: "inet_bind_bucket.l3mdev", Bytes, Holders;
     /// Port of a bucket
-    bucket_port: "inet_bind_bucket.port", Bytes, false;
+    bucket_port: "inet_bind_bucket.port", Bytes, Holders;
     /// `fastreuse`
-    bucket_fastreuse: "inet_bind_bucket.fastreuse", Bytes, false;
+    bucket_fastreuse: "inet_bind_bucket.fastreuse", Bytes, Holders;
     /// `fastreuseport`
-    bucket_fastreuseport: "inet_bind_bucket.fastreuseport", Bytes, false;
+    bucket_fastreuseport: "inet_bind_bucket.fastreuseport", Bytes, Holders;
     /// `fastuid`
-    bucket_fastuid: "inet_bind_bucket.fastuid", Bytes, false;
+    bucket_fastuid: "inet_bind_bucket.fastuid", Bytes, Holders;
     /// `fast_v6_rcv_saddr`
-    bucket_fast_v6_rcv_saddr: "inet_bind_bucket.fast_v6_rcv_saddr", Bytes, false;
+    bucket_fast_v6_rcv_saddr: "inet_bind_bucket.fast_v6_rcv_saddr", Bytes, Holders;
     /// `fast_rcv_saddr`
-    bucket_fast_rcv_saddr: "inet_bind_bucket.fast_rcv_saddr", Bytes, false;
+    bucket_fast_rcv_saddr: "inet_bind_bucket.fast_rcv_saddr", Bytes, Holders;
     /// `fast_sk_family`
-    bucket_fast_family: "inet_bind_bucket.fast_sk_family", Bytes, false;
+    bucket_fast_family: "inet_bind_bucket.fast_sk_family", Bytes, Holders;
     /// `fast_ipv6_only`
-    bucket_fast_v6only: "inet_bind_bucket.fast_ipv6_only", Bytes, false;
+    bucket_fast_v6only: "inet_bind_bucket.fast_ipv6_only", Bytes, Holders;
     /// Link of a bucket
-    bucket_node: "inet_bind_bucket.node", Bytes, false;
+    bucket_node: "inet_bind_bucket.node", Bytes, Holders;
     /// The bucket's addresses, each with its owners (6.8 and later)
-    bucket_addresses: "inet_bind_bucket.bhash2", Bytes, true;
+    bucket_addresses: "inet_bind_bucket.bhash2", Bytes, Optional;
     /// The bucket's owners, where they hang on itself (before 6.8)
-    bucket_owners: "inet_bind_bucket.owners", Bytes, true;
+    bucket_owners: "inet_bind_bucket.owners", Bytes, Optional;
     /// Link of an address in its bucket
-    address_node: "inet_bind2_bucket.bhash_node", Bytes, true;
+    address_node: "inet_bind2_bucket.bhash_node", Bytes, Optional;
     /// Owners of an address
-    address_owners: "inet_bind2_bucket.owners", Bytes, true;
+    address_owners: "inet_bind2_bucket.owners", Bytes, Optional;
     /// UDP: the table of ports
-    udp_hash: "udp_table.hash", Bytes, false;
+    udp_hash: "udp_table.hash", Bytes, Holders;
     /// UDP: the table of addresses
-    udp_hash2: "udp_table.hash2", Bytes, false;
+    udp_hash2: "udp_table.hash2", Bytes, Holders;
     /// UDP: the size of both less one
-    udp_mask: "udp_table.mask", Bytes, false;
+    udp_mask: "udp_table.mask", Bytes, Holders;
     /// UDP: size of a slot of the table of ports
-    udp_slot_size: "udp_hslot", Size, false;
+    udp_slot_size: "udp_hslot", Size, Holders;
     /// UDP: size of a slot of the table of addresses (larger since 6.13)
-    udp_slot2_size: "udp_hslot_main|udp_hslot", Size, false;
+    udp_slot2_size: "udp_hslot_main|udp_hslot", Size, Holders;
     /// UDP: sockets in a slot
-    udp_slot_count: "udp_hslot.count", Bytes, false;
+    udp_slot_count: "udp_hslot.count", Bytes, Holders;
 }
 
 // SAFETY: `repr(C)`, `u32` only, size asserted above, any bit pattern is a value.

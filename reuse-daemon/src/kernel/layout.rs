@@ -1,7 +1,9 @@
 //! Offsets of this kernel: those the programs read with, and those the decoder reads the copied bytes with.
 
+use std::collections::BTreeMap;
+
 use reuse_ebpf::{
-    offsets::{ABSENT, Measure, Member, Offsets},
+    offsets::{ABSENT, Concern, Measure, Member, Offsets},
     record::{SOCK_COMMON, SOCK_COMMON_READ},
 };
 use thiserror::Error;
@@ -9,7 +11,7 @@ use thiserror::Error;
 use super::btf::Btf;
 
 /// A member that must be there is not.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum LayoutError {
     /// Not in BTF
     #[error(
@@ -21,20 +23,73 @@ pub enum LayoutError {
     TooFar(&'static str),
 }
 
+/// What the programs read with: the offset of each member, and which of them this kernel lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramLayout {
+    /// In the order of [`Offsets::MEMBERS`]
+    values: [u32; Offsets::LEN],
+    /// What each concern lacks: the first such member
+    missing: BTreeMap<Concern, LayoutError>,
+}
+
+impl ProgramLayout {
+    /// Looks up every member.
+    ///
+    /// # Errors
+    /// The first missing one that nothing works without.
+    pub fn from_btf(btf: &Btf<'_>) -> Result<Self, LayoutError> {
+        Self::by(|member| member.path.split('|').find_map(|path| measure(btf, path, member.measure)))
+    }
+
+    fn by(look_up: impl Fn(Member) -> Option<u32>) -> Result<Self, LayoutError> {
+        let mut layout = Self { values: [ABSENT; Offsets::LEN], missing: BTreeMap::new() };
+        for (value, member) in layout.values.iter_mut().zip(Offsets::MEMBERS) {
+            let found = look_up(member).ok_or(LayoutError::Missing(member.path)).and_then(|offset| {
+                // The programs read these from one copy, whose end no verifier can see.
+                let copied = member.path.starts_with("sock_common.");
+                if copied && !lies_within(offset, member, SOCK_COMMON_READ) {
+                    Err(LayoutError::TooFar(member.path))
+                } else {
+                    Ok(offset)
+                }
+            });
+            match (found, member.concern) {
+                (Ok(offset), _) => *value = offset,
+                (Err(error), Concern::All) => return Err(error),
+                (Err(_), Concern::Optional) => {}
+                (Err(error), concern) => {
+                    layout.missing.entry(concern).or_insert(error);
+                }
+            }
+        }
+        Ok(layout)
+    }
+
+    /// The concerns that lack a member, each with the first one.
+    pub fn missing(&self) -> impl Iterator<Item = (Concern, &LayoutError)> {
+        self.missing.iter().map(|(concern, error)| (*concern, error))
+    }
+
+    /// The offsets as the programs get them. Of each concern in `without`, and of each that lacks a member, all members
+    /// are [`ABSENT`]: a program that finds one of them so leaves the whole concern out.
+    #[must_use]
+    pub fn offsets(&self, without: &[Concern]) -> Offsets {
+        let mut values = self.values;
+        for (value, member) in values.iter_mut().zip(Offsets::MEMBERS) {
+            if without.contains(&member.concern) || self.missing.contains_key(&member.concern) {
+                *value = ABSENT;
+            }
+        }
+        Offsets::from_array(values)
+    }
+}
+
 /// Looks up every offset the programs need.
 ///
 /// # Errors
-/// The first required member that is missing.
+/// The first missing one that nothing works without.
 pub fn program_offsets(btf: &Btf<'_>) -> Result<Offsets, LayoutError> {
-    let mut values = [ABSENT; Offsets::LEN];
-    for (value, member) in values.iter_mut().zip(Offsets::MEMBERS) {
-        *value = lookup(btf, member)?;
-        // The programs read these from one copy, whose end no verifier can see.
-        if member.path.starts_with("sock_common.") && !lies_within(*value, member, SOCK_COMMON_READ) {
-            return Err(LayoutError::TooFar(member.path));
-        }
-    }
-    Ok(Offsets::from_array(values))
+    Ok(ProgramLayout::from_btf(btf)?.offsets(&[]))
 }
 
 /// Whether a member ends within the first `bytes`; none that is read so is longer than an address.
@@ -45,14 +100,6 @@ fn lies_within(offset: u32, member: Member, bytes: usize) -> bool {
         Measure::Bytes | Measure::Size => (offset, 8),
     };
     start as usize + length <= bytes
-}
-
-fn lookup(btf: &Btf<'_>, member: Member) -> Result<u32, LayoutError> {
-    match member.path.split('|').find_map(|path| measure(btf, path, member.measure)) {
-        Some(value) => Ok(value),
-        None if member.optional => Ok(ABSENT),
-        None => Err(LayoutError::Missing(member.path)),
-    }
 }
 
 fn measure(btf: &Btf<'_>, path: &str, measure: Measure) -> Option<u32> {
@@ -159,5 +206,49 @@ mod tests {
         assert_eq!(offsets.sk_family as usize, layout.family);
         assert_eq!(offsets.sk_num as usize, layout.num);
         assert_eq!(offsets.sk_reuseport as usize, layout.reuseport);
+    }
+
+    /// A kernel in which every member lies at 8, but one that is not there.
+    fn without(path: &str) -> Result<ProgramLayout, LayoutError> {
+        ProgramLayout::by(|member| (member.path != path).then_some(8))
+    }
+
+    fn path_of(concern: Concern) -> &'static str {
+        Offsets::MEMBERS.into_iter().find(|member| member.concern == concern).expect("has a member").path
+    }
+
+    #[test]
+    fn a_missing_member_costs_its_concern_and_no_other() {
+        for concern in Concern::COSTING {
+            let layout = without(path_of(concern)).unwrap();
+            let missing: Vec<_> = layout.missing().collect();
+            assert_eq!(missing, [(concern, &LayoutError::Missing(path_of(concern)))]);
+            let absent = |offsets: Offsets| {
+                let values = Offsets::MEMBERS.into_iter().zip(offsets.to_array());
+                values
+                    .filter(|(_, value)| *value == ABSENT)
+                    .map(|(member, _)| member.path)
+                    .collect::<Vec<_>>()
+            };
+            let of_concern = Offsets::MEMBERS.into_iter().filter(|member| member.concern == concern);
+            assert_eq!(absent(layout.offsets(&[])), of_concern.map(|member| member.path).collect::<Vec<_>>());
+            let whole = ProgramLayout::by(|_| Some(8)).unwrap();
+            assert_eq!(whole.offsets(&[concern]), layout.offsets(&[]));
+        }
+    }
+
+    #[test]
+    fn what_everything_needs_is_missed_by_name() {
+        let path = path_of(Concern::All);
+        assert_eq!(without(path), Err(LayoutError::Missing(path)));
+        assert!(without(path_of(Concern::Optional)).unwrap().missing().next().is_none());
+    }
+
+    #[test]
+    fn a_member_behind_the_copied_bytes_is_as_good_as_missing() {
+        let far = |member: Member| Some(if member.path == "sock_common.skc_bind_node" { 4096 } else { 8 });
+        let layout = ProgramLayout::by(far).unwrap();
+        let missing: Vec<_> = layout.missing().collect();
+        assert_eq!(missing, [(Concern::Holders, &LayoutError::TooFar("sock_common.skc_bind_node"))]);
     }
 }
