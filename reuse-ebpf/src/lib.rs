@@ -5,5 +5,6 @@
 #![cfg_attr(target_arch = "bpf", no_std)]
 
 pub mod count;
+pub mod hooks;
 pub mod offsets;
 pub mod record;

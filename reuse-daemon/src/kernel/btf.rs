@@ -1,69 +1,24 @@
 //! The kernel's own description of its structures: where a member is, what a constant is worth, what exists.
 //!
-//! A small reader of the BTF format (include/uapi/linux/btf.h, Documentation/bpf/btf.rst): aya keeps members private.
-//! It borrows the file's bytes, indexes the types once and is dropped after start.
+//! A small reader of BTF: aya keeps members private. It borrows the file's bytes, indexes the types once and is dropped
+//! after start.
 
-use std::{
-    collections::HashMap,
-    fs,
-    path::{Path, PathBuf},
+mod format;
+mod prototype;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use self::format::{
+    COMMON, HEADER_MAGIC, KIND_CONST, KIND_ENUM, KIND_FUNC, KIND_RESTRICT, KIND_STRUCT, KIND_TYPE_TAG,
+    KIND_TYPEDEF, KIND_UNION, KIND_VOLATILE, KNOWN_KINDS, array, trailer, word,
 };
+pub use self::source::{BtfError, OWN, OWN as DEFAULT_PATH, Types, kernel_has_types, read_file};
 
-use thiserror::Error;
-
-/// Where kernels put their BTF.
-pub const DEFAULT_PATH: &str = "/sys/kernel/btf/vmlinux";
-
-/// Why BTF could not be used.
-#[derive(Debug, Error)]
-pub enum BtfError {
-    /// No file
-    #[error(
-        "cannot read the kernel's type information {}: {source}; this kernel was built without \
-         CONFIG_DEBUG_INFO_BTF, or it lies elsewhere: name it with --btf.path", path.display()
-    )]
-    Unreadable {
-        /// The file
-        path: PathBuf,
-        /// Why
-        source: std::io::Error,
-    },
-    /// Not BTF
-    #[error("{} is not valid BTF ({reason}); name the kernel's own with --btf.path", path.display())]
-    Malformed {
-        /// The file
-        path: PathBuf,
-        /// What is wrong
-        reason: &'static str,
-    },
-}
-
-/// Reads a BTF file.
-///
-/// # Errors
-/// [`BtfError::Unreadable`].
-pub fn read_file(path: &Path) -> Result<Vec<u8>, BtfError> {
-    fs::read(path).map_err(|source| BtfError::Unreadable { path: path.to_owned(), source })
-}
-
-const HEADER_MAGIC: u16 = 0xeb9f;
-const KIND_INT: u32 = 1;
-const KIND_ARRAY: u32 = 3;
-const KIND_STRUCT: u32 = 4;
-const KIND_UNION: u32 = 5;
-const KIND_ENUM: u32 = 6;
-const KIND_TYPEDEF: u32 = 8;
-const KIND_VOLATILE: u32 = 9;
-const KIND_CONST: u32 = 10;
-const KIND_RESTRICT: u32 = 11;
-const KIND_FUNC: u32 = 12;
-const KIND_FUNC_PROTO: u32 = 13;
-const KIND_VAR: u32 = 14;
-const KIND_DATASEC: u32 = 15;
-const KIND_DECL_TAG: u32 = 17;
-const KIND_TYPE_TAG: u32 = 18;
-const KIND_ENUM64: u32 = 19;
-const KNOWN_KINDS: std::ops::RangeInclusive<u32> = 1..=KIND_ENUM64;
+/// How the type begins that a tracepoint's prototype hangs on.
+const TRACEPOINT: &[u8] = b"btf_trace_";
 
 /// A parsed BTF file.
 pub struct Btf<'a> {
@@ -73,6 +28,8 @@ pub struct Btf<'a> {
     positions: Vec<u32>,
     /// Structures by name. Functions are many times as many and are asked for a handful of times: those are searched
     structures: HashMap<&'a [u8], u32>,
+    /// The type behind which each tracepoint has its prototype, by the tracepoint's name
+    tracepoints: HashMap<&'a [u8], u32>,
 }
 
 /// One member of a structure: offset in bits and type.
@@ -99,7 +56,13 @@ impl<'a> Btf<'a> {
         };
         let types = section(8, 12).ok_or("type section out of bounds")?;
         let strings = section(16, 20).ok_or("string section out of bounds")?;
-        let mut btf = Self { types, strings, positions: Vec::new(), structures: HashMap::new() };
+        let mut btf = Self {
+            types,
+            strings,
+            positions: Vec::new(),
+            structures: HashMap::new(),
+            tracepoints: HashMap::new(),
+        };
         btf.index()?;
         Ok(btf)
     }
@@ -120,8 +83,14 @@ impl<'a> Btf<'a> {
                     self.structures.entry(name).or_insert(id);
                 }
             }
+            if kind == KIND_TYPEDEF {
+                let name = self.name_at(at).ok_or("name out of bounds")?;
+                if let Some(name) = name.strip_prefix(TRACEPOINT) {
+                    self.tracepoints.insert(name, id);
+                }
+            }
             self.positions.push(position);
-            at += 12 + trailer(kind, members);
+            at += COMMON + trailer(kind, members);
         }
         Ok(())
     }
@@ -193,7 +162,7 @@ impl<'a> Btf<'a> {
             return None;
         }
         (0..members).find_map(|index| {
-            let at = position + 12 + 12 * index;
+            let at = position + COMMON + 12 * index;
             let member = self.string(word(self.types, at)?)?;
             let type_id = word(self.types, at + 4)?;
             let offset = word(self.types, at + 8)?;
@@ -220,7 +189,7 @@ impl<'a> Btf<'a> {
                 return None;
             }
             (0..(info & 0xffff) as usize).find_map(|index| {
-                let at = position + 12 + 8 * index;
+                let at = position + COMMON + 8 * index;
                 (self.string(word(self.types, at)?)? == name.as_bytes()).then(|| word(self.types, at + 4))?
             })
         })
@@ -242,114 +211,5 @@ impl<'a> Btf<'a> {
                 && self.is_named(position, name.as_bytes())
         })?;
         u32::try_from(index + 1).ok()
-    }
-
-    /// How many arguments a BTF tracepoint has, `None` where it does not exist. Its prototype is what the typedef
-    /// `btf_trace_<name>` points to, with the tracepoint's own data before the arguments.
-    #[must_use]
-    pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
-        let wanted = format!("btf_trace_{name}");
-        let typedef = self.positions.iter().map(|position| *position as usize).find(|position| {
-            word(self.types, position + 4).is_some_and(|info| info >> 24 & 0x1f == KIND_TYPEDEF)
-                && self.is_named(*position, wanted.as_bytes())
-        })?;
-        let (_, _, _, pointer) = self.type_at(word(self.types, typedef + 8)?)?;
-        let (kind, parameters, _, _) = self.type_at(word(self.types, pointer + 8)?)?;
-        if kind == KIND_FUNC_PROTO { parameters.checked_sub(1) } else { None }
-    }
-}
-
-/// Bytes that follow the three common words of a type.
-fn trailer(kind: u32, members: usize) -> usize {
-    match kind {
-        KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
-        KIND_ARRAY => 12,
-        KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => 12 * members,
-        KIND_ENUM | KIND_FUNC_PROTO => 8 * members,
-        _ => 0,
-    }
-}
-
-fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    array(bytes, at).map(u32::from_ne_bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const KIND_PTR: u32 = 2;
-
-    /// Writes BTF by hand: strings and types as given.
-    fn file(types: &[u32], strings: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        bytes.extend(HEADER_MAGIC.to_ne_bytes());
-        bytes.extend([1, 0]);
-        let length = u32::try_from(types.len() * 4).unwrap();
-        for value in [24, 0, length, length, u32::try_from(strings.len()).unwrap()] {
-            bytes.extend(value.to_ne_bytes());
-        }
-        bytes.extend(types.iter().flat_map(|value| value.to_ne_bytes()));
-        bytes.extend(strings);
-        bytes
-    }
-
-    fn sample() -> Vec<u8> {
-        // struct a { int; union { int x; struct b y:8 bits in }; } with an anonymous union in the middle
-        let strings = b"\0int\0a\0b\0x\0flag\0btf_trace_t\0ONE\0";
-        let types: [&[u32]; 8] = [
-            &[1, KIND_INT << 24, 4, 32],                                  // 1: int
-            &[7, 1 << 31 | KIND_STRUCT << 24 | 1, 4, 11, 1, 1 << 24 | 5], // 2: struct b, flag:1 at bit 5
-            &[0, KIND_UNION << 24 | 1, 4, 9, 2, 0],                       // 3: union { struct b x; }
-            &[5, KIND_STRUCT << 24 | 1, 8, 0, 3, 32],                     // 4: struct a, <3> at bit 32
-            &[16, KIND_TYPEDEF << 24, 7],                                 // 5: to <7>
-            &[0, KIND_ENUM << 24 | 1, 4, 28, 7],                          // 6: enum { ONE = 7 }
-            &[0, KIND_PTR << 24, 8],                                      // 7: to <8>
-            &[0, KIND_FUNC_PROTO << 24 | 3, 0, 0, 1, 0, 1, 0, 1],         // 8: void (int, int, int)
-        ];
-        let types: Vec<u32> = types.concat();
-        file(&types, strings)
-    }
-
-    #[test]
-    fn members_are_found_through_unnamed_ones() {
-        let bytes = sample();
-        let btf = Btf::parse(&bytes).unwrap();
-        assert_eq!(btf.member_bits("a.x"), Some(32));
-        assert_eq!(btf.member_bits("a.x.flag"), Some(37));
-        assert_eq!(btf.member_bits("a.absent"), None);
-        assert_eq!(btf.member_bits("absent.x"), None);
-    }
-
-    #[test]
-    fn enumerators_and_tracepoints_are_found_by_name() {
-        let bytes = sample();
-        let btf = Btf::parse(&bytes).unwrap();
-        assert_eq!(btf.enumerator("ONE"), Some(7));
-        assert_eq!(btf.enumerator("TWO"), None);
-        assert_eq!(btf.tracepoint_arguments("t"), Some(2));
-        assert_eq!(btf.tracepoint_arguments("u"), None);
-    }
-
-    proptest! {
-        #[test]
-        fn damaged_files_are_refused_or_searched_without_panic(flips in prop::collection::vec((any::<usize>(), any::<u8>()), 1..8), cut in any::<usize>()) {
-            let mut bytes = sample();
-            for (at, value) in flips {
-                let at = at % bytes.len();
-                bytes[at] = value;
-            }
-            bytes.truncate(cut % (bytes.len() + 1));
-            if let Ok(btf) = Btf::parse(&bytes) {
-                let _ = btf.member_bits("a.x.flag");
-                let _ = btf.enumerator("ONE");
-            }
-        }
     }
 }
