@@ -24,7 +24,7 @@ use crate::{
     refusal::Rule,
 };
 
-pub use kernel::{Features, Kernel, Release};
+pub use kernel::{DIFFERENCES, Difference, Features, Kernel, Release};
 
 /// The socket that asks, as the kernel sees it when it decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,5 +26,6 @@ pub(crate) fn introduce(kernel: &Kernel) -> String {
     let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
     let release = part(name.as_ref().map(|name| name.release()));
     let version = part(name.as_ref().map(|name| name.version()));
-    format!("Linux {release} ({version}); {kernel:?}")
+    let rules: Vec<_> = kernel.differences().map(|difference| difference.name).collect();
+    format!("Linux {release} ({version}), taken to have {}", rules.join(", "))
 }

@@ -42,7 +42,7 @@ pub(super) fn decide(
 /// Whether the kernel asks this socket at all.
 fn meets(kernel: &Kernel, local: &Local, contender: &Contender, occupant: &Occupant) -> bool {
     let theirs = Local::of_occupant(occupant);
-    let overlaps = if kernel.buckets_by_address && by_address(local) {
+    let overlaps = if by_address(kernel, local) {
         let listed = occupant.state != State::TimeWait || kernel.time_wait_by_address;
         listed && shares_bucket(kernel, local, &theirs)
     } else {
@@ -51,11 +51,10 @@ fn meets(kernel: &Kernel, local: &Local, contender: &Contender, occupant: &Occup
     overlaps && contender.shares_device(occupant)
 }
 
-/// `inet_use_hash2_on_bind`: a specific address is looked up, a wildcard meets every socket of the port.
-///
-/// Before 6.8 (and 6.6.131, 6.1.168) a mapped address met every socket as well, which comes to the same.
-fn by_address(local: &Local) -> bool {
-    !local.is_wildcard()
+/// `inet_use_bhash2_on_bind`: a specific address is looked up, a wildcard meets every socket of the port.
+fn by_address(kernel: &Kernel, local: &Local) -> bool {
+    let mapped = local.is_ipv6_socket() && local.kind() == Kind::Mapped;
+    kernel.buckets_by_address && !local.is_wildcard() && (!mapped || kernel.mapped_by_address)
 }
 
 /// Whether the other is in one of the buckets of a specific address: its own and those of the wildcards
@@ -63,12 +62,12 @@ fn by_address(local: &Local) -> bool {
 /// (`__inet_bhash2_conflict`).
 fn shares_bucket(kernel: &Kernel, local: &Local, theirs: &Local) -> bool {
     let pure_ipv6 = local.kind() == Kind::Other;
-    let seen = local.is_ipv6_socket()
-        || match (theirs.is_ipv6_socket(), theirs.kind()) {
-            (true, Kind::Any) => kernel.ipv4_sees_ipv6_wildcard,
-            (true, Kind::Mapped) => kernel.ipv4_sees_mapped,
-            _ => true,
-        };
+    let seen = match (local.is_ipv6_socket(), theirs.is_ipv6_socket(), theirs.kind()) {
+        (false, true, Kind::Any) => kernel.ipv4_sees_ipv6_wildcard,
+        (false, true, Kind::Mapped) => kernel.ipv4_sees_mapped,
+        (true, true, Kind::Mapped) if theirs.is_wildcard() => kernel.mapped_sees_mapped_wildcard,
+        _ => true,
+    };
     let wildcard = match theirs.kind() {
         Kind::Any => true,
         Kind::Mapped => theirs.is_wildcard() && !pure_ipv6,

@@ -50,6 +50,12 @@ impl Release {
             || fixes.any(|fix| self.series() == fix.series() && self >= fix)
     }
 
+    /// Whether this is one of the series of `releases`, from the named one on.
+    pub(super) fn is_in_series_from(self, releases: &[(u16, u16, u16)]) -> bool {
+        let mut named = releases.iter().map(|&(major, minor, patch)| Self::new(major, minor, patch));
+        named.any(|named| self.series() == named.series() && self >= named)
+    }
+
     fn series(self) -> (u16, u16) {
         (self.major, self.minor)
     }

@@ -86,6 +86,43 @@ fn before_6_1_every_socket_is_asked() {
     assert!(!refuses(&kernel(), &contender("127.0.0.6"), &port));
 }
 
+/// Linux 6.1 late in its series: buckets by address with an address family.
+fn late_6_1(patch: u16) -> Kernel {
+    let features = Features {
+        sock_i_uid: true,
+        inet_bind2_bucket: true,
+        deathrow: true,
+        bhash2: false,
+        ..Features::default()
+    };
+    Kernel::new(Release { major: 6, minor: 1, patch }, features)
+}
+
+#[test]
+fn in_late_6_1_a_mapped_address_does_not_meet_the_mapped_wildcard() {
+    let kernels = [(late_6_1(167), true), (late_6_1(168), false), (old(), true), (kernel(), true)];
+    for (kernel, refused) in kernels {
+        let port = tcp_port([occupant("::ffff:0.0.0.0")]);
+        assert_eq!(refuses(&kernel, &contender("::ffff:127.0.0.2"), &port), refused, "{kernel:?}");
+        assert!(refuses(&kernel, &contender("127.0.0.2"), &port), "as IPv4 it does");
+        assert!(refuses(&kernel, &contender("::ffff:0.0.0.0"), &port), "a wildcard asks every socket");
+        assert!(!refuses(&kernel, &contender("::1"), &port), "of another family");
+        for holder in ["0.0.0.0", "::", "::ffff:127.0.0.2", "127.0.0.2"] {
+            let port = tcp_port([occupant(holder)]);
+            assert!(refuses(&kernel, &contender("::ffff:127.0.0.2"), &port), "{holder}");
+        }
+    }
+}
+
+#[test]
+fn a_mapped_address_saw_time_wait_before_the_buckets_did() {
+    let early = Features { inet_bind2_bucket: true, sock_i_uid: true, ..Features::default() };
+    let early = Kernel::new(Release { major: 6, minor: 1, patch: 4 }, early);
+    let port = tcp_port([time_wait("127.0.0.1")]);
+    assert!(refuses(&early, &contender("::ffff:127.0.0.1"), &port), "it asks every socket on the port");
+    assert!(!refuses(&early, &contender("127.0.0.1"), &port));
+}
+
 #[test]
 fn in_6_8_a_mapped_address_met_a_wildcard_of_ipv6_alone() {
     let features = Features {
