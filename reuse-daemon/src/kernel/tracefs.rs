@@ -1,11 +1,26 @@
-//! tracefs, where tracepoints get their numbers; needed only while attaching.
+//! tracefs, where tracepoints get their numbers and say what their records look like; needed only while attaching.
 
-use std::{io, path::Path};
+mod format;
+
+use std::{fs, io, path::Path};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 const TRACING: &str = "/sys/kernel/tracing";
 const PLACES: [&str; 2] = [TRACING, "/sys/kernel/debug/tracing"];
+
+/// Offset in bytes of the result in the record of a system call's exit; mounts tracefs for the look if need be.
+///
+/// # Errors
+/// No tracefs, no such event, or a record that cannot be read, in words.
+pub(super) fn exit_result() -> Result<u32, String> {
+    let _mounted =
+        Mounted::ensure().map_err(|error| format!("tracefs is not mounted at {TRACING}: {error}"))?;
+    let format = Path::new("events/syscalls/sys_exit_bind/format");
+    let mut texts = PLACES.iter().map(|place| fs::read_to_string(Path::new(place).join(format)));
+    let text = texts.find_map(Result::ok).ok_or("tracefs has no syscalls tracepoints")?;
+    format::exit_result(&text).map_err(|error| error.to_string())
+}
 
 /// Whether an event exists; mounts tracefs for the look if need be.
 pub(super) fn has_event(category: &str, name: &str) -> bool {
