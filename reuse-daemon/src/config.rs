@@ -42,6 +42,8 @@ pub struct Config {
     pub btf_path: Option<PathBuf>,
     /// Trace system calls
     pub trace_syscalls: bool,
+    /// Whether sends and connects of datagram sockets that found no port are seen
+    pub trace_sendto: bool,
     /// Refuse to start when any tier is missing
     pub strict: bool,
 }
@@ -158,6 +160,7 @@ impl TryFrom<&RunArguments> for Config {
             max_series: arguments.metrics_max_series,
             btf_path: arguments.btf_path.clone(),
             trace_syscalls: arguments.trace_syscalls,
+            trace_sendto: arguments.trace_sendto,
             strict: arguments.config_strict,
         })
     }

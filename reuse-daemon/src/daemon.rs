@@ -7,12 +7,14 @@ use std::{io, net::TcpListener, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use log::{Level, log_enabled};
-use reuse_model::{endpoint::Endpoint, event::Snapshot, repeats::Mode, report::View, test_group};
+use reuse_model::{
+    attempt::PATIENCE, endpoint::Endpoint, event::Snapshot, repeats::Mode, report::View, test_group,
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
     task::{JoinHandle, yield_now},
-    time::{Instant, MissedTickBehavior, interval_at},
+    time::{Instant, MissedTickBehavior, interval_at, sleep},
 };
 
 use crate::{
@@ -75,7 +77,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
     let stop = Stop::listen().context("cannot wait for signals")?;
     let options = Options {
         btf: config.btf_path.as_deref().unwrap_or(Path::new(btf::DEFAULT_PATH)),
-        wanted: Wanted { syscalls: config.trace_syscalls },
+        wanted: Wanted { syscalls: config.trace_syscalls, sendto: config.trace_sendto },
         log_level: kernel_log_level(),
     };
     let (mut kernel, maps) = attach::start(&options)?;
@@ -96,6 +98,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
         kernel,
         selections: maps.selections,
         losses: maps.losses,
+        passed: maps.passed,
         owners: maps.owners,
         own_pid: maps.own_pid,
         outlet: outlet(&config, colored)?,
@@ -259,6 +262,7 @@ impl Turns {
                     self.take_in(read);
                 }
                 _ = ticks.tick() => self.tick(),
+                () = sleep(PATIENCE), if self.tracer.has_open_attempts() => self.drain(BACKLOG),
                 Some(observation) = self.observed.recv() => self.tracer.observe(&observation),
                 ready = self.ring.ready() => {
                     ready.context("cannot wait for the kernel's events")?;
@@ -272,7 +276,9 @@ impl Turns {
     /// Takes in at most `most` records.
     fn drain(&mut self, most: usize) {
         let tracer = &mut self.tracer;
-        self.ring.drain(most, |bytes| tracer.record(bytes));
+        if self.ring.drain(most, |bytes| tracer.record(bytes)) < most {
+            tracer.settle();
+        }
     }
 
     fn tick(&mut self) {

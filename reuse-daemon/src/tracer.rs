@@ -13,8 +13,10 @@ mod refusals;
 use std::{collections::BTreeMap, fs, io, sync::Arc, time::Duration};
 
 use reuse_model::{
+    attempt::Attempts,
     conflict::Conflict,
-    event::{Call, Event, Moment, Snapshot},
+    cross_check::{CrossCheck, Successes},
+    event::{Call, Event, Moment, Snapshot, Via},
     group::{GroupChange, Groups},
     inventory::{Change, Correction, Inventory, Limits},
     process::{Process, Processes as _},
@@ -32,7 +34,7 @@ use crate::{
     export::metrics::{self, Metrics},
     kernel::{
         attach::Kernel,
-        counts::{Losses, Selections},
+        counts::{Losses, Passed, Selections},
         decode::Decoder,
         owners::Owners,
         snapshot::Pending,
@@ -51,6 +53,9 @@ pub struct Tracer {
     decoder: Decoder,
     selections: Selections,
     losses: Losses,
+    passed: Passed,
+    attempts: Attempts,
+    cross_check: CrossCheck,
     inventory: Inventory,
     groups: Groups,
     tally: Tally,
@@ -72,6 +77,8 @@ pub struct Tracer {
     /// Room for the changes of one event, kept to spare an allocation for each
     changes: Vec<Change>,
     joins: Vec<GroupChange>,
+    /// Room for the events that are known after one came
+    known: Vec<Event>,
 }
 
 /// What a tracer is made from.
@@ -82,6 +89,8 @@ pub struct Parts {
     pub selections: Selections,
     /// Loss counters
     pub losses: Losses,
+    /// Counters of the cross-check
+    pub passed: Passed,
     /// Who has given sockets open
     pub owners: Option<Owners>,
     /// The daemon's process id in the initial pid namespace
@@ -100,7 +109,8 @@ impl Tracer {
     /// # Errors
     /// The metrics cannot be described, which is a bug.
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
-        let Parts { kernel, selections, losses, owners, own_pid, outlet, event_view, max_series } = parts;
+        let Parts { kernel, selections, losses, passed, owners, own_pid, outlet, event_view, max_series } =
+            parts;
         let decoder = kernel.decoder();
         let rules = kernel.rules();
         let proc = procfs(kernel.sees_all_processes());
@@ -109,6 +119,9 @@ impl Tracer {
             decoder,
             selections,
             losses,
+            attempts: Attempts::new(rules),
+            cross_check: CrossCheck::beginning_at(passed.successes().unwrap_or_default()),
+            passed,
             inventory: Inventory::new(limits()),
             groups: Groups::new(),
             tally: Tally::new(metrics::max_conflicts(max_series)),
@@ -127,18 +140,51 @@ impl Tracer {
             unattributed: 0,
             changes: Vec::new(),
             joins: Vec::new(),
+            known: Vec::new(),
         })
     }
 
     /// Takes in one record of the ring.
     pub fn record(&mut self, bytes: &[u8]) {
         match self.decoder.event(bytes) {
-            Ok(event) => self.event(&event),
+            Ok(event) => self.take_in(event),
             Err(error) => {
                 self.received.undecodable += 1;
                 log::debug!("{error}");
             }
         }
+    }
+
+    fn take_in(&mut self, event: Event) {
+        if self.attempts.is_idle() && !matches!(event, Event::Attempt(_)) {
+            return self.event(&event);
+        }
+        let mut known = std::mem::take(&mut self.known);
+        self.attempts.sort_out(event, &mut known);
+        self.events(known);
+    }
+
+    /// Whether an attempt waits for its result: [`Self::settle`] is to be called soon.
+    #[must_use]
+    pub fn has_open_attempts(&self) -> bool {
+        !self.attempts.is_settled()
+    }
+
+    /// Gives up waiting for results that are overdue. Every record that arrived must have been taken in.
+    pub fn settle(&mut self) {
+        if self.attempts.is_settled() {
+            return;
+        }
+        let mut known = std::mem::take(&mut self.known);
+        self.attempts.expire(Clock::now(), &mut known);
+        self.events(known);
+    }
+
+    fn events(&mut self, mut known: Vec<Event>) {
+        for event in known.drain(..) {
+            self.event(&event);
+        }
+        self.known = known;
     }
 
     fn event(&mut self, event: &Event) {
@@ -147,6 +193,7 @@ impl Tracer {
         self.inventory.apply(event, &mut self.processes, &mut self.changes);
         match event {
             Event::Call(call) => self.call(call),
+            Event::Attempt(_) => {}
             Event::Close { at, .. } => self.closed(*at),
             Event::Exit { pid, .. } => self.processes.forget(*pid),
         }
@@ -160,6 +207,7 @@ impl Tracer {
             self.names.inhabit(socket.netns, &process);
         }
         self.tally.call(call);
+        self.cross_check.told(call);
         let conflict = self.conflict(call, &process).map(Arc::new);
         if let Some(conflict) = &conflict {
             self.tally.refusal(conflict);
@@ -251,11 +299,23 @@ impl Tracer {
         self.inventory.wants_rescan(Clock::now())
     }
 
+    /// Looks whether the hooks of the root cgroup counted binds that nothing told.
+    fn cross_check(&mut self) {
+        let Some(counted) = self.passed.successes() else { return };
+        let found = self.cross_check.look(counted);
+        let missed: u64 = found.iter().sum();
+        if missed > 0 {
+            log::warn!("{missed} binds went by unseen: {}", by_way(&found));
+            *self.corrections.entry(Correction::UnseenBind).or_default() += missed;
+        }
+    }
+
     /// Does what is due: doubts that became corrections, sums of repeated refusals, groups that are long gone.
     pub fn tick(&mut self) {
         let now = Clock::now();
         let confirmed = self.inventory.confirm(now);
         self.correct(confirmed);
+        self.cross_check();
         self.groups.prune(now);
         self.outlet.due(now, &self.names);
         self.refusals.tick(now, &self.names);
@@ -315,8 +375,16 @@ impl Tracer {
 
     /// Tells everything that was held back, for the end.
     pub fn finish(&mut self) {
+        let mut known = std::mem::take(&mut self.known);
+        self.attempts.expire(Moment(u64::MAX), &mut known);
+        self.events(known);
         self.outlet.flush(&self.names);
     }
+}
+
+fn by_way(found: &Successes) -> String {
+    let ways = Via::EXPLICIT.iter().zip(found).filter(|(_, missed)| **missed > 0);
+    ways.map(|(via, missed)| format!("{missed} by {}", via.as_str())).collect::<Vec<_>>().join(", ")
 }
 
 fn tell_finding(finding: &Finding, repeated: u64) {

@@ -99,12 +99,14 @@ pub enum Lost {
     SelectionMap = 3,
     /// No room in the map of probe hashes
     ProbeMap = 4,
+    /// No room to build a record of a call: too many programs at once on one CPU
+    Scratch = 5,
 }
 
 impl Lost {
     /// Every slot, in order.
-    pub const ALL: [Self; 5] =
-        [Self::RingCall, Self::RingClose, Self::RingExit, Self::SelectionMap, Self::ProbeMap];
+    pub const ALL: [Self; 6] =
+        [Self::RingCall, Self::RingClose, Self::RingExit, Self::SelectionMap, Self::ProbeMap, Self::Scratch];
 
     /// Value of the label `stage`.
     #[must_use]
@@ -115,6 +117,7 @@ impl Lost {
             Self::RingExit => "ring_exit",
             Self::SelectionMap => "selection_map",
             Self::ProbeMap => "probe_map",
+            Self::Scratch => "scratch",
         }
     }
 }

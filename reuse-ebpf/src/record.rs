@@ -42,10 +42,16 @@ impl Way {
     /// Those that bind explicitly, in the order of their numbers.
     pub const EXPLICIT: [Self; 4] = [Self::Syscall, Self::Compat, Self::IoUring, Self::Kernel];
 
-    /// Its bit in the map `TOLD`.
+    /// Its bit in the map `TOLD`, for binds.
     #[must_use]
     pub const fn bit(self) -> u32 {
         1 << self as u32
+    }
+
+    /// Its bit there for listens.
+    #[must_use]
+    pub const fn listen_bit(self) -> u32 {
+        1 << (16 + self as u32)
     }
 }
 

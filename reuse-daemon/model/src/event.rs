@@ -40,6 +40,10 @@ pub enum Phase {
     Bind,
     /// `listen()`
     Listen,
+    /// `connect()`, which takes a port if the socket has none
+    Connect,
+    /// `sendto()` and its like, which take a port if the socket has none
+    Send,
 }
 
 impl Phase {
@@ -49,6 +53,41 @@ impl Phase {
         match self {
             Self::Bind => "bind",
             Self::Listen => "listen",
+            Self::Connect => "connect",
+            Self::Send => "send",
+        }
+    }
+}
+
+/// The way by which a call came to the kernel's network code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// A system call of the machine's own kind
+    Syscall,
+    /// A system call of the 32-bit kind
+    Compat,
+    /// An operation of io_uring
+    IoUring,
+    /// The kernel, for itself: no process has the socket
+    Kernel,
+    /// Part of a `connect` or `sendto`
+    Implicit,
+}
+
+impl Via {
+    /// The ways by which sockets are bound explicitly.
+    pub const EXPLICIT: [Self; 4] = [Self::Syscall, Self::Compat, Self::IoUring, Self::Kernel];
+
+    /// The JSON word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Syscall => "syscall",
+            Self::Compat => "compat",
+            Self::IoUring => "io_uring",
+            Self::Kernel => "kernel",
+            Self::Implicit => "implicit",
         }
     }
 }
@@ -99,25 +138,31 @@ pub struct Evidence {
     pub port: Option<Port>,
 }
 
-/// One `bind` or `listen` call that returned.
+/// One call that returned, or (as an [`Event::Attempt`]) is about to be decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// Which call
     pub phase: Phase,
+    /// By which way it came
+    pub via: Via,
+    /// Result and reason are the kernel's own; else one of them is inferred
+    pub certain: bool,
     /// 0, or the positive errno
     pub errno: i32,
     /// When it returned
     pub at: Moment,
     /// Who called
     pub caller: Caller,
-    /// The descriptor it gave
+    /// The descriptor it gave, negative where there is none or it is not known
     pub fd: i32,
     /// The socket after the call; `None` where the descriptor is none (`EBADF`, `ENOTSOCK`)
     /// or the family is neither IPv4 nor IPv6
     pub socket: Option<SocketFacts>,
     /// `bind`: the address asked for, in its own family, `None` where it is unreadable, too short or of another
-    /// family; `listen`: `None`
+    /// family; all others: `None`
     pub requested: Option<Endpoint>,
+    /// `connect`: whom it was to reach
+    pub peer: Option<Endpoint>,
     /// What was read where it was refused; `None` after a success, or without a socket
     pub evidence: Option<Arc<Evidence>>,
 }
@@ -127,6 +172,9 @@ pub struct Call {
 pub enum Event {
     /// A call returned.
     Call(Box<Call>),
+    /// A call is about to be decided, and nothing but what comes after tells how: see [`crate::attempt`]. Its errno means
+    /// nothing.
+    Attempt(Box<Call>),
     /// The last descriptor of a bound socket was closed.
     Close {
         /// The socket
@@ -152,7 +200,7 @@ impl Event {
     #[must_use]
     pub fn at(&self) -> Moment {
         match self {
-            Self::Call(call) => call.at,
+            Self::Call(call) | Self::Attempt(call) => call.at,
             Self::Close { at, .. } | Self::Exit { at, .. } => *at,
         }
     }

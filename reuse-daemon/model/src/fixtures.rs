@@ -8,7 +8,7 @@ use std::{
 use crate::{
     conflict::Conflict,
     endpoint::{Endpoint, Family, Protocol},
-    event::{Call, Caller, Comm, Event, Evidence, Holding, Moment, Phase, Snapshot},
+    event::{Call, Caller, Comm, Event, Evidence, Holding, Moment, Phase, Snapshot, Via},
     port::{Bucket, FastAddress, Occupant, Port, Table},
     process::{Process, Processes},
     refusal::{Refusal, Remembered},
@@ -127,6 +127,9 @@ pub(crate) fn call(phase: Phase, errno: i32, pid: u32, at: u64, socket: SocketFa
         at: Moment(at),
         caller: Caller { pid, tid: pid, comm: comm("srv"), uid: 0, cgroup: 1 },
         fd: 3,
+        via: Via::Syscall,
+        certain: true,
+        peer: None,
         requested: (phase == Phase::Bind).then_some(socket.local),
         evidence: None,
         socket: Some(socket),

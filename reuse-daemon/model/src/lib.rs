@@ -3,7 +3,9 @@
 //! Nothing here does I/O, reads a clock or knows aya, tokio or prometheus; time comes with each event
 //! as a [`event::Moment`]. Data flows one way: [`event`] -> [`inventory`], [`group`], [`refusal`] -> [`report`].
 
+pub mod attempt;
 pub mod conflict;
+pub mod cross_check;
 pub mod distribution;
 pub mod endpoint;
 pub mod event;

@@ -13,7 +13,8 @@ mod rule;
 mod tests;
 
 pub use errno::{
-    EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, ENODEV, EOPNOTSUPP, errno_name, result_name,
+    EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EPERM, errno_name,
+    result_name,
 };
 pub use phase::RefusedPhase;
 pub use rule::{Confidence, Rule};
@@ -81,11 +82,15 @@ impl Refusal {
         if call.errno == 0 || (call.socket.is_none() && !no_socket) {
             return None;
         }
-        if call.errno == EADDRINUSE && !call.wants_ephemeral_port() {
-            return Some(in_use::refusal(call, kernel, remembered));
-        }
-        let (rule, confidence) = cause::of(call, kernel);
-        Some(Self::without_holder(call, rule, confidence))
+        let explicit = matches!(call.phase, Phase::Bind | Phase::Listen);
+        let refusal = if explicit && call.errno == EADDRINUSE && !call.wants_ephemeral_port() {
+            in_use::refusal(call, kernel, remembered)
+        } else {
+            let (rule, confidence) = cause::of(call, kernel);
+            Self::without_holder(call, rule, if call.certain { confidence } else { Confidence::BestEvidence })
+        };
+        let confidence = if call.certain { refusal.confidence } else { Confidence::BestEvidence };
+        Some(Self { confidence, ..refusal })
     }
 
     fn without_holder(call: &Call, rule: Rule, confidence: Confidence) -> Self {
@@ -113,13 +118,13 @@ impl Refusal {
 }
 
 impl Call {
-    /// The address and port the call was about: for `bind` what was asked for, for `listen` what the socket is
+    /// The address and port the call was about: for `bind` what was asked for, for the others what the socket is
     /// bound to. `None` where the kernel never got an address.
     #[must_use]
     pub fn endpoint(&self) -> Option<Endpoint> {
         match self.phase {
             Phase::Bind => self.requested,
-            Phase::Listen => self.socket.as_ref().map(|socket| socket.local),
+            Phase::Listen | Phase::Connect | Phase::Send => self.socket.as_ref().map(|socket| socket.local),
         }
     }
 

@@ -64,8 +64,11 @@ impl Tally {
         }
     }
 
-    /// Counts a call, however it ended.
+    /// Counts a call that asks for a port or to listen explicitly, however it ended.
     pub fn call(&mut self, call: &Call) {
+        if !matches!(call.phase, Phase::Bind | Phase::Listen) {
+            return;
+        }
         let result = result_name(call.errno);
         let attempt = Attempt { phase: call.phase, family: call.family(), protocol: call.protocol(), result };
         *self.attempts.entry(attempt).or_default() += 1;

@@ -10,7 +10,7 @@ use crate::{
     kernel::{
         attach::{self, Kernel, Options, Stage},
         btf,
-        plan::Wanted,
+        plan::{Step, Wanted},
         privileges,
     },
 };
@@ -113,11 +113,16 @@ fn look_at_programs(kernel: &Kernel) -> Vec<Finding> {
         kernel.stats().filter(|(planned, _)| planned.stage != Stage::Refused).map(|(planned, stats)| {
             let detail = format!("{} at {}", planned.step.program, planned.step.hook.label());
             let verified_instructions = Some(stats.verified_instructions).filter(|count| *count > 0);
-            Finding { verified_instructions, ..Finding::good(planned.step.tier.as_str(), detail) }
+            Finding { verified_instructions, ..Finding::good(&tiers(&planned.step), detail) }
         });
     let missing =
         kernel.gaps.iter().map(|gap| Finding::bad(gap.tier.as_str(), gap.reason.as_str(), gap.remedy));
     attached.chain(missing).collect()
+}
+
+/// The names of what a program is for.
+fn tiers(step: &Step) -> String {
+    step.tiers.iter().map(|tier| tier.as_str()).collect::<Vec<_>>().join("+")
 }
 
 fn json(report: &Report) -> String {

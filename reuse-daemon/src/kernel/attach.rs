@@ -12,13 +12,14 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
     programs::{CgroupAttachMode, Iter, Program, ProgramError, SkReuseport},
 };
+use reuse_ebpf::record::Way;
 use reuse_model::rulebook;
 use thiserror::Error;
 
 use super::{
     btf::{self, Btf, BtfError},
     capabilities::Capabilities,
-    counts::{Hashes, Losses, Selections},
+    counts::{Hashes, Losses, Passed, Selections},
     decode::Decoder,
     diagnostics,
     layout::{self, LayoutError, SocketLayout},
@@ -97,6 +98,10 @@ pub struct Kernel {
     pub programs: Vec<Planned>,
     /// What is not seen, and why
     pub gaps: Vec<Gap>,
+    /// What could be seen and was not asked for
+    pub off: Vec<Gap>,
+    /// Which ways the hooks tell
+    told: Array<MapData, u32>,
     decoder: Decoder,
     rules: rulebook::Kernel,
     /// This process is in the initial pid namespace
@@ -115,6 +120,8 @@ pub struct Maps {
     pub hashes: Hashes,
     /// Losses
     pub losses: Losses,
+    /// Binds that passed the hooks of the root cgroup
+    pub passed: Passed,
     /// Who has given sockets open; `None` where the kernel refuses
     pub owners: Option<Owners>,
     /// The daemon's process id in the initial pid namespace
@@ -158,7 +165,10 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
         diagnostics::forward_log(&mut ebpf);
     }
     let programs = plan.steps.into_iter().map(|step| Planned { step, stage: Stage::Loaded }).collect();
-    let mut kernel = Kernel { ebpf, programs, gaps: plan.gaps, decoder, rules, all_processes: true };
+    let told =
+        ebpf.take_map("TOLD").and_then(|map| Array::try_from(map).ok()).ok_or(StartError::Map("TOLD"))?;
+    let mut kernel =
+        Kernel { ebpf, programs, gaps: plan.gaps, off: plan.off, told, decoder, rules, all_processes: true };
     kernel.each_loaded(|kernel, step| kernel.load(step, &types).map(|()| Stage::Loaded).map_err(Into::into));
     // One pass of the snapshot tells the programs which process is the daemon, before any of them is attached.
     kernel.snapshot().map_err(StartError::Inventory)?.learn_own_process().map_err(StartError::Inventory)?;
@@ -191,6 +201,7 @@ impl Kernel {
             (Program::BtfTracePoint(program), Hook::BtfTracepoint(name)) => program.load(name, types),
             (Program::FEntry(program), Hook::FunctionEntry(name)) => program.load(name, types),
             (Program::CgroupSock(program), _) => program.load(),
+            (Program::CgroupSockAddr(program), _) => program.load(),
             (Program::Iter(program), Hook::Iterator(kind)) => program.load(kind, types),
             (Program::SkReuseport(program), _) => program.load(),
             _ => Err(ProgramError::UnexpectedProgramType),
@@ -234,17 +245,32 @@ impl Kernel {
             step.hook.label(),
             diagnostics::chain(error)
         );
-        self.gaps.push(Gap {
-            tier: step.tier,
-            reason,
-            remedy: "run `reuse-daemon doctor` and report what it prints",
-        });
+        let remedy = "run `reuse-daemon doctor` and report what it prints";
+        self.gaps.extend(step.tiers.iter().map(|tier| Gap { tier: *tier, reason: reason.clone(), remedy }));
     }
 
     fn attach_all(&mut self) {
         // Attaching a tracepoint reads its number there; without it the step itself says what failed.
         let _tracefs = tracefs::Mounted::ensure();
         self.each_loaded(|kernel, step| kernel.attach(step).map(|()| Stage::Attached));
+        if let Err(error) = self.told.set(0, self.told_by_hooks(), 0) {
+            log::warn!("binds by 32-bit calls, io_uring and the kernel are not told: {error}");
+        }
+    }
+
+    /// What the root cgroup's hooks and the changes of state are to tell: each way that no other program does.
+    fn told_by_hooks(&self) -> u32 {
+        let mut told = 0;
+        for way in Way::EXPLICIT {
+            let (bind, listen) = match way {
+                Way::Syscall => (!self.is_attached("sys_exit_bind"), !self.is_attached("sys_exit_listen")),
+                // A listen that io_uring refuses is told by its completion alone.
+                Way::IoUring => (true, self.is_attached("io_uring_complete")),
+                Way::Compat | Way::Kernel | Way::Implicit => (true, true),
+            };
+            told |= if bind { way.bit() } else { 0 } | if listen { way.listen_bit() } else { 0 };
+        }
+        told
     }
 
     fn attach(&mut self, step: &Step) -> Result<(), Box<dyn std::error::Error>> {
@@ -258,7 +284,10 @@ impl Kernel {
             (Program::FEntry(program), _) => {
                 program.attach()?;
             }
-            (Program::CgroupSock(program), Hook::SockRelease(root)) => {
+            (Program::CgroupSock(program), Hook::Cgroup(_, root)) => {
+                program.attach(File::open(root)?, CgroupAttachMode::Single)?;
+            }
+            (Program::CgroupSockAddr(program), Hook::Cgroup(_, root)) => {
                 program.attach(File::open(root)?, CgroupAttachMode::Single)?;
             }
             // Iterators are attached each time they are read, the test group's program by the test group.
@@ -273,6 +302,8 @@ impl Kernel {
             self.take("SLEEPING")?.try_into().map_err(|_| StartError::Map("SLEEPING"))?;
         let losses: PerCpuArray<MapData, u64> =
             self.take("LOST")?.try_into().map_err(|_| StartError::Map("LOST"))?;
+        let passed: PerCpuArray<MapData, u64> =
+            self.take("PASSED")?.try_into().map_err(|_| StartError::Map("PASSED"))?;
         let own: Array<MapData, u32> = self.take("OWN")?.try_into().map_err(|_| StartError::Map("OWN"))?;
         let hashes = self.take("PROBES")?.try_into().map_err(|_| StartError::Map("PROBES"))?;
         let Map::HashMap(selections) = self.take("SELECTIONS")? else {
@@ -288,6 +319,7 @@ impl Kernel {
             own_selections: Selections::new(typed(second)?, None),
             hashes: Hashes(hashes),
             losses: Losses(losses),
+            passed: Passed(passed),
             owners: None,
             own_pid: own.get(&0, 0).map_err(|_| StartError::Map("OWN"))?,
         })
@@ -299,7 +331,7 @@ impl Kernel {
 
     fn link_sample(&mut self, map: &MapData) -> Option<OwnedFd> {
         let is_sample =
-            |planned: &Planned| planned.step.tier == Tier::Sample && planned.stage == Stage::Loaded;
+            |planned: &Planned| planned.step.serves(Tier::Sample) && planned.stage == Stage::Loaded;
         let index = self.programs.iter().position(is_sample)?;
         let program = self.ebpf.program(self.programs.get(index)?.step.program)?.fd().ok()?;
         let link = sys::link_map_iterator(program.as_fd(), map.fd().as_fd());
@@ -364,8 +396,16 @@ impl Kernel {
     /// Whether a tier is active: it has a program, and each of its programs is attached.
     #[must_use]
     pub fn active(&self, tier: Tier) -> bool {
-        let mut programs = self.programs.iter().filter(|planned| planned.step.tier == tier).peekable();
+        let mut programs = self.programs.iter().filter(|planned| planned.step.serves(tier)).peekable();
         programs.peek().is_some() && programs.all(|planned| planned.stage == Stage::Attached)
+    }
+
+    /// Whether a program is at its hook.
+    #[must_use]
+    pub fn is_attached(&self, program: &str) -> bool {
+        self.programs
+            .iter()
+            .any(|planned| planned.step.program == program && planned.stage == Stage::Attached)
     }
 
     /// What the kernel says of each program.

@@ -21,6 +21,12 @@ pub struct Capabilities {
     pub udp_drop_shows_datagram: bool,
     /// `sched:sched_process_exit`
     pub exit_tracepoint: bool,
+    /// `sock:inet_sock_set_state`
+    pub state_tracepoint: bool,
+    /// io_uring can bind and listen (6.11)
+    pub io_uring_bind: bool,
+    /// `io_uring:io_uring_complete`
+    pub io_uring_tracepoint: bool,
     /// Root of the cgroup v2 hierarchy
     pub cgroup: Option<PathBuf>,
 }
@@ -38,6 +44,9 @@ impl Capabilities {
             udp_drop_tracepoint: udp_drop_arguments.is_some(),
             udp_drop_shows_datagram: udp_drop_arguments.is_some_and(|arguments| arguments >= 3),
             exit_tracepoint: btf.tracepoint_arguments("sched_process_exit").is_some(),
+            state_tracepoint: btf.tracepoint_arguments("inet_sock_set_state").is_some(),
+            io_uring_bind: btf.enumerator("IORING_OP_BIND").is_some(),
+            io_uring_tracepoint: btf.tracepoint_arguments("io_uring_complete").is_some(),
             cgroup: cgroup::root(),
         }
     }

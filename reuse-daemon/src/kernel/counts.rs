@@ -6,8 +6,11 @@ use std::{
 };
 
 use aya::maps::{HashMap, MapData, PerCpuArray};
-use reuse_ebpf::count::{Lost, ProbeKey, Selection};
-use reuse_model::{event::MemberCount, socket::Cookie};
+use reuse_ebpf::{
+    count::{Lost, ProbeKey, Selection, passed},
+    record::Way,
+};
+use reuse_model::{cross_check::Successes, event::MemberCount, socket::Cookie};
 
 use super::{decode, sys};
 
@@ -80,5 +83,21 @@ impl Losses {
             let sum = self.0.get(&(stage as u32), 0).map_or(0, |values| values.iter().sum());
             (stage, sum)
         })
+    }
+}
+
+/// Binds that passed the hooks of the root cgroup.
+pub struct Passed(pub(super) PerCpuArray<MapData, u64>);
+
+impl Passed {
+    /// The successful ones by way, summed over the CPUs, in the order of [`reuse_model::event::Via::EXPLICIT`]; `None`
+    /// where the map cannot be read.
+    #[must_use]
+    pub fn successes(&self) -> Option<Successes> {
+        let mut successes = Successes::default();
+        for (sum, way) in successes.iter_mut().zip(Way::EXPLICIT) {
+            *sum = self.0.get(&passed::successes(way), 0).ok()?.iter().sum();
+        }
+        Some(successes)
     }
 }

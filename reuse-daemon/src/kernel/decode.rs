@@ -10,11 +10,11 @@ use std::{
 
 use reuse_ebpf::{
     count::SelectionRow,
-    record::{CallRecord, CloseRecord, ExitRecord, HoldingRecord, Kind, RawSocket},
+    record::{CallRecord, CloseRecord, ExitRecord, HoldingRecord, Kind, RawSocket, Way},
 };
 use reuse_model::{
     endpoint::{Endpoint, Family, Protocol},
-    event::{Call, Caller, Comm, Event, Holding, MemberCount, MemberGauges, Moment, Phase},
+    event::{Call, Caller, Comm, Event, Holding, MemberCount, MemberGauges, Moment, Phase, Via},
     socket::{Cookie, Device, Flags, Inode, NetNs, SocketFacts, State},
 };
 use thiserror::Error;
@@ -60,15 +60,12 @@ impl Decoder {
     pub fn event(&self, bytes: &[u8]) -> Result<Event, DecodeError> {
         let kind = u32::read(bytes).ok_or(DecodeError::Short(bytes.len()))?;
         let short = || DecodeError::Short(bytes.len());
+        if let Some((phase, is_attempt)) = call_kind(kind) {
+            let record = CallRecord::read(bytes).ok_or_else(short)?;
+            let call = Box::new(self.call(phase, is_attempt, &record, bytes));
+            return Ok(if is_attempt { Event::Attempt(call) } else { Event::Call(call) });
+        }
         match kind {
-            kind if kind == Kind::Bind as u32 => {
-                let record = CallRecord::read(bytes).ok_or_else(short)?;
-                Ok(Event::Call(Box::new(self.call(Phase::Bind, &record, bytes))))
-            }
-            kind if kind == Kind::Listen as u32 => {
-                let record = CallRecord::read(bytes).ok_or_else(short)?;
-                Ok(Event::Call(Box::new(self.call(Phase::Listen, &record, bytes))))
-            }
             kind if kind == Kind::Close as u32 => {
                 let record = CloseRecord::read(bytes).ok_or_else(short)?;
                 let (inode, cookie) = (Inode(record.inode), Cookie(record.cookie));
@@ -82,27 +79,33 @@ impl Decoder {
         }
     }
 
-    fn call(&self, phase: Phase, record: &CallRecord, bytes: &[u8]) -> Call {
+    fn call(&self, phase: Phase, is_attempt: bool, record: &CallRecord, bytes: &[u8]) -> Call {
         let raw = &record.socket;
         let socket = (record.has_socket == 1).then(|| self.socket(raw)).flatten().map(|mut facts| {
+            if is_attempt && phase == Phase::Listen {
+                // The state is told before it changes.
+                facts.state = State::Listen;
+            }
             if facts.state == State::Listen {
                 facts.queue_limit = u64::from(record.queue_limit);
             }
             facts
         });
+        let ipv4 = socket.as_ref().is_some_and(|facts| facts.family == Family::Ipv4);
+        let address = sockaddr(&record.requested, record.requested_len, ipv4);
         let requested = match (&socket, phase) {
             (Some(facts), Phase::Bind) if record.requested_len == 0 && record.result == 0 => {
                 let asked = raw.userlocks & SOCK_BINDPORT_LOCK != 0;
                 Some(Endpoint { port: if asked { facts.local.port } else { 0 }, ..facts.local })
             }
-            (facts, Phase::Bind) => {
-                let ipv4 = facts.as_ref().is_some_and(|facts| facts.family == Family::Ipv4);
-                sockaddr(&record.requested, record.requested_len, ipv4)
-            }
-            (_, Phase::Listen) => None,
+            (_, Phase::Bind) => address,
+            (_, Phase::Listen | Phase::Connect | Phase::Send) => None,
         };
         Call {
             phase,
+            via: via(record.way),
+            certain: record.doubtful == 0,
+            peer: address.filter(|peer| phase == Phase::Connect && peer.port != 0),
             errno: record.result.wrapping_neg(),
             at: Moment(record.boottime_ns),
             caller: Caller {
@@ -215,6 +218,39 @@ fn device(index: u32, raw: &RawSocket) -> Option<Device> {
     Some(Device { index, name })
 }
 
+/// The phase of a record of a call, and whether it is an attempt.
+fn call_kind(kind: u32) -> Option<(Phase, bool)> {
+    const BIND: u32 = Kind::Bind as u32;
+    const LISTEN: u32 = Kind::Listen as u32;
+    const CONNECT: u32 = Kind::Connect as u32;
+    const SEND: u32 = Kind::Send as u32;
+    const BIND_ATTEMPT: u32 = Kind::BindAttempt as u32;
+    const LISTEN_ATTEMPT: u32 = Kind::ListenAttempt as u32;
+    match kind {
+        BIND => Some((Phase::Bind, false)),
+        LISTEN => Some((Phase::Listen, false)),
+        CONNECT => Some((Phase::Connect, false)),
+        SEND => Some((Phase::Send, false)),
+        BIND_ATTEMPT => Some((Phase::Bind, true)),
+        LISTEN_ATTEMPT => Some((Phase::Listen, true)),
+        _ => None,
+    }
+}
+
+fn via(way: u8) -> Via {
+    const COMPAT: u8 = Way::Compat as u8;
+    const IO_URING: u8 = Way::IoUring as u8;
+    const KERNEL: u8 = Way::Kernel as u8;
+    const IMPLICIT: u8 = Way::Implicit as u8;
+    match way {
+        COMPAT => Via::Compat,
+        IO_URING => Via::IoUring,
+        KERNEL => Via::Kernel,
+        IMPLICIT => Via::Implicit,
+        _ => Via::Syscall,
+    }
+}
+
 fn protocol(number: u16) -> Protocol {
     match number {
         6 => Protocol::Tcp,
@@ -296,7 +332,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_decode_or_are_refused(kind in 0_u32..6, bytes in prop::collection::vec(any::<u8>(), 0..1024)) {
+        fn any_bytes_decode_or_are_refused(kind in 0_u32..10, bytes in prop::collection::vec(any::<u8>(), 0..1024)) {
             let mut record = kind.to_ne_bytes().to_vec();
             record.extend(&bytes);
             let decoder = Decoder::new(LAYOUT, Duration::from_millis(4));

@@ -25,11 +25,19 @@ pub enum Tier {
     Sample,
     /// The kernel's hash on the daemon's own groups
     TestGroup,
+    /// Binds by other ways than the machine's own system calls, and the count of all that the others are checked against
+    OtherWays,
+    /// What io_uring made of its binds and listens
+    IoUring,
+    /// `connect` calls that found no port
+    ImplicitConnect,
+    /// `sendto` calls and their like that found no port
+    ImplicitSend,
 }
 
 impl Tier {
     /// Every tier.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Bind,
         Self::Listen,
         Self::Selection,
@@ -39,6 +47,10 @@ impl Tier {
         Self::Inventory,
         Self::Sample,
         Self::TestGroup,
+        Self::OtherWays,
+        Self::IoUring,
+        Self::ImplicitConnect,
+        Self::ImplicitSend,
     ];
 
     /// Value of the label `tier`.
@@ -54,6 +66,10 @@ impl Tier {
             Self::Inventory => "inventory",
             Self::Sample => "sample",
             Self::TestGroup => "test_group",
+            Self::OtherWays => "other_ways",
+            Self::IoUring => "io_uring",
+            Self::ImplicitConnect => "implicit_connect",
+            Self::ImplicitSend => "implicit_sendto",
         }
     }
 }
@@ -67,8 +83,8 @@ pub enum Hook {
     BtfTracepoint(&'static str),
     /// Entry of a kernel function
     FunctionEntry(&'static str),
-    /// `sock_release` of the root cgroup
-    SockRelease(PathBuf),
+    /// A hook of the root cgroup, by the name of its kind
+    Cgroup(&'static str, PathBuf),
     /// An iterator
     Iterator(&'static str),
     /// The daemon's own groups
@@ -83,7 +99,7 @@ impl Hook {
             Self::Tracepoint(..) => "tracepoint",
             Self::BtfTracepoint(_) => "btf_tracepoint",
             Self::FunctionEntry(_) => "fentry",
-            Self::SockRelease(_) => "cgroup",
+            Self::Cgroup(..) => "cgroup",
             Self::Iterator(_) => "iterator",
             Self::OwnGroup => "sk_reuseport",
         }
@@ -96,7 +112,7 @@ impl Hook {
             Self::Tracepoint(category, name) => format!("tracepoint/{category}/{name}"),
             Self::BtfTracepoint(name) => format!("tp_btf/{name}"),
             Self::FunctionEntry(name) => format!("fentry/{name}"),
-            Self::SockRelease(_) => "cgroup/sock_release".to_owned(),
+            Self::Cgroup(kind, _) => format!("cgroup/{kind}"),
             Self::Iterator(name) => format!("iter/{name}"),
             Self::OwnGroup => "sk_reuseport".to_owned(),
         }
@@ -107,11 +123,19 @@ impl Hook {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// What for
-    pub tier: Tier,
+    pub tiers: &'static [Tier],
     /// Its name in the object
     pub program: &'static str,
     /// Where it goes
     pub hook: Hook,
+}
+
+impl Step {
+    /// Whether a tier needs it.
+    #[must_use]
+    pub fn serves(&self, tier: Tier) -> bool {
+        self.tiers.contains(&tier)
+    }
 }
 
 /// A tier that this kernel cannot have, and what would mend it.
@@ -132,6 +156,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What is missing
     pub gaps: Vec<Gap>,
+    /// What could be had, and is not asked for: it costs others too much
+    pub off: Vec<Gap>,
 }
 
 /// What the operator wants to see, where there is a choice.
@@ -139,11 +165,13 @@ pub struct Plan {
 pub struct Wanted {
     /// System calls: their tracepoints cost every other system call of the host some nanoseconds
     pub syscalls: bool,
+    /// Datagram sockets that get no port on the way: costs each `sendto` of the host, `sendmsg` and `connect` some more
+    pub sendto: bool,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { syscalls: true }
+        Self { syscalls: true, sendto: false }
     }
 }
 
@@ -151,18 +179,19 @@ impl Default for Wanted {
 #[must_use]
 pub fn plan(have: &Capabilities, wanted: Wanted) -> Plan {
     let mut plan = Plan::default();
-    plan.step(Tier::Inventory, "snapshot", Hook::Iterator("task_file"));
-    plan.step(Tier::Sample, "sample", Hook::Iterator("bpf_map_elem"));
-    plan.step(Tier::TestGroup, "own_group", Hook::OwnGroup);
+    plan.step(&[Tier::Inventory], "snapshot", Hook::Iterator("task_file"));
+    plan.step(&[Tier::Sample], "sample", Hook::Iterator("bpf_map_elem"));
+    plan.step(&[Tier::TestGroup], "own_group", Hook::OwnGroup);
     plan.ends(have);
     plan.calls(have, wanted);
+    plan.sends(have, wanted);
     plan.selections(have);
     plan
 }
 
 impl Plan {
-    fn step(&mut self, tier: Tier, program: &'static str, hook: Hook) {
-        self.steps.push(Step { tier, program, hook });
+    fn step(&mut self, tiers: &'static [Tier], program: &'static str, hook: Hook) {
+        self.steps.push(Step { tiers, program, hook });
     }
 
     fn gap(&mut self, tier: Tier, reason: &str, remedy: &'static str) {
@@ -171,7 +200,7 @@ impl Plan {
 
     fn ends(&mut self, have: &Capabilities) {
         match &have.cgroup {
-            Some(root) => self.step(Tier::Close, "sock_release", Hook::SockRelease(root.clone())),
+            Some(root) => self.step(&[Tier::Close], "sock_release", Hook::Cgroup("sock_release", root.clone())),
             None => self.gap(
                 Tier::Close,
                 "the whole cgroup v2 hierarchy is not mounted: closed sockets are noticed only by reconciliation",
@@ -179,7 +208,7 @@ impl Plan {
             ),
         }
         if have.exit_tracepoint {
-            self.step(Tier::Exit, "sched_process_exit", Hook::BtfTracepoint("sched_process_exit"));
+            self.step(&[Tier::Exit], "sched_process_exit", Hook::BtfTracepoint("sched_process_exit"));
         } else {
             self.gap(
                 Tier::Exit,
@@ -189,33 +218,97 @@ impl Plan {
         }
     }
 
+    /// Explicit calls. The tracepoints of system calls tell the kernel's own answer, but cost every other system call
+    /// something; the root cgroup's hooks cost no other call anything, see every way, and tell no answer.
     fn calls(&mut self, have: &Capabilities, wanted: Wanted) {
-        for (tier, program) in [(Tier::Bind, "sys_exit_bind"), (Tier::Listen, "sys_exit_listen")] {
-            if !wanted.syscalls {
-                self.gap(
-                    tier,
-                    "switched off by --trace.syscalls=false: calls are not seen",
-                    "leave that flag out",
-                );
-            } else if have.syscall_tracepoints {
-                self.step(tier, program, Hook::Tracepoint("syscalls", program));
-            } else {
-                self.gap(
-                    tier,
-                    "no syscalls tracepoints in tracefs: calls are not seen",
-                    "mount tracefs at /sys/kernel/tracing, or use a kernel with CONFIG_FTRACE_SYSCALLS",
-                );
+        let tracepoints = wanted.syscalls && have.syscall_tracepoints;
+        let hooks: &'static [Tier] =
+            if tracepoints { &[Tier::OtherWays] } else { &[Tier::OtherWays, Tier::Bind] };
+        let states: &'static [Tier] =
+            if tracepoints { &[Tier::ImplicitConnect] } else { &[Tier::ImplicitConnect, Tier::Listen] };
+        // The hooks come first: what they count and nothing tells is a bind that was missed, not the reverse.
+        match &have.cgroup {
+            Some(root) => {
+                for (program, kind) in [
+                    ("reuse_bind4", "bind4"),
+                    ("reuse_bind6", "bind6"),
+                    ("reuse_post_bind4", "post_bind4"),
+                    ("reuse_post_bind6", "post_bind6"),
+                ] {
+                    self.step(hooks, program, Hook::Cgroup(kind, root.clone()));
+                }
             }
+            None => self.lack(
+                hooks,
+                "the whole cgroup v2 hierarchy is not mounted: binds by 32-bit calls and by the kernel are not seen, and \
+                 nothing checks that no bind is missed",
+                "mount it: mount -t cgroup2 none /sys/fs/cgroup/unified",
+            ),
+        }
+        if have.state_tracepoint {
+            self.step(states, "inet_sock_set_state", Hook::BtfTracepoint("inet_sock_set_state"));
+        } else {
+            self.lack(
+                states,
+                "no tracepoint inet_sock_set_state: connects that found no port are not seen",
+                "use a kernel with CONFIG_TRACEPOINTS",
+            );
+        }
+        if !have.io_uring_bind {
+            // What the kernel cannot do needs no eye on it.
+        } else if have.io_uring_tracepoint {
+            self.step(&[Tier::IoUring], "io_uring_complete", Hook::BtfTracepoint("io_uring_complete"));
+        } else {
+            self.gap(
+                Tier::IoUring,
+                "no tracepoint io_uring_complete: why io_uring refuses a bind is inferred",
+                "use a kernel with CONFIG_TRACEPOINTS",
+            );
+        }
+        if tracepoints {
+            self.step(&[Tier::Bind], "sys_exit_bind", Hook::Tracepoint("syscalls", "sys_exit_bind"));
+            self.step(&[Tier::Listen], "sys_exit_listen", Hook::Tracepoint("syscalls", "sys_exit_listen"));
+        }
+    }
+
+    /// Datagram sockets that take a port on the way.
+    fn sends(&mut self, have: &Capabilities, wanted: Wanted) {
+        if !wanted.sendto {
+            self.off.push(Gap {
+                tier: Tier::ImplicitSend,
+                reason: "off by default: sends and connects of datagram sockets that found no port are not seen".to_owned(),
+                remedy: "--trace.sendto=true, which costs every sendto, sendmsg and connect of the host 25 to 30 ns",
+            });
+        } else if have.syscall_tracepoints {
+            for program in ["sys_exit_sendto", "sys_exit_sendmsg", "sys_exit_sendmmsg", "sys_exit_connect"] {
+                self.step(&[Tier::ImplicitSend], program, Hook::Tracepoint("syscalls", program));
+            }
+        } else {
+            self.gap(
+                Tier::ImplicitSend,
+                "no syscalls tracepoints in tracefs: sends that found no port are not seen",
+                "mount tracefs at /sys/kernel/tracing, or use a kernel with CONFIG_FTRACE_SYSCALLS",
+            );
+        }
+    }
+
+    fn lack(&mut self, tiers: &[Tier], reason: &str, remedy: &'static str) {
+        for tier in tiers {
+            self.gap(*tier, reason, remedy);
         }
     }
 
     fn selections(&mut self, have: &Capabilities) {
         if have.data_ready_tracepoint {
-            self.step(Tier::Selection, "sk_data_ready", Hook::BtfTracepoint("sk_data_ready"));
+            self.step(&[Tier::Selection], "sk_data_ready", Hook::BtfTracepoint("sk_data_ready"));
         } else if have.readable_function {
-            self.step(Tier::Selection, "sock_def_readable", Hook::FunctionEntry("sock_def_readable"));
+            self.step(&[Tier::Selection], "sock_def_readable", Hook::FunctionEntry("sock_def_readable"));
             if have.subflow_function {
-                self.step(Tier::Selection, "subflow_data_ready", Hook::FunctionEntry("subflow_data_ready"));
+                self.step(
+                    &[Tier::Selection],
+                    "subflow_data_ready",
+                    Hook::FunctionEntry("subflow_data_ready"),
+                );
             }
         } else {
             self.gap(
@@ -227,7 +320,7 @@ impl Plan {
         if have.udp_drop_tracepoint {
             let hook = Hook::BtfTracepoint("udp_fail_queue_rcv_skb");
             let program = if have.udp_drop_shows_datagram { "udp_refused" } else { "udp_refused_unseen" };
-            self.step(Tier::SelectionDrops, program, hook);
+            self.step(&[Tier::SelectionDrops], program, hook);
         } else {
             self.gap(
                 Tier::SelectionDrops,
@@ -255,21 +348,25 @@ mod tests {
             udp_drop_tracepoint: true,
             udp_drop_shows_datagram: true,
             exit_tracepoint: true,
+            state_tracepoint: true,
+            io_uring_bind: true,
+            io_uring_tracepoint: true,
             cgroup: Some("/sys/fs/cgroup".into()),
         }
     }
 
     fn programs(plan: &Plan, tier: Tier) -> Vec<&'static str> {
-        plan.steps.iter().filter(|step| step.tier == tier).map(|step| step.program).collect()
+        plan.steps.iter().filter(|step| step.serves(tier)).map(|step| step.program).collect()
     }
 
     #[test]
     fn a_kernel_with_everything_has_every_tier_and_no_gap() {
-        let plan = plan(&full());
-        assert!(plan.gaps.is_empty());
+        let plan = super::plan(&full(), Wanted { sendto: true, ..Wanted::default() });
+        assert!(plan.gaps.is_empty() && plan.off.is_empty());
         for tier in Tier::ALL {
-            assert_eq!(programs(&plan, tier).len(), 1, "{tier:?}");
+            assert!(!programs(&plan, tier).is_empty(), "{tier:?}");
         }
+        assert_eq!(programs(&plan, Tier::Bind), ["sys_exit_bind"]);
     }
 
     #[test]
@@ -284,12 +381,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_wanted_is_a_gap_that_names_the_flag() {
-        let plan = super::plan(&full(), Wanted { syscalls: false });
-        assert!(programs(&plan, Tier::Bind).is_empty() && programs(&plan, Tier::Listen).is_empty());
-        assert_eq!(programs(&plan, Tier::Close).len(), 1);
-        let reasons: Vec<_> = plan.gaps.iter().map(|gap| gap.reason.contains("--trace.syscalls")).collect();
-        assert_eq!(reasons, [true, true]);
+    fn without_system_calls_the_hooks_of_the_cgroup_and_the_states_stand_in() {
+        let asked = super::plan(&full(), Wanted { syscalls: false, ..Wanted::default() });
+        let unmounted = plan(&Capabilities { syscall_tracepoints: false, ..full() });
+        for plan in [asked, unmounted] {
+            let hooks = ["reuse_bind4", "reuse_bind6", "reuse_post_bind4", "reuse_post_bind6"];
+            assert_eq!(programs(&plan, Tier::Bind), hooks);
+            assert_eq!(programs(&plan, Tier::Listen), ["inet_sock_set_state"]);
+            assert!(plan.gaps.is_empty(), "{:?}", plan.gaps);
+            let tracepoints = plan.steps.iter().filter(|step| step.hook.mechanism() == "tracepoint");
+            assert_eq!(tracepoints.count(), 0, "nothing that other calls pay for");
+        }
+    }
+
+    #[test]
+    fn what_is_dear_is_off_until_it_is_asked_for() {
+        let off: Vec<_> = plan(&full()).off.iter().map(|off| off.tier).collect();
+        assert_eq!(off, [Tier::ImplicitSend]);
+    }
+
+    #[test]
+    fn a_kernel_whose_io_uring_cannot_bind_needs_no_eye_on_it() {
+        let plan = plan(&Capabilities { io_uring_bind: false, ..full() });
+        assert!(programs(&plan, Tier::IoUring).is_empty() && plan.gaps.is_empty());
     }
 
     #[test]
@@ -303,15 +417,23 @@ mod tests {
     fn each_missing_thing_is_a_gap_of_its_tier() {
         let nothing = plan(&Capabilities::default());
         let gaps: Vec<_> = nothing.gaps.iter().map(|gap| gap.tier).collect();
-        let lost = [Tier::Close, Tier::Exit, Tier::Bind, Tier::Listen, Tier::Selection, Tier::SelectionDrops];
+        let lost = [
+            Tier::Close,
+            Tier::Exit,
+            Tier::OtherWays,
+            Tier::Bind,
+            Tier::ImplicitConnect,
+            Tier::Listen,
+            Tier::Selection,
+            Tier::SelectionDrops,
+        ];
         assert_eq!(gaps, lost);
-        assert_eq!(nothing.steps.len() + gaps.len(), Tier::ALL.len());
     }
 
     #[test]
     fn ends_are_attached_before_beginnings() {
-        let order: Vec<_> = plan(&full()).steps.iter().map(|step| step.tier).collect();
-        let place = |tier| order.iter().position(|at| *at == tier);
+        let order: Vec<_> = plan(&full()).steps.iter().map(|step| step.tiers).collect();
+        let place = |tier| order.iter().position(|tiers| tiers.contains(&tier));
         assert!(place(Tier::Close) < place(Tier::Bind));
         assert!(place(Tier::Exit) < place(Tier::Bind));
     }

@@ -7,6 +7,7 @@ use std::{
 
 use jiff::{Timestamp, tz::TimeZone};
 use reuse_model::{
+    endpoint::Protocol,
     refusal::RefusedPhase,
     report::{
         CallEvent, CloseEvent, ConflictEvent, Contender, GroupEvent, LostEvent, OwnerReport, Record,
@@ -74,9 +75,14 @@ pub(super) fn refused(event: &ConflictEvent) -> String {
     let verb = match event.phase {
         RefusedPhase::Bind => "bind",
         RefusedPhase::Listen => "listen on",
+        RefusedPhase::Connect => "connect",
+        RefusedPhase::Autobind if contender.protocol == Protocol::Udp => "get a port to send from for",
         RefusedPhase::Autobind => "get a port to listen on for",
     };
     let mut text = format!("{} cannot {verb} {}", who(contender), what(contender));
+    if let (Some(address), Some(port)) = (contender.peer_address, contender.peer_port) {
+        let _ = write!(text, " to {}", SocketAddr::new(address, port));
+    }
     push_place(contender, &mut text);
     push_options(contender, &mut text);
     text

@@ -3,7 +3,6 @@
 use std::{fmt::Write, net::SocketAddr};
 
 use reuse_model::{
-    event::Phase,
     refusal::Confidence,
     report::{AnswerReport, ExplainReport, HolderReport, Outcome},
 };
@@ -59,10 +58,7 @@ pub fn waiting(report: &ExplainReport, out: &mut String) {
 
 /// `tcp 0.0.0.0:8080: refused (EADDRINUSE at bind)`
 fn headline(answer: &AnswerReport, colored: bool, out: &mut String) {
-    let call = match answer.phase {
-        Phase::Bind => "bind",
-        Phase::Listen => "listen",
-    };
+    let call = answer.phase.as_str();
     let (color, what) = match (answer.outcome, answer.errno) {
         (Outcome::Refused, errno) => (RED, format!("refused ({} at {call})", errno.unwrap_or("EUNKNOWN"))),
         (Outcome::Success, _) if answer.question.listen => {

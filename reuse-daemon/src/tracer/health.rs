@@ -6,17 +6,18 @@ use reuse_model::event::{Event, Moment, Phase};
 use super::Tracer;
 use crate::{
     export::metrics::{BlindSpot, KernelHealth, MapFill, Program, RunStats, Tier},
-    kernel::{attach::Stage, plan, program_stats},
+    kernel::{
+        attach::{Kernel, Stage},
+        plan, program_stats,
+    },
 };
 
-/// A port taken by `listen` on a socket without one: seen with the calls of `listen`.
-const IMPLICIT_LISTEN: &str = "implicit_listen";
-/// Ways to a port that may go unseen; the others no program sees yet.
+/// Ways to a port, or to change its options, that may go unseen.
 const BLIND_SPOTS: [&str; 8] = [
     "compat",
     "io_uring",
     "implicit_connect",
-    IMPLICIT_LISTEN,
+    "implicit_listen",
     "implicit_sendto",
     "kernel",
     "seccomp",
@@ -28,6 +29,7 @@ const BLIND_SPOTS: [&str; 8] = [
 pub(super) struct Received {
     bind: u64,
     listen: u64,
+    implicit: u64,
     close: u64,
     exit: u64,
     pub(super) undecodable: u64,
@@ -40,7 +42,9 @@ impl Received {
             Event::Call(call) => match call.phase {
                 Phase::Bind => &mut self.bind,
                 Phase::Listen => &mut self.listen,
+                Phase::Connect | Phase::Send => &mut self.implicit,
             },
+            Event::Attempt(_) => return,
             Event::Close { .. } => &mut self.close,
             Event::Exit { .. } => &mut self.exit,
         };
@@ -51,25 +55,55 @@ impl Received {
 
 impl Tracer {
     fn is_blind(&self, what: &str) -> bool {
-        what != IMPLICIT_LISTEN || !self.kernel.active(plan::Tier::Listen)
+        let active = |tier| self.kernel.active(tier);
+        match what {
+            "compat" | "kernel" => !active(plan::Tier::OtherWays),
+            // A kernel whose io_uring cannot bind has no such tier at all.
+            "io_uring" => self.has_tier(plan::Tier::IoUring) && !active(plan::Tier::IoUring),
+            "implicit_connect" => !active(plan::Tier::ImplicitConnect),
+            "implicit_listen" => !active(plan::Tier::Listen),
+            "implicit_sendto" => !active(plan::Tier::ImplicitSend),
+            // A filter answers before anything else looks at the call.
+            "seccomp" => {
+                !self.kernel.is_attached("sys_exit_bind") || !self.kernel.is_attached("sys_exit_listen")
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether this kernel has what the tier watches.
+    fn has_tier(&self, tier: plan::Tier) -> bool {
+        let Kernel { programs, gaps, off, .. } = &self.kernel;
+        programs.iter().any(|planned| planned.step.serves(tier))
+            || gaps.iter().chain(off).any(|gap| gap.tier == tier)
     }
 
     pub(super) fn health(&self) -> KernelHealth {
-        let Received { bind, listen, close, exit, undecodable: _, last } = self.received;
+        let Received { bind, listen, implicit, close, exit, undecodable: _, last } = self.received;
         KernelHealth {
-            tiers: plan::Tier::ALL.into_iter().map(|tier| self.tier(tier)).collect(),
+            tiers: plan::Tier::ALL
+                .into_iter()
+                .filter(|tier| self.has_tier(*tier))
+                .map(|tier| self.tier(tier))
+                .collect(),
             blind_spots: BLIND_SPOTS.map(|what| BlindSpot { what, blind: self.is_blind(what) }).to_vec(),
             programs: self.programs(),
             maps: vec![MapFill { map: "SELECTIONS", entries: self.counted, capacity: SELECTIONS_MAX.into() }],
-            received: vec![("bind", bind), ("listen", listen), ("close", close), ("exit", exit)],
+            received: vec![
+                ("bind", bind),
+                ("listen", listen),
+                ("implicit", implicit),
+                ("close", close),
+                ("exit", exit),
+            ],
             lost: self.lost(),
             last_event: last,
         }
     }
 
     fn tier(&self, tier: plan::Tier) -> Tier {
-        let planned = self.kernel.programs.iter().find(|planned| planned.step.tier == tier);
-        let gap = self.kernel.gaps.iter().find(|gap| gap.tier == tier);
+        let planned = self.kernel.programs.iter().find(|planned| planned.step.serves(tier));
+        let gap = self.kernel.gaps.iter().chain(&self.kernel.off).find(|gap| gap.tier == tier);
         Tier {
             tier: tier.as_str(),
             mechanism: planned.map_or("none", |planned| planned.step.hook.mechanism()).into(),

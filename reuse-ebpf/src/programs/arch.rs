@@ -1,4 +1,5 @@
-//! Where a system call's arguments are in the saved registers when it returns, by architecture: index of 64-bit words.
+//! What differs by architecture: where a system call's number and arguments are in the saved registers (index of 64-bit
+//! words), the numbers of the calls, and how a call of the 32-bit kind is told.
 
 /// x86-64, `struct pt_regs` (arch/x86/include/asm/ptrace.h): di, si, dx keep the arguments.
 #[cfg(bpf_target_arch = "x86_64")]
@@ -6,6 +7,17 @@ mod words {
     pub(crate) const FIRST: usize = 14;
     pub(crate) const SECOND: usize = 13;
     pub(crate) const THIRD: usize = 12;
+    /// `orig_ax`
+    pub(crate) const NUMBER: usize = 15;
+
+    /// arch/x86/entry/syscalls/syscall_64.tbl
+    pub(crate) const BIND: u32 = 49;
+    pub(crate) const LISTEN: u32 = 50;
+
+    /// `thread_info.status`: `TS_COMPAT` (arch/x86/include/asm/thread_info.h)
+    pub(crate) const COMPAT: u32 = 2;
+    /// arch/x86/entry/syscalls/syscall_32.tbl: `listen`, `socketcall`
+    pub(crate) const COMPAT_LISTEN: [u32; 2] = [363, 102];
 }
 
 /// arm64, `struct pt_regs` (arch/arm64/include/asm/ptrace.h): x0 is overwritten by the result, `orig_x0` keeps the
@@ -15,9 +27,20 @@ mod words {
     pub(crate) const FIRST: usize = 34;
     pub(crate) const SECOND: usize = 1;
     pub(crate) const THIRD: usize = 2;
+    /// `syscallno`, the lower half of the word
+    pub(crate) const NUMBER: usize = 35;
+
+    /// include/uapi/asm-generic/unistd.h
+    pub(crate) const BIND: u32 = 200;
+    pub(crate) const LISTEN: u32 = 201;
+
+    /// `thread_info.flags`: `TIF_32BIT` (arch/arm64/include/asm/thread_info.h)
+    pub(crate) const COMPAT: u32 = 1 << 22;
+    /// arch/arm64/tools/syscall_32.tbl: `listen`, `socketcall`
+    pub(crate) const COMPAT_LISTEN: [u32; 2] = [284, 102];
 }
 
-pub(crate) use words::{FIRST, SECOND, THIRD};
+pub(crate) use words::{BIND, COMPAT, COMPAT_LISTEN, FIRST, LISTEN, NUMBER, SECOND, THIRD};
 
 /// Offset of `ret` in the record of a `syscalls:sys_exit_*` tracepoint (its `format` file), bytes.
 pub(crate) const EXIT_RESULT: usize = 16;

@@ -1,6 +1,5 @@
-//! The one atomic operation the programs need. `core` offers none on this target, since old processors of it cannot
-//! compare and swap; adding they always could (Documentation/bpf/standardization/instruction-set.rst, atomic
-//! operations).
+//! The atomic operations the programs need. `core` offers none on this target, since old processors of it cannot compare
+//! and swap (Documentation/bpf/standardization/instruction-set.rst, atomic operations); kernels can exchange since 5.12.
 
 use core::arch::asm;
 
@@ -12,4 +11,18 @@ use core::arch::asm;
 pub(crate) unsafe fn add_one(counter: *mut u64) {
     // SAFETY: promised by the caller.
     unsafe { asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1_u64) };
+}
+
+/// Puts a value into a word that may be changed by others at the same time, and gives what was there.
+///
+/// # Safety
+/// `word` must be valid for reads and writes, aligned, and only changed this way.
+#[inline(always)]
+pub(crate) unsafe fn exchange(word: *mut u64, value: u64) -> u64 {
+    let mut exchanged = value;
+    // SAFETY: promised by the caller.
+    unsafe {
+        asm!("{value} = xchg_64({word} + 0, {value})", word = in(reg) word, value = inout(reg) exchanged);
+    }
+    exchanged
 }

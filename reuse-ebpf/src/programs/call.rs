@@ -1,95 +1,43 @@
-//! `bind` and `listen` at their return: one program each, no entry program, since the arguments are still in the saved
-//! registers.
+//! The record of one call: who made it, by which way, on which socket, and what it depended on.
 
-use aya_ebpf::{
-    EbpfContext,
-    helpers::generated::{bpf_ktime_get_boot_ns, bpf_task_pt_regs},
-    macros::tracepoint,
-    programs::TracePointContext,
-};
-use aya_log_ebpf::debug;
+use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use reuse_ebpf::{
     count::Lost,
-    record::{COMM, CallRecord, Kind, SOCKADDR},
+    record::{COMM, CallRecord, Kind, SOCKADDR, Way},
 };
 
 use super::{
-    arch::{EXIT_RESULT, FIRST, SECOND, THIRD},
     circumstances,
     emit::{reserve, send, submit},
     field::{copy_user, offset, read},
     maps::OWN,
-    port::{self, SCRATCH, Scratch, Wanted},
-    socket::{AF_INET, AF_INET6, Common, IPPROTO_MPTCP, Socket, copy_raw, of_descriptor},
+    port::{self, Scratch, Wanted, claim, release},
+    socket::{AF_INET, AF_INET6, Common, IPPROTO_MPTCP, IPPROTO_TCP, Socket, copy_raw},
     task::Task,
+    way::{is_io_worker, is_subflow},
 };
 
-const EADDRINUSE: i64 = -98;
-
-/// `syscalls:sys_exit_bind`
-#[tracepoint]
-pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
-    tell(&ctx, Kind::Bind);
-    0
-}
-
-/// `syscalls:sys_exit_listen`
-#[tracepoint]
-pub(crate) fn sys_exit_listen(ctx: TracePointContext) -> u32 {
-    tell(&ctx, Kind::Listen);
-    0
-}
-
-#[inline(always)]
-fn tell(ctx: &TracePointContext, kind: Kind) {
-    let task = Task::current();
-    if is_own(task.pid()) {
-        return;
-    }
-    // SAFETY: the tracepoint's record is longer than this offset; the saved registers of the current task are whole.
-    let (result, fd, second, length) = unsafe {
-        let registers = bpf_task_pt_regs(task.as_ptr().cast()) as *const u64;
-        let result = ctx.as_ptr().cast::<u8>().add(EXIT_RESULT).cast::<i64>().read();
-        (
-            result,
-            registers.add(FIRST).read() as i32,
-            registers.add(SECOND).read(),
-            registers.add(THIRD).read() as i32,
-        )
-    };
-    let call = Returned { task, kind, result, fd, second, length };
-    if result != 0 {
-        return refused(&call);
-    }
-    let Some(mut entry) = reserve::<CallRecord>(Lost::RingCall) else {
-        debug!(ctx, "no room in the ring for a call of process {}", task.pid());
-        return;
-    };
-    // SAFETY: the reserved space of one record.
-    unsafe { call.fill(entry.as_mut_ptr()) };
-    submit(entry);
-}
-
-/// A call and what it returned.
+/// A call, as far as it is not its socket.
 #[derive(Clone, Copy)]
-struct Returned {
-    task: Task,
-    kind: Kind,
-    result: i64,
-    fd: i32,
-    second: u64,
-    length: i32,
+pub(crate) struct Call<const TYPED: bool> {
+    pub(crate) task: Task<TYPED>,
+    pub(crate) kind: Kind,
+    pub(crate) way: Way,
+    pub(crate) result: i64,
+    /// -1 where there is none
+    pub(crate) fd: i32,
+    /// As [`CallRecord::length`]
+    pub(crate) length: i32,
 }
 
-impl Returned {
-    /// Writes the record of the call; gives its socket.
+impl<const TYPED: bool> Call<TYPED> {
+    /// Writes the record of the call but for the address that it asked for, of which it says that there is none.
     ///
     /// # Safety
-    /// `record` must be valid for writes; all its fields are written, `socket` only with `has_socket`, `requested` only
-    /// as far as `requested_len` says.
+    /// `record` must be valid for writes; all its fields are written, `socket` only if there is one, `requested` never.
     #[inline(always)]
-    unsafe fn fill(&self, record: *mut CallRecord) -> Option<Socket> {
-        let Self { task, kind, result, fd, second, length } = *self;
+    pub(crate) unsafe fn fill(&self, record: *mut CallRecord, socket: Option<Socket>) {
+        let Self { task, kind, way, result, fd, length } = *self;
         // SAFETY: promised by the caller.
         unsafe {
             (*record).kind = kind as u32;
@@ -98,78 +46,109 @@ impl Returned {
             (*record).pid = task.pid();
             (*record).tid = task.tid();
             (*record).cgroup = task.cgroup();
-            (&raw mut (*record).comm).cast::<[u64; COMM / 8]>().write_unaligned(task.comm());
+            let lent = matches!(way, Way::IoUring) && is_io_worker(task);
+            let comm = if lent { task.process_comm() } else { task.comm() };
+            (&raw mut (*record).comm).cast::<[u64; COMM / 8]>().write_unaligned(comm);
             (*record).uid = task.euid();
             (*record).fd = fd;
-            // `bind(fd, address, length)`, `listen(fd, backlog)`
-            (*record).length = if matches!(kind, Kind::Bind) { length } else { second as i32 };
+            (*record).length = length;
             (*record).queue_limit = 0;
             (*record).requested_len = 0;
             (*record).has_socket = 0;
-            (*record).reserved = 0;
-            let mut shows_request = false;
-            let socket = of_descriptor(task, fd, result != 0);
+            (*record).way = way as u8;
+            (*record).doubtful = 0;
+            (*record).reserved = [0; 2];
             if let Some(socket) = socket {
                 copy_raw(&raw mut (*record).socket, socket, task);
                 (*record).has_socket = 1;
-                // The port lock says whether the port was asked for; an MPTCP socket's lock is its subflow's.
-                shows_request = result == 0 && (*record).socket.protocol != IPPROTO_MPTCP;
                 if matches!(kind, Kind::Listen) && result == 0 {
                     (*record).queue_limit = read(socket.sk + offset!(sk_max_ack_backlog) as u64);
                 }
             }
-            if matches!(kind, Kind::Bind) && !shows_request {
-                (*record).requested_len = copy_requested(&raw mut (*record).requested, second, length);
-            }
-            socket
         }
     }
-}
 
-/// A refused call: with what the kernel's answer depended on.
-#[inline(always)]
-fn refused(call: &Returned) {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
-    // SAFETY: the map's element for this CPU, which nothing else uses while a tracepoint's program runs on it; what is
-    // sent was written: the call, and of the evidence as much as there is.
-    unsafe {
-        let length = match call.fill(&raw mut (*scratch).call) {
-            Some(socket) => {
-                port::clear(scratch);
-                note_evidence(scratch, call, socket);
-                port::length(scratch)
-            }
-            None => size_of::<CallRecord>() as u64,
-        };
-        send(scratch.cast::<u8>(), length, Lost::RingCall);
+    /// Tells a call that succeeded, or failed for a reason that needs no evidence.
+    #[inline(always)]
+    pub(crate) fn tell(&self, socket: Option<Socket>, complete: impl FnOnce(*mut CallRecord)) {
+        let Some(mut entry) = reserve::<CallRecord>(Lost::RingCall) else { return };
+        // SAFETY: the reserved space of one record.
+        unsafe { self.fill(entry.as_mut_ptr(), socket) };
+        complete(entry.as_mut_ptr());
+        submit(entry);
     }
-}
 
-/// Notes what a refusal depended on, for sockets of IPv4 and IPv6.
-///
-/// # Safety
-/// `scratch` must point to the whole scratch record of this CPU, with its call filled.
-#[inline(always)]
-unsafe fn note_evidence(scratch: *mut Scratch, call: &Returned, Socket { sk, .. }: Socket) {
-    let common: Common = read(sk);
-    let family: u16 = common.at(offset!(sk_family));
-    if family != AF_INET && family != AF_INET6 {
-        return;
+    /// Tells a call that was refused, or is about to be decided, with what the decision depends on. `request` writes the
+    /// address that was asked for; the port is read if `reads_port`.
+    #[inline(always)]
+    pub(crate) fn tell_with_evidence(
+        &self,
+        socket: Option<Socket>,
+        reads_port: bool,
+        request: impl FnOnce(*mut CallRecord),
+    ) {
+        let Some(scratch) = claim() else { return };
+        // SAFETY: the record is this program's until it is released; what is sent was written: the call, and of the
+        // evidence as much as there is.
+        unsafe {
+            self.fill(&raw mut (*scratch).call, socket);
+            request(&raw mut (*scratch).call);
+            let length = match socket {
+                Some(socket) => {
+                    port::clear(scratch);
+                    self.note_evidence(scratch, socket, reads_port);
+                    port::length(scratch)
+                }
+                None => size_of::<CallRecord>() as u64,
+            };
+            send(scratch.cast::<u8>(), length, Lost::RingCall);
+            release(scratch);
+        }
     }
-    // SAFETY: promised by the caller.
-    unsafe {
-        let protocol = (*scratch).call.socket.protocol;
-        circumstances::note(&raw mut (*scratch).evidence, call.task, sk, protocol, &common);
-        if call.result != EADDRINUSE {
+
+    /// Notes what the answer depends on, for sockets of IPv4 and IPv6.
+    ///
+    /// # Safety
+    /// `scratch` must point to a claimed scratch record with its call filled.
+    #[inline(always)]
+    unsafe fn note_evidence(&self, scratch: *mut Scratch, Socket { sk, .. }: Socket, reads_port: bool) {
+        let common: Common = read(sk);
+        let family: u16 = common.at(offset!(sk_family));
+        if family != AF_INET && family != AF_INET6 {
             return;
         }
-        let record = &raw const (*scratch).call;
-        let wanted = match call.kind {
-            Kind::Bind => Wanted::from_sockaddr(&(*record).requested, (*record).requested_len, family),
-            _ => Some(Wanted::of_bound(&common)),
-        };
-        if let Some(wanted) = wanted.filter(|wanted| wanted.port != 0) {
-            port::read_port(scratch, sk, protocol, &common, wanted, port::BRIEFLY);
+        // SAFETY: promised by the caller.
+        unsafe {
+            let protocol = (*scratch).call.socket.protocol;
+            circumstances::note(&raw mut (*scratch).evidence, self.task, sk, protocol, &common);
+            if !reads_port {
+                return;
+            }
+            let record = &raw const (*scratch).call;
+            let wanted = match self.kind {
+                Kind::Bind | Kind::BindAttempt => {
+                    Wanted::from_sockaddr(&(*record).requested, (*record).requested_len, family)
+                }
+                _ => Some(Wanted::of_bound(&common)),
+            };
+            if let Some(wanted) = wanted.filter(|wanted| wanted.port != 0) {
+                port::read_port(scratch, sk, protocol, &common, wanted, port::BRIEFLY);
+            }
+        }
+    }
+}
+
+/// Says of a record's socket that it is MPTCP's, if it is the TCP socket that works for one: whoever made the call has
+/// only the other. They share inode number and options.
+///
+/// # Safety
+/// `record` must be a filled record.
+#[inline(always)]
+pub(crate) unsafe fn name_protocol(record: *mut CallRecord, sk: u64) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        if (*record).socket.protocol == IPPROTO_TCP && is_subflow(sk) {
+            (*record).socket.protocol = IPPROTO_MPTCP;
         }
     }
 }
@@ -179,7 +158,7 @@ unsafe fn note_evidence(scratch: *mut Scratch, call: &Returned, Socket { sk, .. 
 /// # Safety
 /// `to` must be valid for writes.
 #[inline(always)]
-unsafe fn copy_requested(to: *mut [u8; SOCKADDR], address: u64, length: i32) -> u32 {
+pub(crate) unsafe fn copy_requested(to: *mut [u8; SOCKADDR], address: u64, length: i32) -> u32 {
     if length <= 0 {
         return 0;
     }
@@ -190,7 +169,8 @@ unsafe fn copy_requested(to: *mut [u8; SOCKADDR], address: u64, length: i32) -> 
     if unsafe { copy_user(to.cast(), wanted, address) } { wanted } else { 0 }
 }
 
+/// Whether the task is the daemon's own, whose calls are not told.
 #[inline(always)]
-fn is_own(pid: u32) -> bool {
-    OWN.get(0).is_some_and(|own| *own == pid)
+pub(crate) fn is_own<const TYPED: bool>(task: Task<TYPED>) -> bool {
+    OWN.get(0).is_some_and(|own| *own == task.pid())
 }

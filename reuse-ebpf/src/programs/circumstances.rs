@@ -15,6 +15,12 @@ const CAP_NET_BIND_SERVICE: u32 = 10;
 /// below its caller is looked at as one where the caller has no capability.
 const NESTED: u32 = 6;
 
+/// How the names of our programs on binds begin.
+const OUR_NAME: u64 = u64::from_le_bytes(*b"reuse_\0\0");
+const OUR_NAME_MASK: u64 = 0xffff_ffff_ffff;
+/// Programs of ours in one array: as many as there are daemons.
+const OURS_AT_MOST: u32 = 4;
+
 /// Notes them.
 ///
 /// # Safety
@@ -68,14 +74,31 @@ fn has_bind_program<const TYPED: bool>(task: Task<TYPED>, common: &Common) -> bo
     }
 }
 
-/// Whether the array of programs there has a first one (include/linux/bpf.h, `bpf_prog_array`).
+/// Whether the array of programs there has one that is not ours (include/linux/bpf.h, `bpf_prog_array`). Ours are told by
+/// their names, whichever daemon they belong to: they decide nothing.
 #[inline(always)]
 fn has_program(cgroup: u64, at: usize) -> bool {
-    if at as u32 == ABSENT || offset!(prog_array_first) as u32 == ABSENT {
+    if at as u32 == ABSENT || offset!(prog_array_items) as u32 == ABSENT {
         return false;
     }
     let programs: u64 = read(cgroup + at as u64);
-    programs != 0 && read::<u64>(programs + offset!(prog_array_first) as u64) != 0
+    if programs == 0 {
+        return false;
+    }
+    let mut item = programs + offset!(prog_array_items) as u64;
+    for _ in 0..OURS_AT_MOST {
+        let program: u64 = read(item);
+        if program == 0 {
+            return false;
+        }
+        let more: u64 = read(program + offset!(prog_aux) as u64);
+        let name: u64 = read(more + offset!(prog_name) as u64);
+        if name & OUR_NAME_MASK != OUR_NAME {
+            return true;
+        }
+        item += offset!(prog_array_item_size) as u64;
+    }
+    true
 }
 
 /// `ns_capable(net->user_ns, CAP_NET_BIND_SERVICE)`: the capability in that user namespace or in one it is nested in

@@ -4,7 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use reuse_ebpf::count::{Lost, ProbeKey, SELECTIONS_MAX, Selection, WANTED_MAX};
+use reuse_ebpf::count::{Lost, ProbeKey, SELECTIONS_MAX, Selection, WANTED_MAX, passed};
 
 /// Records of calls, closes and exits. 4 MiB hold 15,000 calls with their closes: what two cores binding at full speed
 /// send in 30 ms, many times the reader's nap. The reader has them mapped twice, which counts as its memory.
@@ -34,3 +34,12 @@ pub(crate) static PROBES: LruHashMap<ProbeKey, u32> = LruHashMap::with_max_entri
 /// Inode numbers of the sockets whose owners are looked for.
 #[map]
 pub(crate) static WANTED: HashMap<u64, u8> = HashMap::with_max_entries(WANTED_MAX, 0);
+
+/// Binds that passed the hooks of the root cgroup, by way.
+#[map]
+pub(crate) static PASSED: PerCpuArray<u64> = PerCpuArray::with_max_entries(passed::LEN, 0);
+
+/// One word: the ways whose calls these hooks and the changes of state tell, by [`reuse_ebpf::record::Way::bit`] and
+/// [`reuse_ebpf::record::Way::listen_bit`]; the others have programs of their own.
+#[map]
+pub(crate) static TOLD: Array<u32> = Array::with_max_entries(1, 0);

@@ -1,13 +1,15 @@
-//! Programs by concern, and what they share: [`maps`], [`emit`], [`field`], [`socket`], [`port`],
+//! Programs by concern, and what they share: [`maps`], [`emit`], [`field`], [`socket`], [`port`], [`call`], [`way`],
 //! [`task`], [`arch`], [`atomic`].
 
 mod arch;
 mod ask;
 mod atomic;
+mod attempt;
 mod call;
 mod circumstances;
 mod emit;
 mod field;
+mod io_uring;
 mod lifecycle;
 mod maps;
 mod own_group;
@@ -16,4 +18,7 @@ mod sample;
 mod selection;
 mod snapshot;
 mod socket;
+mod state;
+mod syscall;
 mod task;
+mod way;

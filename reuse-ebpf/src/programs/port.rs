@@ -16,7 +16,7 @@ mod walk;
 use aya_ebpf::{cty::c_void, helpers::generated::bpf_loop};
 use reuse_ebpf::record::{OCCUPANTS_MAX, OccupantRecord, SOCKADDR, Table};
 
-pub(crate) use self::scratch::{SCRATCH, Scratch};
+pub(crate) use self::scratch::{Scratch, claim, release};
 use self::{
     address::Address,
     scratch::{HEAD, Walk},

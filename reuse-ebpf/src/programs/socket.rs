@@ -15,6 +15,7 @@ pub(crate) const AF_INET6: u16 = 10;
 pub(crate) const IPPROTO_TCP: u16 = 6;
 pub(crate) const IPPROTO_UDP: u16 = 17;
 pub(crate) const IPPROTO_MPTCP: u16 = 262;
+pub(crate) const TCP_SYN_SENT: u8 = 2;
 pub(crate) const TCP_TIME_WAIT: u8 = 6;
 pub(crate) const TCP_CLOSE: u8 = 7;
 pub(crate) const TCP_LISTEN: u8 = 10;
@@ -58,9 +59,12 @@ pub(crate) fn of_descriptor<const TYPED: bool>(task: Task<TYPED>, fd: i32, check
         return None;
     }
     let file: u64 = read(array + (u64::from(fd) << 3));
-    if file == 0 {
-        return None;
-    }
+    if file == 0 { None } else { of_file(file, checked) }
+}
+
+/// The socket behind a file; `checked` as above.
+#[inline(always)]
+pub(crate) fn of_file(file: u64, checked: bool) -> Option<Socket> {
     if checked {
         let inode: u64 = read(file + offset!(file_inode) as u64);
         let mode: u16 = read(inode + offset!(inode_mode) as u64);
@@ -68,12 +72,6 @@ pub(crate) fn of_descriptor<const TYPED: bool>(task: Task<TYPED>, fd: i32, check
             return None;
         }
     }
-    of_file(file)
-}
-
-/// The socket behind a file that is known to be one.
-#[inline(always)]
-fn of_file(file: u64) -> Option<Socket> {
     let socket: u64 = read(file + offset!(file_private) as u64);
     of_socket(socket)
 }

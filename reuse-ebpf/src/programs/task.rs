@@ -6,11 +6,14 @@
 
 use aya_ebpf::{
     cty::c_void,
-    helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf},
+    helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs},
 };
 use reuse_ebpf::{offsets::ABSENT, record::COMM};
 
-use super::field::{load, offset, read};
+use super::{
+    arch::{COMPAT, NUMBER},
+    field::{load, offset, read},
+};
 
 /// The task that runs the program: typed for the verifier, or a mere address.
 #[derive(Clone, Copy)]
@@ -71,6 +74,34 @@ impl<const TYPED: bool> Task<TYPED> {
     pub(crate) fn tid(self) -> u32 {
         // SAFETY: as above.
         unsafe { Self::at(self.0, offset!(task_pid)) }
+    }
+
+    /// `PF_KTHREAD` and its siblings (include/linux/sched.h).
+    #[inline(always)]
+    pub(crate) fn flags(self) -> u32 {
+        // SAFETY: as above.
+        unsafe { Self::at(self.0, offset!(task_flags)) }
+    }
+
+    /// Number of the system call it is in, if it is in one, and whether that is of the 32-bit kind.
+    #[inline(always)]
+    pub(crate) fn system_call(self) -> (u32, bool) {
+        // SAFETY: as above; the saved registers of the current task are whole.
+        unsafe {
+            let registers = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u64;
+            let status: u32 = Self::at(self.0, offset!(task_call_status));
+            (registers.add(NUMBER).read() as u32, status & COMPAT != 0)
+        }
+    }
+
+    /// Name of its process: that of the main thread.
+    #[inline(always)]
+    pub(crate) fn process_comm(self) -> [u64; COMM / 8] {
+        // SAFETY: as above, and of the thread it points to.
+        unsafe {
+            let leader: *const u8 = Self::at(self.0, offset!(task_leader));
+            Self(leader).comm()
+        }
     }
 
     /// Name, whole.

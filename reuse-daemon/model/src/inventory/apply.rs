@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    event::{Call, Event, Moment, Phase},
+    event::{Call, Event, Moment, Phase, Via},
     process::Processes,
     socket::{Cookie, Inode, SocketFacts, State},
 };
@@ -20,7 +20,10 @@ impl Inventory {
     /// options of a known socket up to date.
     pub fn apply(&mut self, event: &Event, processes: &mut dyn Processes, changes: &mut Vec<Change>) {
         match event {
+            // The kernel's own sockets are nobody's, and no hook tells their end.
+            Event::Call(call) if call.via == Via::Kernel => {}
             Event::Call(call) => self.call(call, processes, changes),
+            Event::Attempt(_) => {}
             Event::Close { inode, cookie, drops, at } => self.close(*inode, *cookie, *drops, *at, changes),
             Event::Exit { pid, at } => self.exit(*pid, *at, changes),
         }

@@ -23,17 +23,20 @@ pub enum Correction {
     OwnerRemoved,
     /// State or address differ: `connect`, `shutdown`, or a missed `listen`
     StateChanged,
+    /// The hooks of the root cgroup counted a successful bind of which no event came ([`crate::cross_check`])
+    UnseenBind,
 }
 
 impl Correction {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::MissedBind,
         Self::ImplicitBind,
         Self::MissedClose,
         Self::OwnerAdded,
         Self::OwnerRemoved,
         Self::StateChanged,
+        Self::UnseenBind,
     ];
 
     /// The label value.
@@ -46,6 +49,7 @@ impl Correction {
             Self::OwnerAdded => "owner_added",
             Self::OwnerRemoved => "owner_removed",
             Self::StateChanged => "state_changed",
+            Self::UnseenBind => "unseen_bind",
         }
     }
 }

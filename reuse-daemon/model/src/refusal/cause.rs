@@ -18,6 +18,9 @@ use Confidence::{BestEvidence, Exact};
 
 /// The rule of a refused call, and how sure it is.
 pub(super) fn of(call: &Call, kernel: &Kernel) -> (Rule, Confidence) {
+    if matches!(call.phase, Phase::Connect | Phase::Send) {
+        return without_port(call);
+    }
     let seen = call.evidence.as_ref().map(|evidence| &evidence.circumstances);
     if foreign::contradicts(call) && seen.is_some_and(|seen| seen.seccomp_filter || seen.cgroup_program) {
         return foreign_errno(call.phase, seen);
@@ -28,17 +31,26 @@ pub(super) fn of(call: &Call, kernel: &Kernel) -> (Rule, Confidence) {
     (rule, if unprovable && has_filter(seen) { BestEvidence } else { confidence })
 }
 
+/// A call that was to bind on the way is told only if it did not: the kernel found no port, or the port it has leads to the
+/// peer already (net/ipv4/inet_hashtables.c, `__inet_hash_connect`).
+fn without_port(call: &Call) -> (Rule, Confidence) {
+    if call.wants_ephemeral_port() {
+        return (Rule::EphemeralPortsExhausted, Exact);
+    }
+    (Rule::NoFreeTuple, Exact)
+}
+
 fn of_errno(call: &Call, seen: Option<&Circumstances>, kernel: &Kernel) -> (Rule, Confidence) {
     match (call.errno, call.phase) {
         (EADDRINUSE, _) => (Rule::EphemeralPortsExhausted, Exact),
         (EADDRNOTAVAIL, Phase::Bind) => (Rule::AddressNotLocal, Exact),
         (EACCES, Phase::Bind) => bind_denied(call, seen, kernel),
-        (EACCES, Phase::Listen) => security_module(seen, kernel),
+        (EACCES, _) => security_module(seen, kernel),
         (EPERM, Phase::Bind) => bind_not_permitted(seen),
-        (EPERM, Phase::Listen) => listen_not_permitted(seen),
+        (EPERM, _) => listen_not_permitted(seen),
         (EINVAL, Phase::Bind) if is_bound(call) => (Rule::AlreadyBound, Exact),
         (EINVAL, Phase::Bind) => (Rule::InvalidAddress, Exact),
-        (EINVAL, Phase::Listen) => (Rule::WrongState, Exact),
+        (EINVAL, _) => (Rule::WrongState, Exact),
         (ENOMEM | EBUSY, _) => (Rule::KernelResource, Exact),
         (ENODEV, _) => (Rule::DeviceGone, Exact),
         (EAFNOSUPPORT | EOPNOTSUPP, _) => (Rule::Unsupported, Exact),

@@ -2,11 +2,13 @@
 //! builds for use these).
 
 /// Operation not permitted
-pub(super) const EPERM: i32 = 1;
+pub const EPERM: i32 = 1;
 /// Bad file descriptor
 pub(super) const EBADF: i32 = 9;
+/// No port for the socket that sends
+pub const EAGAIN: i32 = 11;
 /// Out of memory
-pub(super) const ENOMEM: i32 = 12;
+pub const ENOMEM: i32 = 12;
 /// Permission denied
 pub const EACCES: i32 = 13;
 /// Bad address

@@ -41,7 +41,7 @@ pub(super) fn refusal(call: &Call, kernel: &Kernel, remembered: impl FnOnce() ->
 fn request(call: &Call) -> Request {
     match call.phase {
         Phase::Bind => Request::Bind,
-        Phase::Listen => Request::Listen,
+        Phase::Listen | Phase::Connect | Phase::Send => Request::Listen,
     }
 }
 

@@ -13,8 +13,10 @@ pub enum RefusedPhase {
     Bind,
     /// `listen()`
     Listen,
-    /// The bind that `listen()` does by itself on a socket without a port (net/ipv4/inet_connection_sock.c,
-    /// `inet_csk_listen_start`)
+    /// The bind that `connect()` does by itself on a socket without a port, or the choice of a pair of addresses
+    Connect,
+    /// The bind that `listen()` or `sendto()` does by itself on a socket without a port
+    /// (net/ipv4/inet_connection_sock.c, `inet_csk_listen_start`; net/ipv4/af_inet.c, `inet_autobind`)
     Autobind,
 }
 
@@ -26,6 +28,8 @@ impl RefusedPhase {
             Phase::Bind => Self::Bind,
             Phase::Listen if call.errno == EADDRINUSE && call.wants_ephemeral_port() => Self::Autobind,
             Phase::Listen => Self::Listen,
+            Phase::Connect => Self::Connect,
+            Phase::Send => Self::Autobind,
         }
     }
 
@@ -35,6 +39,7 @@ impl RefusedPhase {
         match self {
             Self::Bind => "bind",
             Self::Listen => "listen",
+            Self::Connect => "connect",
             Self::Autobind => "autobind",
         }
     }

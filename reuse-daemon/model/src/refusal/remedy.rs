@@ -15,6 +15,7 @@ pub(super) fn sentence(rule: Rule, confidence: Confidence, call: &Call) -> Strin
              net.ipv4.ip_local_port_range, or ask for a port outside of it."
                 .to_owned()
         }
+        Rule::NoFreeTuple => no_free_tuple(call, exact),
         Rule::KernelResource if call.errno == EADDRINUSE => format!(
             "Nothing that refuses was found on {}: ask again. If it is refused again, the kernel is out of memory for \
              sockets, or the SO_REUSEPORT group is full (65,535 members).",
@@ -96,7 +97,23 @@ fn phase(call: &Call) -> &'static str {
     match call.phase {
         Phase::Bind => "bind()",
         Phase::Listen => "listen()",
+        Phase::Connect => "connect()",
+        Phase::Send => "sendto()",
     }
+}
+
+fn no_free_tuple(call: &Call, exact: bool) -> String {
+    let peer = call.peer.map_or_else(
+        || "the same peer".to_owned(),
+        |peer| SocketAddr::new(peer.address, peer.port).to_string(),
+    );
+    let otherwise =
+        if exact { "" } else { " If there is none, the kernel had no route or no memory for it." };
+    format!(
+        "A connection from {} to {peer} exists already or is in TIME_WAIT: do not bind before connect(), bind another port \
+         or address, or end that connection.{otherwise}",
+        place(call)
+    )
 }
 
 /// `address:port` of the call, or a word where it has none.
@@ -160,7 +177,7 @@ fn unsupported(call: &Call) -> String {
             "The address is of another family than the socket: make the socket with the address's family."
                 .to_owned()
         }
-        Phase::Listen => {
+        Phase::Listen | Phase::Connect | Phase::Send => {
             "Only stream sockets listen: drop the listen() call, a datagram socket receives once bound."
                 .to_owned()
         }

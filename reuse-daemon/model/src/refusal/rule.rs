@@ -51,6 +51,8 @@ rules! {
     TimeWait = "time_wait",
     /// `bind` to port 0, or `listen` without a port: no port of the range was free
     EphemeralPortsExhausted = "ephemeral_ports_exhausted",
+    /// `connect` from a port of its own to a peer that a connection from there goes to already
+    NoFreeTuple = "no_free_tuple",
     /// Memory, or a SO_REUSEPORT group that is full
     KernelResource = "kernel_resource",
     /// A port below `ip_unprivileged_port_start` without `CAP_NET_BIND_SERVICE`

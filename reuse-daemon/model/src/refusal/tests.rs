@@ -158,7 +158,7 @@ fn what_is_true_of_the_caller_tells_the_checks_apart() {
     ] {
         let refused = match phase {
             Phase::Bind => refused_bind(errno, port),
-            Phase::Listen => call(Phase::Listen, errno, 10, 1, facts(1, port)),
+            phase => call(phase, errno, 10, 1, facts(1, port)),
         };
         let refused = Call { evidence: evidence(circumstances, None), ..refused };
         assert_eq!(rule_of(&refused), Some(expected), "{phase:?} {errno} {port} {circumstances:?}");

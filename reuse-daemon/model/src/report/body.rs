@@ -28,7 +28,8 @@ impl RecordBody {
         };
         match call.phase {
             Phase::Bind => Self::Bind(event),
-            Phase::Listen => Self::Listen(event),
+            // The others are told only where they are refused.
+            Phase::Listen | Phase::Connect | Phase::Send => Self::Listen(event),
         }
     }
 

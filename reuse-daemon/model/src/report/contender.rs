@@ -66,6 +66,12 @@ pub struct Contender {
     pub bind_address_no_port: bool,
     /// Bound device by name
     pub device: Option<Arc<str>>,
+    /// `connect`: whom it was to reach
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer_address: Option<IpAddr>,
+    /// `connect`: its port
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer_port: Option<u16>,
     /// How the request came in
     pub via: Cow<'static, str>,
 }
@@ -105,7 +111,9 @@ impl Contender {
             transparent: flags.transparent,
             bind_address_no_port: flags.bind_address_no_port,
             device: device.map(|device| Arc::clone(&device.name)),
-            via: Cow::Borrowed("syscall"),
+            peer_address: call.peer.map(|peer| peer.address),
+            peer_port: call.peer.map(|peer| peer.port),
+            via: Cow::Borrowed(call.via.as_str()),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use reuse_model::{
     endpoint::{Family as AddressFamily, Protocol},
     event::{Moment, Phase},
-    refusal::{EADDRINUSE, RefusedPhase, Rule, result_name},
+    refusal::{EADDRINUSE, EADDRNOTAVAIL, EAGAIN, RefusedPhase, Rule, result_name},
     tally::{Attempt, ConflictKey, OTHER, PortLabel, RefusalLabels, Tally},
 };
 
@@ -73,7 +73,8 @@ pub(super) fn write(page: &mut Page, tally: &Tally, clock: &Clock) {
         }),
     );
     let mut autobinds = BTreeMap::new();
-    for (labels, count) in refusals.iter().filter(|(labels, _)| labels.phase == RefusedPhase::Autobind) {
+    let implicit = |phase| matches!(phase, RefusedPhase::Autobind | RefusedPhase::Connect);
+    for (labels, count) in refusals.iter().filter(|(labels, _)| implicit(labels.phase)) {
         *autobinds.entry([labels.protocol.as_str(), labels.phase.as_str(), labels.errno]).or_insert(0) +=
             count;
     }
@@ -123,20 +124,25 @@ fn attempts(tally: &Tally) -> BTreeMap<Attempt, u64> {
 
 /// The refusals, with those of a port in use from the start at 0.
 fn refusals(tally: &Tally) -> BTreeMap<RefusalLabels, u64> {
-    let known = |(phase, protocol)| {
-        let rule = if phase == RefusedPhase::Autobind {
-            Rule::EphemeralPortsExhausted
-        } else {
-            Rule::HolderIsListening
-        };
-        (RefusalLabels { protocol, phase, errno: result_name(EADDRINUSE), rule }, 0)
-    };
-    let calls = traced().map(|(phase, protocol)| match phase {
-        Phase::Bind => (RefusedPhase::Bind, protocol),
-        Phase::Listen => (RefusedPhase::Listen, protocol),
+    let calls = traced().map(|(phase, protocol)| {
+        let phase = if phase == Phase::Bind { RefusedPhase::Bind } else { RefusedPhase::Listen };
+        RefusalLabels { protocol, phase, errno: result_name(EADDRINUSE), rule: Rule::HolderIsListening }
     });
-    let autobinds = [Protocol::Tcp, Protocol::Mptcp].map(|protocol| (RefusedPhase::Autobind, protocol));
-    let mut all: BTreeMap<_, _> = calls.chain(autobinds).map(known).collect();
+    let implicit = [
+        (RefusedPhase::Autobind, Protocol::Tcp, EADDRINUSE),
+        (RefusedPhase::Autobind, Protocol::Mptcp, EADDRINUSE),
+        (RefusedPhase::Autobind, Protocol::Udp, EAGAIN),
+        (RefusedPhase::Connect, Protocol::Tcp, EADDRNOTAVAIL),
+        (RefusedPhase::Connect, Protocol::Mptcp, EADDRNOTAVAIL),
+        (RefusedPhase::Connect, Protocol::Udp, EAGAIN),
+    ];
+    let implicit = implicit.map(|(phase, protocol, errno)| RefusalLabels {
+        protocol,
+        phase,
+        errno: result_name(errno),
+        rule: Rule::EphemeralPortsExhausted,
+    });
+    let mut all: BTreeMap<_, _> = calls.chain(implicit).map(|labels| (labels, 0)).collect();
     all.extend(tally.refusals().map(|(labels, count)| (*labels, count)));
     all
 }

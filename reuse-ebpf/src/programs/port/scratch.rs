@@ -1,12 +1,15 @@
 //! Where a port is read into: the record that will be sent, and behind it how far the walk has come.
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
-use reuse_ebpf::record::{CallRecord, EvidenceRecord, OCCUPANTS_MAX, OccupantRecord};
+use reuse_ebpf::{
+    count::Lost,
+    record::{CallRecord, EvidenceRecord, OCCUPANTS_MAX, OccupantRecord},
+};
 
 use super::address::Address;
+use crate::programs::{atomic::exchange, emit::count_lost};
 
-/// A record under construction. One for each CPU: a tracepoint's program runs with preemption off, and the kernel keeps
-/// another one from running inside it (`bpf_prog_active`).
+/// A record under construction.
 #[repr(C)]
 pub(crate) struct Scratch {
     /// The call
@@ -17,6 +20,8 @@ pub(crate) struct Scratch {
     pub(super) occupants: [OccupantRecord; OCCUPANTS_MAX],
     /// Not sent
     pub(super) walk: Walk,
+    /// Not 0 while a program builds its record here
+    taken: u64,
 }
 // What a per-CPU map can hold as one value (include/linux/percpu.h, PCPU_MIN_UNIT_SIZE).
 const _: () = assert!(size_of::<Scratch>() <= 32 << 10);
@@ -24,8 +29,36 @@ const _: () = assert!(size_of::<Scratch>() <= 32 << 10);
 /// Bytes before the first occupant.
 pub(super) const HEAD: usize = size_of::<CallRecord>() + size_of::<EvidenceRecord>();
 
+/// Programs on one CPU that may build a record at the same time: a tracepoint's program can be interrupted by another's, and
+/// a cgroup's program be preempted where the kernel is built so.
+const AT_ONCE: u32 = 3;
+
 #[map]
-pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(AT_ONCE, 0);
+
+/// Takes a record of this CPU that no other program is building; to be given back by [`release`].
+#[inline(always)]
+pub(crate) fn claim() -> Option<*mut Scratch> {
+    for place in 0..AT_ONCE {
+        let scratch = SCRATCH.get_ptr_mut(place)?;
+        // SAFETY: an element of the map; its flag is only changed so.
+        if unsafe { exchange(&raw mut (*scratch).taken, 1) } == 0 {
+            return Some(scratch);
+        }
+    }
+    count_lost(Lost::Scratch);
+    None
+}
+
+/// Gives it back.
+///
+/// # Safety
+/// `scratch` must come from [`claim`] and not be used afterwards.
+#[inline(always)]
+pub(crate) unsafe fn release(scratch: *mut Scratch) {
+    // SAFETY: promised by the caller.
+    unsafe { exchange(&raw mut (*scratch).taken, 0) };
+}
 
 /// What a walk looks at next. Plain numbers: they live in a map, where the verifier knows no enumeration.
 pub(super) mod phase {

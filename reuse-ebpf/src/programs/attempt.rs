@@ -1,0 +1,140 @@
+//! Binds as the hooks of the root cgroup see them, whatever the way: before the port is asked for, and once it is taken.
+//!
+//! `cgroup/bind4|6` (net/ipv4/af_inet.c, `inet_bind_sk`; net/ipv6/af_inet6.c, `inet6_bind_sk`) and
+//! `cgroup/post_bind4|6` (`__inet_bind`, `__inet6_bind`) run for every namespace and cost other system calls nothing. All
+//! are counted; told are those of ways that no other program sees. A refusal shows only as an attempt without success:
+//! the daemon infers it.
+//!
+//! The names begin alike, so that the programs know each other among a cgroup's (see `circumstances`).
+
+use aya_ebpf::{
+    macros::{cgroup_sock, cgroup_sock_addr},
+    programs::{SockAddrContext, SockContext},
+};
+use reuse_ebpf::{
+    count::passed,
+    record::{Kind, SOCKADDR},
+};
+
+use super::{
+    arch::BIND,
+    atomic::add_one,
+    call::{Call, is_own, name_protocol},
+    field::{address_of, offset, read},
+    maps::PASSED,
+    socket::{AF_INET, AF_INET6, Socket},
+    task::Task,
+    way::{self, is_bind_told},
+};
+
+/// Lets the bind go on.
+const ALLOW: i32 = 1;
+
+/// `cgroup/bind4`
+#[cgroup_sock_addr(bind4)]
+pub(crate) fn reuse_bind4(ctx: SockAddrContext) -> i32 {
+    about_to_bind(&ctx, AF_INET);
+    ALLOW
+}
+
+/// `cgroup/bind6`
+#[cgroup_sock_addr(bind6)]
+pub(crate) fn reuse_bind6(ctx: SockAddrContext) -> i32 {
+    about_to_bind(&ctx, AF_INET6);
+    ALLOW
+}
+
+/// `cgroup/post_bind4`
+#[cgroup_sock(post_bind4)]
+pub(crate) fn reuse_post_bind4(ctx: SockContext) -> i32 {
+    bound(&ctx);
+    ALLOW
+}
+
+/// `cgroup/post_bind6`
+#[cgroup_sock(post_bind6)]
+pub(crate) fn reuse_post_bind6(ctx: SockContext) -> i32 {
+    bound(&ctx);
+    ALLOW
+}
+
+#[inline(always)]
+fn about_to_bind(ctx: &SockAddrContext, family: u16) {
+    let task = Task::current();
+    if is_own(task) {
+        return;
+    }
+    // SAFETY: a member of the program's context, always readable.
+    let sk = address_of(unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk });
+    let way = way::of(task, sk, BIND);
+    count(passed::attempts(way));
+    if !is_bind_told(way) {
+        return;
+    }
+    let call = Call { task, kind: Kind::BindAttempt, way, result: 0, fd: -1, length: 0 };
+    call.tell_with_evidence(Some(of_sock(sk)), true, |record| {
+        // SAFETY: a filled record.
+        unsafe {
+            (*record).requested_len = copy_request(&raw mut (*record).requested, ctx, family);
+            name_protocol(record, sk);
+        }
+    });
+}
+
+#[inline(always)]
+fn bound(ctx: &SockContext) {
+    let task = Task::current();
+    if is_own(task) {
+        return;
+    }
+    let sk = address_of(ctx.sock);
+    let way = way::of(task, sk, BIND);
+    count(passed::successes(way));
+    if !is_bind_told(way) {
+        return;
+    }
+    let call = Call { task, kind: Kind::Bind, way, result: 0, fd: -1, length: 0 };
+    // SAFETY: a filled record.
+    call.tell(Some(of_sock(sk)), |record| unsafe { name_protocol(record, sk) });
+}
+
+#[inline(always)]
+fn of_sock(sk: u64) -> Socket {
+    Socket { socket: read(sk + offset!(sk_socket) as u64), sk }
+}
+
+/// Writes the address asked for as a socket address: the context has its members only.
+///
+/// # Safety
+/// `to` must be valid for writes.
+#[inline(always)]
+unsafe fn copy_request(to: *mut [u8; SOCKADDR], ctx: &SockAddrContext, family: u16) -> u32 {
+    const SOCKADDR_IN: u32 = 16;
+    // SAFETY: `to` has SOCKADDR bytes, which hold either form; the rest are members of the program's context.
+    unsafe {
+        let asked = ctx.sock_addr;
+        let at = to.cast::<u8>();
+        at.cast::<u16>().write_unaligned((*asked).user_family as u16);
+        at.add(2).cast::<u16>().write_unaligned((*asked).user_port as u16);
+        if family == AF_INET {
+            at.add(4).cast::<u32>().write_unaligned((*asked).user_ip4);
+            at.add(8).cast::<u64>().write_unaligned(0);
+            return SOCKADDR_IN;
+        }
+        at.add(4).cast::<u32>().write_unaligned(0);
+        let words = (&raw const (*asked).user_ip6).cast::<u32>();
+        for word in 0..4 {
+            at.add(8 + 4 * word).cast::<u32>().write_unaligned(words.add(word).read_volatile());
+        }
+        at.add(24).cast::<u32>().write_unaligned(0);
+    }
+    SOCKADDR as u32
+}
+
+#[inline(always)]
+fn count(slot: u32) {
+    if let Some(counter) = PASSED.get_ptr_mut(slot) {
+        // SAFETY: per-CPU element. Atomic: where the kernel preempts, another bind may be counted in between.
+        unsafe { add_one(counter) };
+    }
+}

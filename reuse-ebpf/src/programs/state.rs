@@ -1,0 +1,150 @@
+//! Changes of TCP sockets' states that tell what no call does: a `connect` that found no port, a `listen` of a way that no
+//! other program sees.
+//!
+//! `tp_btf/inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)` runs four or five times for
+//! each connection, in the course of the call that causes the change or of a packet.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use reuse_ebpf::record::{Kind, SOCKADDR, Way};
+
+use super::{
+    arch::{COMPAT_LISTEN, LISTEN},
+    call::{Call, is_own, name_protocol},
+    field::{address_of, load, offset, read},
+    socket::{AF_INET, Common, IPPROTO_TCP, SOCK_BINDPORT_LOCK, Socket, TCP_CLOSE, TCP_LISTEN, TCP_SYN_SENT},
+    task::Task,
+    way::{self, is_listen_told},
+};
+
+const EADDRINUSE: i64 = -98;
+const EADDRNOTAVAIL: i64 = -99;
+
+/// `tp_btf/inet_sock_set_state`
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    match (old as u8, new as u8) {
+        (TCP_SYN_SENT, TCP_CLOSE) => connect_ended(ctx.arg(0)),
+        (TCP_CLOSE, TCP_LISTEN) => about_to_listen(ctx.arg(0)),
+        (TCP_LISTEN, TCP_CLOSE) => listening_ended(ctx.arg(0)),
+        _ => {}
+    }
+    0
+}
+
+/// A `connect` that is given up without an error of the socket and without being shut down had no port, or its pair of
+/// addresses was taken (net/ipv4/tcp_ipv4.c, `tcp_v4_connect`; net/ipv6/tcp_ipv6.c).
+#[inline(always)]
+fn connect_ended(sk: *const u8) {
+    const SHUTDOWN_MASK: u8 = 3;
+    // SAFETY: `sk` is the tracepoint's typed argument; the members are its BTF members.
+    unsafe {
+        if load::<u16>(sk, offset!(sk_protocol)) != IPPROTO_TCP
+            || load::<i32>(sk, offset!(sk_err)) != 0
+            || load::<u8>(sk, offset!(sk_shutdown)) & SHUTDOWN_MASK != 0
+        {
+            return;
+        }
+    }
+    let task = Task::current_address();
+    let sk = address_of(sk);
+    if is_own(task) {
+        return;
+    }
+    let socket = Socket { socket: read(sk + offset!(sk_socket) as u64), sk };
+    let call =
+        Call { task, kind: Kind::Connect, way: Way::Implicit, result: EADDRNOTAVAIL, fd: -1, length: 0 };
+    call.tell(Some(socket), |record| {
+        // SAFETY: a filled record.
+        unsafe {
+            let common: Common = read(sk);
+            (*record).requested_len = copy_peer(&raw mut (*record).requested, &common);
+            // With a port of its own, the socket may have been refused later, for want of memory or of a route: only
+            // once a connection has begun has it a sequence number.
+            let has_port = common.at::<u16>(offset!(sk_num)) != 0;
+            let asked_for_port = (*record).socket.userlocks & SOCK_BINDPORT_LOCK != 0;
+            let begun = read::<u32>(sk + offset!(tcp_write_seq) as u64) != 0;
+            (*record).doubtful = (has_port && (begun || !asked_for_port)) as u8;
+            name_protocol(record, sk);
+        }
+    });
+}
+
+#[inline(always)]
+fn about_to_listen(sk: *const u8) {
+    // SAFETY: as in `connect_ended`.
+    if unsafe { load::<u16>(sk, offset!(sk_protocol)) } != IPPROTO_TCP {
+        return;
+    }
+    let task = Task::current_address();
+    let sk = address_of(sk);
+    let way = way::of(task, sk, LISTEN);
+    if is_own(task) || !is_listen_told(way) {
+        return;
+    }
+    let call = Call { task, kind: Kind::ListenAttempt, way, result: 0, fd: -1, length: 0 };
+    let socket = Socket { socket: read(sk + offset!(sk_socket) as u64), sk };
+    call.tell(Some(socket), |record| {
+        // SAFETY: a filled record.
+        unsafe {
+            // Set before the change (net/ipv4/af_inet.c, `__inet_listen_sk`).
+            (*record).queue_limit = read(sk + offset!(sk_max_ack_backlog) as u64);
+            name_protocol(record, sk);
+        }
+    });
+}
+
+/// A listener that closes within a `listen` was refused (net/ipv4/inet_connection_sock.c, `inet_csk_listen_start`); all
+/// others close in a `close`, `shutdown` or `connect`.
+#[inline(always)]
+fn listening_ended(sk: *const u8) {
+    // SAFETY: as in `connect_ended`.
+    if unsafe { load::<u16>(sk, offset!(sk_protocol)) } != IPPROTO_TCP {
+        return;
+    }
+    let task = Task::current_address();
+    let sk = address_of(sk);
+    let way = way::of(task, sk, LISTEN);
+    if is_own(task) || !is_listen_told(way) || !is_in_listen(task, way) {
+        return;
+    }
+    let call = Call { task, kind: Kind::Listen, way, result: EADDRINUSE, fd: -1, length: 0 };
+    let socket = Socket { socket: read(sk + offset!(sk_socket) as u64), sk };
+    // SAFETY: a filled record.
+    call.tell_with_evidence(Some(socket), true, |record| unsafe { name_protocol(record, sk) });
+}
+
+/// What io_uring refuses its completion tells; the kernel's own listeners end by a shutdown.
+#[inline(always)]
+fn is_in_listen(task: Task<false>, way: Way) -> bool {
+    match way {
+        Way::Syscall => true,
+        Way::Compat => COMPAT_LISTEN.contains(&task.system_call().0),
+        Way::IoUring | Way::Kernel | Way::Implicit => false,
+    }
+}
+
+/// Writes the peer's address as a socket address.
+///
+/// # Safety
+/// `to` must be valid for writes.
+#[inline(always)]
+unsafe fn copy_peer(to: *mut [u8; SOCKADDR], common: &Common) -> u32 {
+    const SOCKADDR_IN: u32 = 16;
+    let family: u16 = common.at(offset!(sk_family));
+    // SAFETY: `to` has SOCKADDR bytes, which hold either form.
+    unsafe {
+        let at = to.cast::<u8>();
+        at.cast::<u16>().write_unaligned(family);
+        at.add(2).cast::<u16>().write_unaligned(common.at(offset!(sk_dport)));
+        if family == AF_INET {
+            at.add(4).cast::<u32>().write_unaligned(common.at(offset!(sk_daddr)));
+            at.add(8).cast::<u64>().write_unaligned(0);
+            return SOCKADDR_IN;
+        }
+        at.add(4).cast::<u32>().write_unaligned(0);
+        at.add(8).cast::<[u64; 2]>().write_unaligned(common.at(offset!(sk_v6_daddr)));
+        at.add(24).cast::<u32>().write_unaligned(0);
+    }
+    SOCKADDR as u32
+}

@@ -1,0 +1,72 @@
+//! By which way a bind or listen came: from the task that runs it, its system call and the socket.
+
+use reuse_ebpf::{offsets::ABSENT, record::Way};
+
+use super::{
+    field::{offset, read, read_bits},
+    maps::TOLD,
+    socket::IPPROTO_TCP,
+    task::Task,
+};
+
+/// include/linux/sched.h
+const PF_IO_WORKER: u32 = 0x10;
+const PF_KTHREAD: u32 = 0x0020_0000;
+/// The same number on every architecture since its introduction (include/uapi/asm-generic/unistd.h).
+const IO_URING_ENTER: u32 = 426;
+/// Set in the number of a system call of the x32 kind (arch/x86/include/uapi/asm/unistd.h); no other architecture has
+/// numbers so high.
+const X32: u32 = 0x4000_0000;
+
+/// The way of a call on `sk` that the running task makes; `number` is that of the system call which does it.
+#[inline(always)]
+pub(crate) fn of<const TYPED: bool>(task: Task<TYPED>, sk: u64, number: u32) -> Way {
+    let flags = task.flags();
+    if flags & PF_KTHREAD != 0 || is_kernels(sk) {
+        return Way::Kernel;
+    }
+    if flags & PF_IO_WORKER != 0 {
+        return Way::IoUring;
+    }
+    let (running, compat) = task.system_call();
+    if running == IO_URING_ENTER {
+        return Way::IoUring;
+    }
+    if compat || running == number | X32 {
+        return Way::Compat;
+    }
+    // What io_uring does later it does at the end of whatever system call comes next (io_uring/io_uring.c, task work).
+    if running == number { Way::Syscall } else { Way::IoUring }
+}
+
+/// Whether the task is a thread that io_uring made in its process: its name is io_uring's.
+#[inline(always)]
+pub(crate) fn is_io_worker<const TYPED: bool>(task: Task<TYPED>) -> bool {
+    task.flags() & PF_IO_WORKER != 0
+}
+
+/// A socket that the kernel made for itself; MPTCP's subflows are made so for their users.
+#[inline(always)]
+fn is_kernels(sk: u64) -> bool {
+    read_bits(sk, offset!(sk_kern_sock), 1) != 0 && !is_subflow(sk)
+}
+
+/// A TCP socket that works for an MPTCP socket. Other sockets end before that bit.
+#[inline(always)]
+pub(crate) fn is_subflow(sk: u64) -> bool {
+    offset!(tcp_is_mptcp) as u32 != ABSENT
+        && read::<u16>(sk + offset!(sk_protocol) as u64) == IPPROTO_TCP
+        && read_bits(sk, offset!(tcp_is_mptcp), 1) != 0
+}
+
+/// Whether binds of this way are to be told by the hooks of the root cgroup.
+#[inline(always)]
+pub(crate) fn is_bind_told(way: Way) -> bool {
+    TOLD.get(0).is_some_and(|told| told & way.bit() != 0)
+}
+
+/// Whether listens of this way are to be told by the changes of state.
+#[inline(always)]
+pub(crate) fn is_listen_told(way: Way) -> bool {
+    TOLD.get(0).is_some_and(|told| told & way.listen_bit() != 0)
+}
