@@ -154,6 +154,8 @@ offsets! {
     inode_mode: "inode.i_mode", Bytes, All;
     /// Inode number
     inode_ino: "inode.i_ino", Bytes, All;
+    /// Owner of an inode
+    inode_uid: "inode.i_uid.val", Bytes, Optional;
     /// `struct socket` in its allocation
     alloc_socket: "socket_alloc.socket", Bytes, All;
     /// `struct inode` in the same allocation
@@ -366,6 +368,10 @@ offsets! {
     address_node: "inet_bind2_bucket.bhash_node", Bytes, Optional;
     /// Owners of an address
     address_owners: "inet_bind2_bucket.owners", Bytes, Optional;
+    /// Family of the socket that made the bucket of an address (before 6.8)
+    address_family: "inet_bind2_bucket.family", Bytes, Optional;
+    /// The bucket of a TCP socket's address (6.1 and later)
+    sk_address_bucket: "inet_connection_sock.icsk_bind2_hash", Bytes, Optional;
     /// UDP: the table of ports
     udp_hash: "udp_table.hash", Bytes, Holders;
     /// UDP: the table of addresses

@@ -198,13 +198,15 @@ pub struct EvidenceRecord {
     pub may_bind_privileged: u8,
     /// 1 if it is an MPTCP socket with a first subflow
     pub has_subflow: u8,
+    /// `family` of the port's bucket for `0.0.0.0` and `::ffff:0.0.0.0`; 0 where there is none, or it keeps none
+    pub wildcard_family: u8,
     /// Always 0
-    pub reserved: [u8; 2],
+    pub reserved: u8,
     /// `net.ipv4.ip_unprivileged_port_start` of the socket's namespace
     pub unprivileged_port_start: u32,
     /// Time the reading took, nanoseconds
     pub took_ns: u32,
-    /// `sk_uid` of that subflow
+    /// Uid of that subflow, as [`OccupantRecord::uid`]
     pub subflow_uid: u32,
     /// Always 0; the occupants that follow are aligned to eight bytes
     pub reserved_end: u32,
@@ -221,7 +223,7 @@ pub struct OccupantRecord {
     pub cookie: u64,
     /// Inode number, 0 where no `struct socket` belongs to it
     pub inode: u64,
-    /// `sk_uid`; 0 for TIME_WAIT
+    /// `sk_uid`; before 6.18 that of the inode, where there is one; 0 for TIME_WAIT
     pub uid: u32,
     /// Bound device
     pub device: u32,

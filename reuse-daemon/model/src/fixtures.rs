@@ -84,7 +84,7 @@ pub(crate) fn loopback(port: u16) -> Endpoint {
 pub(crate) fn held_by(holder: &SocketFacts) -> Arc<Evidence> {
     let fast_address =
         FastAddress { family: holder.family, address: holder.local.address, v6only: holder.flags.v6only };
-    let bucket = Bucket { fastreuse: 0, fastreuseport: 0, fastuid: 0, fast_address };
+    let bucket = Bucket { fastreuse: 0, fastreuseport: 0, fastuid: 0, fast_address, wildcard_family: None };
     let port = Port {
         table: Table::Tcp(Some(bucket)),
         occupants: vec![Occupant::of(holder)],

@@ -127,6 +127,10 @@ pub struct Bucket {
     pub fastuid: u32,
     /// Address to compare with under `FASTREUSEPORT_STRICT`
     pub fast_address: FastAddress,
+    /// Family of the socket that made the bucket which `0.0.0.0` and `::ffff:0.0.0.0` share; `None` where it is not
+    /// there or, from 6.8 on, keeps none
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wildcard_family: Option<Family>,
 }
 
 /// Which of its lists the kernel scans for a UDP bind (net/ipv4/udp.c, `udp_lib_get_port`).

@@ -218,7 +218,13 @@ pub(super) mod tests {
 
         // A bucket that lets SO_REUSEADDR pass does so only while the socket does not listen.
         let address = FastAddress { family: Family::Ipv4, address: reusing.address, v6only: false };
-        let bucket = Bucket { fastreuse: 1, fastreuseport: 0, fastuid: 0, fast_address: address };
+        let bucket = Bucket {
+            fastreuse: 1,
+            fastreuseport: 0,
+            fastuid: 0,
+            fast_address: address,
+            wildcard_family: None,
+        };
         let lapsed =
             Port { table: Table::Tcp(Some(bucket)), ..port(vec![occupant("127.0.0.1", State::Bound)]) };
         let case = Case { port: &lapsed, ..case };

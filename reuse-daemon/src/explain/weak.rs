@@ -81,7 +81,14 @@ fn mildest(port: &Port, contender: &Contender) -> Port {
         let fast_address =
             FastAddress { family: contender.family, address: contender.family.unspecified(), v6only: false };
         let fastreuse = if a_listener_closes_bucket(port, contender) { 0 } else { 1 };
-        let open = Bucket { fastreuse, fastreuseport: 1, fastuid: contender.uid, fast_address };
+        let open = Bucket {
+            fastreuse,
+            fastreuseport: 1,
+            fastuid: contender.uid,
+            fast_address,
+            // Which a mapped address does not see where that makes a difference.
+            wildcard_family: Some(Family::Ipv6),
+        };
         mild.table = Table::Tcp(Some(open));
     }
     mild

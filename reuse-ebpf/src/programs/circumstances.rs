@@ -7,6 +7,7 @@ use super::{
     field::{offset, read},
     socket::{AF_INET, Common, IPPROTO_MPTCP},
     task::Task,
+    uid::uid_of,
 };
 
 /// include/uapi/linux/capability.h
@@ -41,7 +42,7 @@ pub(super) unsafe fn note<const TYPED: bool>(
     unsafe {
         if subflow != 0 {
             (*to).has_subflow = 1;
-            (*to).subflow_uid = read(subflow + offset!(sk_uid) as u64);
+            (*to).subflow_uid = uid_of(subflow);
         }
         (*to).seccomp = task.seccomp();
         (*to).cgroup_program = has_bind_program(task, common) as u8;

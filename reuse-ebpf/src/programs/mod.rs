@@ -21,4 +21,5 @@ mod socket;
 mod state;
 mod syscall;
 mod task;
+mod uid;
 mod way;

@@ -6,6 +6,7 @@ use super::{
     pair::Pair,
 };
 use crate::{
+    endpoint::Family,
     port::{Bucket, FastAddress, Occupant, Port, Reuse},
     socket::State,
 };
@@ -28,7 +29,7 @@ pub(super) fn decide(
         .zip(&port.occupants)
         .filter_map(|(place, occupant)| {
             let pair = Pair { kernel, contender, occupant };
-            let rule = meets(kernel, &local, contender, occupant).then(|| pair.rule()).flatten()?;
+            let rule = meets(kernel, &local, contender, occupant, bucket).then(|| pair.rule()).flatten()?;
             let overlap = Local::overlap(&Local::of_occupant(occupant), &local);
             Some(Blocker { occupant: place, rule, overlap })
         })
@@ -40,11 +41,18 @@ pub(super) fn decide(
 }
 
 /// Whether the kernel asks this socket at all.
-fn meets(kernel: &Kernel, local: &Local, contender: &Contender, occupant: &Occupant) -> bool {
+fn meets(
+    kernel: &Kernel,
+    local: &Local,
+    contender: &Contender,
+    occupant: &Occupant,
+    bucket: Option<&Bucket>,
+) -> bool {
     let theirs = Local::of_occupant(occupant);
     let overlaps = if by_address(kernel, local) {
         let listed = occupant.state != State::TimeWait || kernel.time_wait_by_address;
-        listed && shares_bucket(kernel, local, &theirs)
+        let family = bucket.and_then(|bucket| bucket.wildcard_family).unwrap_or(occupant.family);
+        listed && shares_bucket(kernel, local, &theirs, family)
     } else {
         local.overlaps(&theirs)
     };
@@ -59,13 +67,15 @@ fn by_address(kernel: &Kernel, local: &Local) -> bool {
 
 /// Whether the other is in one of the buckets of a specific address: its own and those of the wildcards
 /// (`inet_bind2_bucket_addr_match`, `inet_bind2_bucket_match_addr_any`), and is not passed over there
-/// (`__inet_bhash2_conflict`).
-fn shares_bucket(kernel: &Kernel, local: &Local, theirs: &Local) -> bool {
+/// (`__inet_bhash2_conflict`). `wildcard_family` is that of the bucket for all IPv4 addresses.
+fn shares_bucket(kernel: &Kernel, local: &Local, theirs: &Local, wildcard_family: Family) -> bool {
     let pure_ipv6 = local.kind() == Kind::Other;
     let seen = match (local.is_ipv6_socket(), theirs.is_ipv6_socket(), theirs.kind()) {
         (false, true, Kind::Any) => kernel.ipv4_sees_ipv6_wildcard,
         (false, true, Kind::Mapped) => kernel.ipv4_sees_mapped,
-        (true, true, Kind::Mapped) if theirs.is_wildcard() => kernel.mapped_sees_mapped_wildcard,
+        (true, _, Kind::Mapped) if theirs.is_wildcard() => {
+            kernel.mapped_sees_mapped_wildcard || wildcard_family == Family::Ipv4
+        }
         _ => true,
     };
     let wildcard = match theirs.kind() {
@@ -108,8 +118,16 @@ pub(super) fn remember(kernel: &Kernel, contender: &Contender, bucket: Option<Bu
     let reuse = reuses(contender, Request::Bind);
     let fast_address =
         FastAddress { family: contender.family, address: contender.address, v6only: local.is_v6only() };
-    let set =
-        |fastreuse, fastreuseport| Bucket { fastreuse, fastreuseport, fastuid: contender.uid, fast_address };
+    let on_wildcard = local.kind() == Kind::Mapped && local.is_wildcard();
+    let wildcard_family =
+        bucket.and_then(|bucket| bucket.wildcard_family).or_else(|| on_wildcard.then_some(contender.family));
+    let set = |fastreuse, fastreuseport| Bucket {
+        fastreuse,
+        fastreuseport,
+        fastuid: contender.uid,
+        fast_address,
+        wildcard_family,
+    };
     match bucket {
         None if kernel.first_bind_opens_bucket => {
             set(i8::from(reuse), if contender.reuseport { ANY } else { 0 })
@@ -118,9 +136,9 @@ pub(super) fn remember(kernel: &Kernel, contender: &Contender, bucket: Option<Bu
         Some(bucket) => {
             let fastreuse = if reuse { bucket.fastreuse } else { 0 };
             if !contender.reuseport {
-                Bucket { fastreuse, fastreuseport: 0, ..bucket }
+                Bucket { fastreuse, fastreuseport: 0, wildcard_family, ..bucket }
             } else if matches(contender, &local, &bucket) {
-                Bucket { fastreuse, ..bucket }
+                Bucket { fastreuse, wildcard_family, ..bucket }
             } else {
                 set(fastreuse, STRICT)
             }

@@ -78,7 +78,7 @@ fn of(address: &str) -> (Family, IpAddr) {
 /// A TCP port whose bucket remembers nothing that would help.
 pub(super) fn tcp_port(occupants: impl Into<Vec<Occupant>>) -> Port {
     let fast_address = FastAddress { family: Family::Ipv4, address: of("0.0.0.0").1, v6only: false };
-    let bucket = Bucket { fastreuse: 0, fastreuseport: 0, fastuid: 0, fast_address };
+    let bucket = Bucket { fastreuse: 0, fastreuseport: 0, fastuid: 0, fast_address, wildcard_family: None };
     let occupants = occupants.into();
     let bucket = (!occupants.is_empty()).then_some(bucket);
     Port { table: Table::Tcp(bucket), occupants, truncated: false, disturbed: false }

@@ -128,6 +128,11 @@ fn bucket(record: &EvidenceRecord) -> Bucket {
         fastreuseport: record.fastreuseport.cast_signed(),
         fastuid: record.fastuid,
         fast_address: FastAddress { family, address, v6only: record.fast_v6only != 0 },
+        wildcard_family: match u16::from(record.wildcard_family) {
+            0 => None,
+            AF_INET => Some(Family::Ipv4),
+            _ => Some(Family::Ipv6),
+        },
     }
 }
 

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use reuse_ebpf::{
     offsets::ABSENT,
-    record::{LISTENERS_MAX, OCCUPANTS_MAX, OTHERS_MAX, OccupantRecord},
+    record::{LISTENERS_MAX, OCCUPANTS_MAX, OTHERS_MAX, OccupantRecord, Table},
 };
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
 use crate::programs::{
     field::{offset, read},
     socket::{Common, TCP_TIME_WAIT, inode_number},
+    uid::uid_of,
 };
 
 /// Whether a socket at `address` may be in the way: the same address, or one of the two has all of them. `v4` is its
@@ -52,6 +53,7 @@ pub(super) fn take_room(scratch: &mut Scratch, listener: bool) -> bool {
 /// Adds a socket to the record. Room must have been taken.
 #[inline(always)]
 pub(super) fn add(scratch: &mut Scratch, sk: u64, common: &Common, address: Address) {
+    note_wildcard_family(scratch, sk, address);
     let index = scratch.evidence.occupants;
     scratch.evidence.occupants = index + 1;
     let state: u8 = common.at(offset!(sk_state));
@@ -77,10 +79,22 @@ pub(super) fn add(scratch: &mut Scratch, sk: u64, common: &Common, address: Addr
         } else {
             let inode = inode_of(sk);
             (*to).inode = inode;
-            (*to).uid = read(sk + offset!(sk_uid) as u64);
+            (*to).uid = uid_of(sk);
             (*to).held = (inode != 0) as u8;
             (*to).expires_ticks = 0;
         }
+    }
+}
+
+/// Notes which family the port's bucket for all IPv4 addresses is of, if this socket is in it: sockets of both families
+/// share it, and it keeps that of the first (net/ipv4/inet_hashtables.c of 6.1, `inet_bind2_bucket_init`).
+#[inline(always)]
+fn note_wildcard_family(scratch: &mut Scratch, sk: u64, address: Address) {
+    let known = offset!(address_family) as u32 != ABSENT && offset!(sk_address_bucket) as u32 != ABSENT;
+    if known && scratch.evidence.table == Table::Tcp as u8 && address.is_mapped() && address.v4() == 0 {
+        let bucket: u64 = read(sk + offset!(sk_address_bucket) as u64);
+        let family: u16 = read(bucket + offset!(address_family) as u64);
+        scratch.evidence.wildcard_family = family as u8;
     }
 }
 

@@ -30,7 +30,7 @@ fn occupant(inode: u64, state: State) -> Occupant {
 fn tcp(occupants: Vec<Occupant>) -> Port {
     let address = IpAddr::from([0, 0, 0, 0]);
     let fast_address = FastAddress { family: Family::Ipv4, address, v6only: false };
-    let bucket = Bucket { fastreuse: 0, fastreuseport: 0, fastuid: 0, fast_address };
+    let bucket = Bucket { fastreuse: 0, fastreuseport: 0, fastuid: 0, fast_address, wildcard_family: None };
     let bucket = (!occupants.is_empty()).then_some(bucket);
     Port { table: Table::Tcp(bucket), occupants, truncated: false, disturbed: false }
 }

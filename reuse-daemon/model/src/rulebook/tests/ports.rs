@@ -54,7 +54,7 @@ fn any_port(transport: Transport) -> impl Strategy<Value = Port> {
             {
                 let (family, address) = of(address);
                 let fast_address = FastAddress { family, address, v6only: false };
-                *bucket = Bucket { fastreuse, fastreuseport, fastuid, fast_address };
+                *bucket = Bucket { fastreuse, fastreuseport, fastuid, fast_address, wildcard_family: None };
             }
             port
         },

@@ -115,6 +115,23 @@ fn in_late_6_1_a_mapped_address_does_not_meet_the_mapped_wildcard() {
 }
 
 #[test]
+fn in_late_6_1_the_first_socket_gives_the_bucket_of_all_ipv4_addresses_its_family() {
+    let share = |asking: &mut Contender, then: &mut Occupant| {
+        asking.reuseport = true;
+        then.reuseport = true;
+    };
+    let sockets = [socket("0.0.0.0", share), socket("::ffff:0.0.0.0", share)];
+    let asking = contender("::ffff:127.0.0.2");
+    for (kernel, ipv6_first_refused) in [(late_6_1(168), false), (late_6_1(167), true), (kernel(), true)] {
+        let port = bound(&kernel, &sockets);
+        assert!(refuses(&kernel, &asking, &port), "IPv4 came first: {kernel:?}");
+        let [v4, v6] = sockets.clone();
+        let port = bound(&kernel, &[v6, v4]);
+        assert_eq!(refuses(&kernel, &asking, &port), ipv6_first_refused, "IPv6 came first: {kernel:?}");
+    }
+}
+
+#[test]
 fn a_mapped_address_saw_time_wait_before_the_buckets_did() {
     let early = Features { inet_bind2_bucket: true, sock_i_uid: true, ..Features::default() };
     let early = Kernel::new(Release { major: 6, minor: 1, patch: 4 }, early);
