@@ -16,7 +16,7 @@ use reuse_model::{
     attempt::Attempts,
     conflict::Conflict,
     cross_check::{CrossCheck, Successes},
-    event::{Call, Event, Moment, Snapshot, Via},
+    event::{Call, Event, Moment, Phase, Snapshot, Via},
     group::{GroupChange, Groups},
     inventory::{Change, Correction, Inventory, Limits},
     process::{Process, Processes as _},
@@ -181,10 +181,25 @@ impl Tracer {
     }
 
     fn events(&mut self, mut known: Vec<Event>) {
-        for event in known.drain(..) {
+        for mut event in known.drain(..) {
+            if let Event::Call(call) = &mut event {
+                self.find_port(call);
+            }
             self.event(&event);
         }
         self.known = known;
+    }
+
+    /// A `listen` that was seen before it was decided may have got its port only then.
+    fn find_port(&mut self, call: &mut Call) {
+        if call.phase == Phase::Listen
+            && call.errno == 0
+            && let Some(socket) = &mut call.socket
+            && socket.local.port == 0
+            && let Some(now) = self.possessions.socket(socket.inode, call.caller.pid)
+        {
+            *socket = now;
+        }
     }
 
     fn event(&mut self, event: &Event) {

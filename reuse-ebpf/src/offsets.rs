@@ -114,6 +114,8 @@ offsets! {
     task_leader: "task_struct.group_leader", Bytes, Ways;
     /// Whether it is in a system call of the 32-bit kind, among others
     task_call_status: "task_struct.thread_info.status|task_struct.thread_info.flags", Bytes, Ways;
+    /// What a task has of io_uring, null if nothing
+    task_io_uring: "task_struct.io_uring", Bytes, Optional;
     /// Credentials of a task
     task_cred: "task_struct.cred", Bytes, All;
     /// Process id of a task
@@ -200,6 +202,12 @@ offsets! {
     tcp_write_seq: "tcp_sock.write_seq", Bytes, Connect;
     /// A TCP socket that belongs to an MPTCP socket; absent in kernels without MPTCP
     tcp_is_mptcp: "tcp_sock.is_mptcp", Bits, Optional;
+    /// What the upper protocol keeps of a TCP socket: MPTCP its subflow
+    csk_ulp_data: "inet_connection_sock.icsk_ulp_data", Bytes, Optional;
+    /// MPTCP socket of a subflow
+    subflow_parent: "mptcp_subflow_context.conn", Bytes, Optional;
+    /// Timer that runs for a TCP socket
+    csk_pending: "inet_connection_sock.icsk_pending", Bytes, Connect;
     /// Operation of an io_uring request
     request_opcode: "io_kiocb.opcode", Bytes, IoUring;
     /// File of an io_uring request

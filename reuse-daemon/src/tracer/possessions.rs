@@ -23,7 +23,7 @@ use reuse_model::{
     port::{Occupant, Tenure},
     process::Processes,
     refusal::Refusal,
-    socket::Inode,
+    socket::{Inode, SocketFacts},
 };
 
 use crate::kernel::owners::Owners;
@@ -63,6 +63,18 @@ impl Possessions {
         let occupants = refusal.holders.iter().map(|holder| &holder.occupant);
         let possession = |occupant| self.possession(occupant, &mut predecessors, now);
         occupants.map(possession).collect()
+    }
+
+    /// A socket as its process has it now; `None` where the allowance is used up or the process has it no longer.
+    pub(super) fn socket(&mut self, inode: Inode, pid: u32) -> Option<SocketFacts> {
+        let finder = self.finder.as_mut()?;
+        let now = Instant::now();
+        if !self.allowances.allow(pid, now) {
+            return None;
+        }
+        let holdings = finder.find(&[inode], Some(pid)).unwrap_or_default();
+        self.allowances.spend(pid, now.elapsed());
+        holdings.into_iter().next().map(|holding| holding.socket)
     }
 
     fn possession(

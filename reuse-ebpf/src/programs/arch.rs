@@ -42,5 +42,9 @@ mod words {
 
 pub(crate) use words::{BIND, COMPAT, COMPAT_LISTEN, FIRST, LISTEN, NUMBER, SECOND, THIRD};
 
-/// Offset of `ret` in the record of a `syscalls:sys_exit_*` tracepoint (its `format` file), bytes.
-pub(crate) const EXIT_RESULT: usize = 16;
+/// Where `ret` usually is in the record of a `syscalls:sys_exit_*` tracepoint, bytes.
+pub(crate) const USUAL_EXIT_RESULT: usize = 16;
+
+/// Where it is on this kernel, by the tracepoint's `format` file: overridden by the daemon like the offsets of members.
+#[unsafe(no_mangle)]
+pub(crate) static EXIT_RESULT: u32 = USUAL_EXIT_RESULT as u32;

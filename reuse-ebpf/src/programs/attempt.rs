@@ -19,10 +19,11 @@ use reuse_ebpf::{
 use super::{
     arch::BIND,
     atomic::add_one,
-    call::{Call, is_own, name_protocol},
+    call::{Call, is_own},
     field::{address_of, offset, read},
     maps::PASSED,
-    socket::{AF_INET, AF_INET6, Socket},
+    socket::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, Socket},
+    subflow::{show_address, user_socket},
     task::Task,
     way::{self, is_bind_told},
 };
@@ -64,20 +65,21 @@ fn about_to_bind(ctx: &SockAddrContext, family: u16) {
     if is_own(task) {
         return;
     }
-    // SAFETY: a member of the program's context, always readable.
-    let sk = address_of(unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk });
+    // SAFETY: members of the program's context, always readable.
+    let (sk, protocol) = unsafe { ((*ctx.sock_addr).__bindgen_anon_1.sk, (*ctx.sock_addr).protocol) };
+    if !is_traced(protocol) {
+        return;
+    }
+    let sk = address_of(sk);
     let way = way::of(task, sk, BIND);
     count(passed::attempts(way));
     if !is_bind_told(way) {
         return;
     }
     let call = Call { task, kind: Kind::BindAttempt, way, result: 0, fd: -1, length: 0 };
-    call.tell_with_evidence(Some(of_sock(sk)), true, |record| {
+    call.tell_with_evidence(Some(of_user(user_socket(sk))), true, |record| {
         // SAFETY: a filled record.
-        unsafe {
-            (*record).requested_len = copy_request(&raw mut (*record).requested, ctx, family);
-            name_protocol(record, sk);
-        }
+        unsafe { (*record).requested_len = copy_request(&raw mut (*record).requested, ctx, family) };
     });
 }
 
@@ -87,6 +89,10 @@ fn bound(ctx: &SockContext) {
     if is_own(task) {
         return;
     }
+    // SAFETY: a member of the program's context, always readable.
+    if !is_traced(unsafe { (*ctx.sock).protocol }) {
+        return;
+    }
     let sk = address_of(ctx.sock);
     let way = way::of(task, sk, BIND);
     count(passed::successes(way));
@@ -94,12 +100,23 @@ fn bound(ctx: &SockContext) {
         return;
     }
     let call = Call { task, kind: Kind::Bind, way, result: 0, fd: -1, length: 0 };
-    // SAFETY: a filled record.
-    call.tell(Some(of_sock(sk)), |record| unsafe { name_protocol(record, sk) });
+    let user = user_socket(sk);
+    call.tell(Some(of_user(user)), |record| {
+        if user != sk {
+            // SAFETY: a filled record.
+            unsafe { show_address(record, sk) };
+        }
+    });
+}
+
+/// MPTCP's subflows are TCP here.
+#[inline(always)]
+fn is_traced(protocol: u32) -> bool {
+    protocol == u32::from(IPPROTO_TCP) || protocol == u32::from(IPPROTO_UDP)
 }
 
 #[inline(always)]
-fn of_sock(sk: u64) -> Socket {
+fn of_user(sk: u64) -> Socket {
     Socket { socket: read(sk + offset!(sk_socket) as u64), sk }
 }
 

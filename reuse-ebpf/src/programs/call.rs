@@ -9,12 +9,12 @@ use reuse_ebpf::{
 use super::{
     circumstances,
     emit::{reserve, send, submit},
-    field::{copy_user, offset, read},
+    field::{copy_user, offset, read, read_if_there},
     maps::OWN,
     port::{self, Scratch, Wanted, claim, release},
-    socket::{AF_INET, AF_INET6, Common, IPPROTO_MPTCP, IPPROTO_TCP, Socket, copy_raw},
+    socket::{AF_INET, AF_INET6, Common, Socket, copy_raw},
     task::Task,
-    way::{is_io_worker, is_subflow},
+    way::is_io_worker,
 };
 
 /// A call, as far as it is not its socket.
@@ -62,7 +62,7 @@ impl<const TYPED: bool> Call<TYPED> {
                 copy_raw(&raw mut (*record).socket, socket, task);
                 (*record).has_socket = 1;
                 if matches!(kind, Kind::Listen) && result == 0 {
-                    (*record).queue_limit = read(socket.sk + offset!(sk_max_ack_backlog) as u64);
+                    (*record).queue_limit = read_if_there(socket.sk, offset!(sk_max_ack_backlog));
                 }
             }
         }
@@ -134,21 +134,6 @@ impl<const TYPED: bool> Call<TYPED> {
             if let Some(wanted) = wanted.filter(|wanted| wanted.port != 0) {
                 port::read_port(scratch, sk, protocol, &common, wanted, port::BRIEFLY);
             }
-        }
-    }
-}
-
-/// Says of a record's socket that it is MPTCP's, if it is the TCP socket that works for one: whoever made the call has
-/// only the other. They share inode number and options.
-///
-/// # Safety
-/// `record` must be a filled record.
-#[inline(always)]
-pub(crate) unsafe fn name_protocol(record: *mut CallRecord, sk: u64) {
-    // SAFETY: promised by the caller.
-    unsafe {
-        if (*record).socket.protocol == IPPROTO_TCP && is_subflow(sk) {
-            (*record).socket.protocol = IPPROTO_MPTCP;
         }
     }
 }

@@ -4,7 +4,7 @@
 use reuse_ebpf::{offsets::ABSENT, record::EvidenceRecord};
 
 use super::{
-    field::{offset, read},
+    field::{is_there, offset, read},
     socket::{AF_INET, Common, IPPROTO_MPTCP},
     task::Task,
     uid::uid_of,
@@ -34,6 +34,9 @@ pub(super) unsafe fn note<const TYPED: bool>(
     protocol: u16,
     common: &Common,
 ) {
+    if !is_there(offset!(net_unprivileged_port_start)) {
+        return;
+    }
     let net: u64 = common.at(offset!(sk_net));
     let subflow = subflow(sk, protocol);
     let holder = if subflow == 0 { sk } else { subflow };

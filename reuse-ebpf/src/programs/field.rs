@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_user};
-use reuse_ebpf::offsets::Offsets;
+use reuse_ebpf::offsets::{ABSENT, Offsets};
 
 /// Overridden by the daemon before the programs are loaded, frozen afterwards: constants to the verifier.
 #[unsafe(no_mangle)]
@@ -33,6 +33,23 @@ pub(crate) fn read<T: Copy>(address: u64) -> T {
         bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
         value.assume_init()
     }
+}
+
+/// Reads the member at `offset` of a structure; zeroes where this kernel has no such member, or the programs are to do
+/// without.
+#[inline(always)]
+pub(crate) fn read_if_there<T: Copy>(base: u64, offset: usize) -> T {
+    if is_there(offset) {
+        return read(base + offset as u64);
+    }
+    // SAFETY: callers use integers and arrays only.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+/// Whether this kernel has the member of that offset, and the programs are to use it.
+#[inline(always)]
+pub(crate) fn is_there(offset: usize) -> bool {
+    offset as u32 != ABSENT
 }
 
 /// Copies `size` bytes from a kernel address to `to`.

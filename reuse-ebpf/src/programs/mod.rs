@@ -19,6 +19,7 @@ mod selection;
 mod snapshot;
 mod socket;
 mod state;
+mod subflow;
 mod syscall;
 mod task;
 mod uid;

@@ -22,7 +22,7 @@ use self::{
     scratch::{HEAD, Walk},
 };
 use super::{
-    field::{now, offset, read},
+    field::{is_there, now, offset, read},
     socket::{AF_INET, AF_INET6, Common, IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP},
 };
 
@@ -91,6 +91,9 @@ pub(crate) unsafe fn read_port(
     wanted: Wanted,
     budget: u64,
 ) {
+    if !is_there(offset!(net_hash_mix)) {
+        return;
+    }
     let net: u64 = common.at(offset!(sk_net));
     // SAFETY: promised by the caller; each part is written before the walk reads it.
     unsafe {

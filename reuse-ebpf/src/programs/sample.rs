@@ -4,7 +4,7 @@ use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
 use reuse_ebpf::count::{Selection, SelectionRow};
 
 use super::{
-    field::{offset, read},
+    field::{offset, read, read_if_there},
     socket::drops,
 };
 
@@ -35,10 +35,10 @@ pub(crate) fn sample(ctx: *const MapElement) -> i32 {
         row.live = 1;
         row.state = read(sk + offset!(sk_state) as u64);
         row.drops = drops(sk);
-        row.accept_queue = read(sk + offset!(sk_ack_backlog) as u64);
-        row.accept_queue_limit = read(sk + offset!(sk_max_ack_backlog) as u64);
-        row.receive_queue = read(sk + offset!(sk_rmem_alloc) as u64);
-        row.receive_queue_limit = read(sk + offset!(sk_rcvbuf) as u64);
+        row.accept_queue = read_if_there(sk, offset!(sk_ack_backlog));
+        row.accept_queue_limit = read_if_there(sk, offset!(sk_max_ack_backlog));
+        row.receive_queue = read_if_there(sk, offset!(sk_rmem_alloc));
+        row.receive_queue_limit = read_if_there(sk, offset!(sk_rcvbuf));
     }
     // SAFETY: the iterator's file and one whole row; on overflow the kernel calls again with an empty buffer.
     unsafe { bpf_seq_write(*seq, (&raw const row).cast_mut().cast(), size_of::<SelectionRow>() as u32) };

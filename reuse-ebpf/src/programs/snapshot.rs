@@ -10,7 +10,7 @@ use aya_ebpf::{
 use reuse_ebpf::record::{COMM, HoldingRecord};
 
 use super::{
-    field::{load, offset, read},
+    field::{load, offset, read, read_if_there},
     maps::{OWN, WANTED},
     socket::{
         AF_INET, AF_INET6, Common, S_IFMT, S_IFSOCK, copy_raw, drops, holds_port, inode_number, of_socket,
@@ -88,10 +88,10 @@ unsafe fn tell(ctx: *const TaskFile, wanted: impl FnOnce(u64, &Common, u64) -> b
         (*to).fd = fd;
         (*to).uid = task.euid();
         (*to).drops = drops(sk);
-        (*to).accept_queue = read(sk + offset!(sk_ack_backlog) as u64);
-        (*to).accept_queue_limit = read(sk + offset!(sk_max_ack_backlog) as u64);
-        (*to).receive_queue = read(sk + offset!(sk_rmem_alloc) as u64);
-        (*to).receive_queue_limit = read(sk + offset!(sk_rcvbuf) as u64);
+        (*to).accept_queue = read_if_there(sk, offset!(sk_ack_backlog));
+        (*to).accept_queue_limit = read_if_there(sk, offset!(sk_max_ack_backlog));
+        (*to).receive_queue = read_if_there(sk, offset!(sk_rmem_alloc));
+        (*to).receive_queue_limit = read_if_there(sk, offset!(sk_rcvbuf));
         (&raw mut (*to).comm).cast::<[u64; COMM / 8]>().write_unaligned(task.comm());
         copy_raw(&raw mut (*to).socket, socket, task);
         bpf_seq_write(*seq, to.cast(), size_of::<HoldingRecord>() as u32);

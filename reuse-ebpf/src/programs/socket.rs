@@ -3,7 +3,7 @@
 use reuse_ebpf::record::{DEVICE, RawSocket, SOCK_COMMON, SOCK_COMMON_READ};
 
 use super::{
-    field::{copy, offset, read, read_bits},
+    field::{copy, offset, read, read_bits, read_if_there},
     task::Task,
 };
 
@@ -186,5 +186,5 @@ pub(crate) fn drops(sk: u64) -> u32 {
             return first.wrapping_add(second);
         }
     }
-    read(sk + offset!(sk_drops) as u64)
+    read_if_there(sk, offset!(sk_drops))
 }

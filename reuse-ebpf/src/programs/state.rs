@@ -9,9 +9,10 @@ use reuse_ebpf::record::{Kind, SOCKADDR, Way};
 
 use super::{
     arch::{COMPAT_LISTEN, LISTEN},
-    call::{Call, is_own, name_protocol},
-    field::{address_of, load, offset, read},
-    socket::{AF_INET, Common, IPPROTO_TCP, SOCK_BINDPORT_LOCK, Socket, TCP_CLOSE, TCP_LISTEN, TCP_SYN_SENT},
+    call::{Call, is_own},
+    field::{address_of, load, offset, read, read_if_there},
+    socket::{AF_INET, Common, IPPROTO_TCP, Socket, TCP_CLOSE, TCP_LISTEN, TCP_SYN_SENT},
+    subflow::user_socket,
     task::Task,
     way::{self, is_listen_told},
 };
@@ -32,8 +33,9 @@ pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// A `connect` that is given up without an error of the socket and without being shut down had no port, or its pair of
-/// addresses was taken (net/ipv4/tcp_ipv4.c, `tcp_v4_connect`; net/ipv6/tcp_ipv6.c).
+/// A `connect` that is given up without an error of the socket, without being shut down and before anything was sent had no
+/// port, or its pair of addresses was taken (net/ipv4/tcp_ipv4.c, `tcp_v4_connect`; net/ipv6/tcp_ipv6.c). Once a segment
+/// is sent, the timer for its repetition runs.
 #[inline(always)]
 fn connect_ended(sk: *const u8) {
     const SHUTDOWN_MASK: u8 = 3;
@@ -46,50 +48,33 @@ fn connect_ended(sk: *const u8) {
             return;
         }
     }
-    let task = Task::current_address();
     let sk = address_of(sk);
-    if is_own(task) {
+    let task = Task::current_address();
+    if read::<u8>(sk + offset!(csk_pending) as u64) != 0 || is_own(task) {
         return;
     }
-    let socket = Socket { socket: read(sk + offset!(sk_socket) as u64), sk };
-    let call =
-        Call { task, kind: Kind::Connect, way: Way::Implicit, result: EADDRNOTAVAIL, fd: -1, length: 0 };
-    call.tell(Some(socket), |record| {
+    let call = Call { task, kind: Kind::Connect, way: Way::Implicit, result: EADDRNOTAVAIL, fd: -1, length: 0 };
+    call.tell(Some(of_user(sk)), |record| {
+        let common: Common = read(sk);
         // SAFETY: a filled record.
         unsafe {
-            let common: Common = read(sk);
             (*record).requested_len = copy_peer(&raw mut (*record).requested, &common);
-            // With a port of its own, the socket may have been refused later, for want of memory or of a route: only
-            // once a connection has begun has it a sequence number.
-            let has_port = common.at::<u16>(offset!(sk_num)) != 0;
-            let asked_for_port = (*record).socket.userlocks & SOCK_BINDPORT_LOCK != 0;
-            let begun = read::<u32>(sk + offset!(tcp_write_seq) as u64) != 0;
-            (*record).doubtful = (has_port && (begun || !asked_for_port)) as u8;
-            name_protocol(record, sk);
+            // With a sequence number it had come further, and there was no route or no memory; unless it has that from
+            // an earlier connection.
+            (*record).doubtful = (read::<u32>(sk + offset!(tcp_write_seq) as u64) != 0) as u8;
         }
     });
 }
 
 #[inline(always)]
 fn about_to_listen(sk: *const u8) {
-    // SAFETY: as in `connect_ended`.
-    if unsafe { load::<u16>(sk, offset!(sk_protocol)) } != IPPROTO_TCP {
-        return;
-    }
-    let task = Task::current_address();
-    let sk = address_of(sk);
-    let way = way::of(task, sk, LISTEN);
-    if is_own(task) || !is_listen_told(way) {
-        return;
-    }
+    let Some((sk, task, way)) = told_listen(sk) else { return };
     let call = Call { task, kind: Kind::ListenAttempt, way, result: 0, fd: -1, length: 0 };
-    let socket = Socket { socket: read(sk + offset!(sk_socket) as u64), sk };
-    call.tell(Some(socket), |record| {
+    call.tell(Some(of_user(sk)), |record| {
         // SAFETY: a filled record.
         unsafe {
             // Set before the change (net/ipv4/af_inet.c, `__inet_listen_sk`).
-            (*record).queue_limit = read(sk + offset!(sk_max_ack_backlog) as u64);
-            name_protocol(record, sk);
+            (*record).queue_limit = read_if_there(sk, offset!(sk_max_ack_backlog));
         }
     });
 }
@@ -98,20 +83,31 @@ fn about_to_listen(sk: *const u8) {
 /// others close in a `close`, `shutdown` or `connect`.
 #[inline(always)]
 fn listening_ended(sk: *const u8) {
-    // SAFETY: as in `connect_ended`.
-    if unsafe { load::<u16>(sk, offset!(sk_protocol)) } != IPPROTO_TCP {
-        return;
-    }
-    let task = Task::current_address();
-    let sk = address_of(sk);
-    let way = way::of(task, sk, LISTEN);
-    if is_own(task) || !is_listen_told(way) || !is_in_listen(task, way) {
+    let Some((sk, task, way)) = told_listen(sk) else { return };
+    if !is_in_listen(task, way) {
         return;
     }
     let call = Call { task, kind: Kind::Listen, way, result: EADDRINUSE, fd: -1, length: 0 };
-    let socket = Socket { socket: read(sk + offset!(sk_socket) as u64), sk };
-    // SAFETY: a filled record.
-    call.tell_with_evidence(Some(socket), true, |record| unsafe { name_protocol(record, sk) });
+    call.tell_with_evidence(Some(of_user(sk)), true, |_| ());
+}
+
+/// The socket as an address, with who changes its state by which way, if that is to be told.
+#[inline(always)]
+fn told_listen(sk: *const u8) -> Option<(u64, Task<false>, Way)> {
+    // SAFETY: as in `connect_ended`.
+    if unsafe { load::<u16>(sk, offset!(sk_protocol)) } != IPPROTO_TCP {
+        return None;
+    }
+    let (sk, task) = (address_of(sk), Task::current_address());
+    let way = way::of(task, sk, LISTEN);
+    (is_listen_told(way) && !is_own(task)).then_some((sk, task, way))
+}
+
+/// The socket that the user has.
+#[inline(always)]
+fn of_user(sk: u64) -> Socket {
+    let sk = user_socket(sk);
+    Socket { socket: read(sk + offset!(sk_socket) as u64), sk }
 }
 
 /// What io_uring refuses its completion tells; the kernel's own listeners end by a shutdown.

@@ -8,9 +8,9 @@ use aya_log_ebpf::debug;
 use reuse_ebpf::record::{CallRecord, Kind, Way};
 
 use super::{
-    arch::{EXIT_RESULT, FIRST, SECOND, THIRD},
+    arch::{EXIT_RESULT, FIRST, SECOND, THIRD, USUAL_EXIT_RESULT},
     call::{Call, copy_requested, is_own},
-    field::{offset, read},
+    field::{constant, offset, read},
     socket::{Common, IPPROTO_MPTCP, IPPROTO_UDP, Socket, of_descriptor},
     task::Task,
 };
@@ -63,8 +63,13 @@ pub(crate) fn sys_exit_sendmmsg(ctx: TracePointContext) -> u32 {
 /// What the call returned.
 #[inline(always)]
 fn result(ctx: &TracePointContext) -> i64 {
+    let at = constant(&EXIT_RESULT);
+    if at != USUAL_EXIT_RESULT {
+        // The verifier takes a load from the context only at an offset that is in the instruction.
+        return read(ctx.as_ptr() as u64 + at as u64);
+    }
     // SAFETY: the tracepoint's record is longer than this offset.
-    unsafe { ctx.as_ptr().cast::<u8>().add(EXIT_RESULT).cast::<i64>().read() }
+    unsafe { ctx.as_ptr().cast::<u8>().add(USUAL_EXIT_RESULT).cast::<i64>().read() }
 }
 
 /// Its first three arguments.

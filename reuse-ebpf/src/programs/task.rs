@@ -83,6 +83,16 @@ impl<const TYPED: bool> Task<TYPED> {
         unsafe { Self::at(self.0, offset!(task_flags)) }
     }
 
+    /// Whether it ever used io_uring; not known on kernels that keep that elsewhere.
+    #[inline(always)]
+    pub(crate) fn uses_io_uring(self) -> bool {
+        if offset!(task_io_uring) as u32 == ABSENT {
+            return true;
+        }
+        // SAFETY: as above.
+        unsafe { Self::at::<u64>(self.0, offset!(task_io_uring)) != 0 }
+    }
+
     /// Number of the system call it is in, if it is in one, and whether that is of the 32-bit kind.
     #[inline(always)]
     pub(crate) fn system_call(self) -> (u32, bool) {

@@ -1,11 +1,11 @@
 //! By which way a bind or listen came: from the task that runs it, its system call and the socket.
 
-use reuse_ebpf::{offsets::ABSENT, record::Way};
+use reuse_ebpf::record::Way;
 
 use super::{
-    field::{offset, read, read_bits},
+    field::{is_there, offset, read_bits},
     maps::TOLD,
-    socket::IPPROTO_TCP,
+    subflow::is_subflow,
     task::Task,
 };
 
@@ -35,28 +35,24 @@ pub(crate) fn of<const TYPED: bool>(task: Task<TYPED>, sk: u64, number: u32) -> 
     if compat || running == number | X32 {
         return Way::Compat;
     }
+    if running == number {
+        return Way::Syscall;
+    }
     // What io_uring does later it does at the end of whatever system call comes next (io_uring/io_uring.c, task work).
-    if running == number { Way::Syscall } else { Way::IoUring }
+    // Else the kernel does something for that call, as MPTCP's path manager that is told to listen.
+    if task.uses_io_uring() { Way::IoUring } else { Way::Kernel }
 }
 
 /// Whether the task is a thread that io_uring made in its process: its name is io_uring's.
 #[inline(always)]
 pub(crate) fn is_io_worker<const TYPED: bool>(task: Task<TYPED>) -> bool {
-    task.flags() & PF_IO_WORKER != 0
+    is_there(offset!(task_flags)) && task.flags() & PF_IO_WORKER != 0
 }
 
 /// A socket that the kernel made for itself; MPTCP's subflows are made so for their users.
 #[inline(always)]
 fn is_kernels(sk: u64) -> bool {
     read_bits(sk, offset!(sk_kern_sock), 1) != 0 && !is_subflow(sk)
-}
-
-/// A TCP socket that works for an MPTCP socket. Other sockets end before that bit.
-#[inline(always)]
-pub(crate) fn is_subflow(sk: u64) -> bool {
-    offset!(tcp_is_mptcp) as u32 != ABSENT
-        && read::<u16>(sk + offset!(sk_protocol) as u64) == IPPROTO_TCP
-        && read_bits(sk, offset!(tcp_is_mptcp), 1) != 0
 }
 
 /// Whether binds of this way are to be told by the hooks of the root cgroup.
