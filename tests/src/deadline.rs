@@ -1,6 +1,9 @@
 //! Waiting for a condition, never for luck: poll until it holds or a deadline passes.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 
@@ -8,14 +11,34 @@ use anyhow::{Result, bail};
 /// never shows it fails, not one on a busy machine.
 pub const PROMPT: Duration = Duration::from_secs(5);
 
+/// Environment variable with how many times slower than a usual one this machine is: an emulated one is.
+pub const SLOWNESS: &str = "REUSE_TESTS_SLOWNESS";
+
 const POLL: Duration = Duration::from_millis(5);
 
-/// Polls `attempt` until it gives a value.
+/// How many times slower than a usual machine this one is said to be: 1 unless [`SLOWNESS`] says otherwise.
+#[must_use]
+pub fn slowness() -> u8 {
+    static SLOW: LazyLock<u8> = LazyLock::new(|| {
+        let said = std::env::var(SLOWNESS).ok().and_then(|text| text.parse().ok());
+        said.unwrap_or(1).max(1)
+    });
+    *SLOW
+}
+
+/// A time as long as it takes on a machine as slow as this one is said to be.
+#[must_use]
+pub fn scaled(time: Duration) -> Duration {
+    time * u32::from(slowness())
+}
+
+/// Polls `attempt` until it gives a value. On a machine that is said to be slow, `limit` is as many times longer.
 ///
 /// # Errors
 /// When `limit` passes first (the message names `what`), or when `attempt` itself fails.
 pub fn until<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let start = Instant::now();
+    let limit = scaled(limit);
     loop {
         if let Some(value) = attempt()? {
             return Ok(value);

@@ -72,7 +72,8 @@ pub fn assert_fields(object: &Value, expected: &Value) {
     }
 }
 
-/// The flags of a socket as getsockopt reads them now, under the names events give them.
+/// The flags of a socket as getsockopt reads them now, under the names events give them; without those that this kernel
+/// does not tell of such a socket.
 ///
 /// # Errors
 /// The kernel's.
@@ -84,13 +85,24 @@ pub fn flags(socket: &Socket) -> Result<Value> {
         (libc::IPPROTO_IPV6, libc::IPV6_FREEBIND, libc::IPV6_TRANSPARENT)
     };
     let device = socket.device()?.map(|name| String::from_utf8_lossy(&name).into_owned());
-    Ok(json!({
+    let mut shown = json!({
         "reuseaddr": sockets::is_set(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR)?,
         "reuseport": sockets::is_set(socket, libc::SOL_SOCKET, libc::SO_REUSEPORT)?,
-        "v6only": !ipv4 && sockets::is_set(socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY)?,
-        "freebind": sockets::is_set(socket, ip, freebind)?,
-        "transparent": sockets::is_set(socket, ip, transparent)?,
-        "bind_address_no_port": sockets::is_set(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT)?,
         "device": device,
-    }))
+    });
+    let options = [
+        ("v6only", libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
+        ("freebind", ip, freebind),
+        ("transparent", ip, transparent),
+        ("bind_address_no_port", libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT),
+    ];
+    for (name, level, option) in options {
+        let set = if ipv4 && name == "v6only" { Ok(false) } else { sockets::is_set(socket, level, option) };
+        match set {
+            // Linux 6.1 does not tell these of an MPTCP socket (net/mptcp/sockopt.c, `mptcp_getsockopt_v4`).
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+            set => shown[name] = set?.into(),
+        }
+    }
+    Ok(shown)
 }

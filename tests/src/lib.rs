@@ -13,6 +13,7 @@ pub mod conflicts;
 pub mod daemon;
 pub mod dashboard;
 pub mod deadline;
+pub mod effort;
 pub mod events;
 pub mod explain;
 pub mod generator;

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Result, ensure};
 use reuse_tests::{
     daemon::Daemon,
-    deadline,
+    deadline, effort,
     events::by_thread,
     rules::{Agreement, Fuzzer},
 };
@@ -20,7 +20,8 @@ fn the_kernel_does_what_the_rulebook_says() -> Result<()> {
     let Some(fuzzer) = Fuzzer::find()? else { return Ok(()) };
     // A fixed beginning, whose failure is a change of the code or the kernel, and one that is new each time.
     for seed in [&["--seed", "1"][..], &[]] {
-        let Agreement { account, .. } = fuzzer.run(&[&["--scenarios", "4000"], seed].concat())?;
+        let scenarios = effort::fewer(4_000, "scenarios").to_string();
+        let Agreement { account, .. } = fuzzer.run(&[&["--scenarios", &scenarios], seed].concat())?;
         println!("{account}");
     }
     Ok(())
@@ -34,9 +35,11 @@ fn the_daemon_explains_every_refusal_with_the_sockets_that_blocked() -> Result<(
         Ok(daemon.metrics()?.count("reuse_daemon_explained_total", &[("result", "unknown")]))
     };
     let unknown_before = unknown()?;
-    let Agreement { account, refusals } = fuzzer.run(&["--scenarios", "1500", "--refusals"])?;
+    let scenarios = effort::fewer(1_500, "scenarios");
+    let Agreement { account, refusals } =
+        fuzzer.run(&["--scenarios", &scenarios.to_string(), "--refusals"])?;
     println!("{account}");
-    ensure!(refusals.len() > 1000, "only {} refusals", refusals.len());
+    ensure!(refusals.len() > scenarios * 2 / 3, "only {} refusals", refusals.len());
 
     let mut confidence = BTreeMap::<String, u64>::new();
     for (tid, refused) in by_thread_id(refusals) {

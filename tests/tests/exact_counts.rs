@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use reuse_tests::{
     attempts::Tally,
     daemon::{Daemon, Launch},
+    effort,
     events::foreign_binds,
     generator::{self, Calls, Group, Share, Traffic},
     groups::{self, Member},
@@ -143,6 +144,7 @@ fn four_hundred_thousand_datagrams() -> Result<()> {
     let late = Group::open(Transport::Udp, IPV6, MEMBERS)?;
     let late_inside = namespace.run(|| Group::open(Transport::Udp, IPV4, MEMBERS))?;
 
+    let count = effort::fewer(100_000, "datagrams a group");
     // All four groups get their traffic at the same time.
     thread::scope(|scope| {
         let runs: Vec<_> = [(&early, false), (&early_inside, true), (&late, false), (&late_inside, true)]
@@ -150,7 +152,7 @@ fn four_hundred_thousand_datagrams() -> Result<()> {
             .map(|(group, inside)| {
                 let namespace = &namespace;
                 let work =
-                    move || if inside { namespace.run(|| udp(group, 100_000)) } else { udp(group, 100_000) };
+                    move || if inside { namespace.run(|| udp(group, count)) } else { udp(group, count) };
                 (group, scope.spawn(work))
             })
             .collect();

@@ -8,6 +8,7 @@ use reuse_tests::{
     actor::Actor,
     daemon::{Daemon, Launch},
     deadline::{self, PROMPT},
+    effort,
     namespace::Namespace,
 };
 use serde_json::Value;
@@ -88,22 +89,23 @@ for number in range(ROUNDS):
 /// Runs the rounds, and checks that each refusal names exactly the holder of its round.
 fn named_in_every_round(daemon: &Daemon, namespace: &Namespace, race: &str) -> Result<()> {
     let mut actor = namespace.run(|| Actor::start("rt-race"))?;
+    let count = effort::fewer(ROUNDS, "rounds");
     let start = std::time::Instant::now();
-    let rounds = actor.run(&format!("ROUNDS, FIRST_PORT = {ROUNDS}, {FIRST_PORT}\n{race}"))?;
+    let rounds = actor.run(&format!("ROUNDS, FIRST_PORT = {count}, {FIRST_PORT}\n{race}"))?;
     let took = start.elapsed();
     let rounds = rounds.as_array().context("what the rounds were")?;
     let in_the_race = |event: &Value| {
         let port = event["contender"]["port"].as_u64().unwrap_or(0);
         event["type"] == "conflict"
             && event["contender"]["netns_name"] == namespace.name()
-            && (FIRST_PORT..FIRST_PORT + ROUNDS as u64).contains(&port)
+            && (FIRST_PORT..FIRST_PORT + count as u64).contains(&port)
     };
     let told = deadline::until("an event for every refusal", PROMPT, || {
         let mut told = daemon.events()?;
         told.retain(in_the_race);
-        Ok((told.len() >= ROUNDS).then_some(told))
+        Ok((told.len() >= count).then_some(told))
     })?;
-    assert_eq!(told.len(), ROUNDS, "one for each");
+    assert_eq!(told.len(), count, "one for each");
 
     let executable = actor.executable()?;
     let (mut wrong, mut confidences, mut read_in_time) = (Vec::new(), BTreeMap::new(), 0);
@@ -122,8 +124,8 @@ fn named_in_every_round(daemon: &Daemon, namespace: &Namespace, race: &str) -> R
         *confidences.entry(event["confidence"].to_string()).or_insert(0) += 1;
         read_in_time += u32::from(owner["executable"] == executable.as_str());
     }
-    println!("{ROUNDS} rounds in {took:?}: {confidences:?}, the executable still readable in {read_in_time}");
-    assert!(wrong.is_empty(), "{} of {ROUNDS} wrong, the first:\n{}", wrong.len(), wrong[0]);
+    println!("{count} rounds in {took:?}: {confidences:?}, the executable still readable in {read_in_time}");
+    assert!(wrong.is_empty(), "{} of {count} wrong, the first:\n{}", wrong.len(), wrong[0]);
     Ok(())
 }
 

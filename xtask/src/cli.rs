@@ -20,8 +20,10 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run every test: unit, end to end on this kernel, and in virtual machines.
     Test(TestArgs),
-    /// Boot other kernels under emulation and try the daemon on each.
+    /// Boot other kernels under emulation and run the end-to-end tests on each.
     Vm(VmArgs),
+    /// Write the table of supported kernels from the results of the last runs.
+    Support(SupportArgs),
     /// Try the rulebook of binds and listens against this kernel with random sockets.
     FuzzRules(FuzzRulesArgs),
     /// Formatting, lints of both sides, documentation.
@@ -81,12 +83,19 @@ pub(crate) struct TestArgs {
 pub(crate) struct VmArgs {
     #[command(flatten)]
     pub(crate) setup: SetupArgs,
-    /// Kernel series to boot, such as 6.12; all by default.
+    /// Kernel series to boot, such as 6.12, or one way of booting it, such as 6.12-integrity; all by default.
     #[arg(value_name = "KERNEL")]
     pub(crate) kernels: Vec<String>,
-    /// List the known kernel series and which are cached.
+    /// List what can be booted and which kernels are cached.
     #[arg(long)]
     pub(crate) list: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SupportArgs {
+    /// Record as well what the programs cost each kernel's verifier now: later runs are held against it.
+    #[arg(long)]
+    pub(crate) record_cost: bool,
 }
 
 #[derive(Debug, Args)]

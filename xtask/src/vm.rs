@@ -1,24 +1,39 @@
-//! Other kernels: Debian's own, booted under emulation with the same static daemon and the `guest` package as init.
+//! Other kernels: Debian's own, booted under emulation with the same static daemon and the same test binaries as this
+//! machine's kernel is tried with, and the `guest` package as init.
 //!
-//! The machine this runs on shows one kernel; these show an older and a newer one, with nothing locked down.
+//! The machine this runs on shows one kernel; these show an older and a newer one, with nothing locked down, and one that
+//! is.
 
 mod initramfs;
+mod machine;
 mod qemu;
+mod userland;
+mod variant;
 mod verdict;
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{
+    collections::VecDeque,
+    fs,
+    path::Path,
+    process::ExitCode,
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
+use self::{
+    machine::{Built, Machine},
+    variant::Variant,
+};
 use crate::{
     build::{self, Profile},
     cli::VmArgs,
-    process,
-    setup::{
-        self, Purpose, Toolchain,
-        kernels::{self, SERIES, Series},
-    },
+    fuzz, process,
+    setup::{self, Purpose, Toolchain, kernels},
+    support::cost,
     tally::Tally,
+    test::suite::{self, TestBinary},
     workspace::Workspace,
 };
 
@@ -29,47 +44,48 @@ const QEMU: &str = "qemu-system-x86_64";
 /// # Errors
 /// If set-up or the build fails, or an unknown kernel is named.
 pub(crate) fn command(workspace: &Workspace, args: &VmArgs) -> Result<ExitCode> {
-    let wanted = select(&args.kernels)?;
+    let wanted = variant::select(&args.kernels)?;
     if args.list {
-        for series in wanted {
-            let cached = kernels::cached(workspace, series);
-            println!(
-                "{:5} {}",
-                series.name,
-                cached.map_or("not fetched yet".into(), |kernel| kernel.package)
-            );
-        }
-        return Ok(ExitCode::SUCCESS);
+        return list(workspace, &wanted);
     }
-    let toolchain = setup::prepare(workspace, &args.setup, &[Purpose::Build, Purpose::Vm])?;
-    let tally = boot(workspace, &toolchain, &wanted)?;
+    let toolchain = setup::prepare(workspace, &args.setup, &[Purpose::Build, Purpose::Test, Purpose::Vm])?;
+    let (daemon, fuzzer) = build::daemon_and(workspace, &toolchain, fuzz::RULES, Profile::Release)?;
+    let tests = suite::build(workspace, &toolchain)?;
+    let built = Built { daemon: &daemon, fuzzer: &fuzzer, tests: &tests };
+    let tally = boot(workspace, &toolchain, &built, &wanted)?;
     println!("{tally}");
-    // Whoever asks for a kernel by this command wants it booted: not having it is no success.
-    Ok(if tally.failed == 0 && tally.skipped == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    // Whoever asks for a kernel by this command wants all of it tried: not having it is no success.
+    Ok(if tally.failed == 0 && tally.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn list(workspace: &Workspace, wanted: &[&Variant]) -> Result<ExitCode> {
+    for variant in wanted {
+        let cached = kernels::cached(workspace, variant.series()?);
+        let kernel = cached.map_or("not fetched yet".into(), |kernel| kernel.package);
+        println!("{:20} {kernel} {}", variant.name, variant.parameters);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Boots every known kernel for the test command; one that is not to be had is skipped aloud.
 ///
 /// # Errors
-/// If the build fails or a virtual machine cannot be prepared.
-pub(crate) fn boot_all(workspace: &Workspace, toolchain: &Toolchain) -> Result<Tally> {
-    boot(workspace, toolchain, &select(&[])?)
+/// If the build of init fails or a virtual machine cannot be prepared.
+pub(crate) fn boot_all(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    (daemon, fuzzer): (&Path, &Path),
+    tests: &[TestBinary],
+) -> Result<Tally> {
+    boot(workspace, toolchain, &Built { daemon, fuzzer, tests }, &variant::select(&[])?)
 }
 
-fn select(names: &[String]) -> Result<Vec<&'static Series>> {
-    if names.is_empty() {
-        return Ok(SERIES.iter().collect());
-    }
-    let find = |name: &String| {
-        SERIES.iter().find(|series| series.name == name).with_context(|| {
-            let known: Vec<_> = SERIES.iter().map(|series| series.name).collect();
-            format!("no kernel series {name}; there are {}", known.join(", "))
-        })
-    };
-    names.iter().map(find).collect()
-}
-
-fn boot(workspace: &Workspace, toolchain: &Toolchain, wanted: &[&'static Series]) -> Result<Tally> {
+fn boot(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    built: &Built<'_>,
+    wanted: &[&'static Variant],
+) -> Result<Tally> {
     let mut tally = Tally::default();
     let qemu = process::find(QEMU);
     let mut skip = |name: &str, why: &str| {
@@ -77,70 +93,54 @@ fn boot(workspace: &Workspace, toolchain: &Toolchain, wanted: &[&'static Series]
         tally.skipped += 1;
     };
     let mut ready = Vec::new();
-    for series in wanted {
-        match (&qemu, kernels::cached(workspace, series)) {
+    for variant in wanted {
+        match (&qemu, kernels::cached(workspace, variant.series()?)) {
             (_, _) if std::env::consts::ARCH != "x86_64" => {
-                skip(series.name, "the kernels are x86-64 and so must be the daemon");
+                skip(variant.name, "the kernels are x86-64 and so must be the daemon");
             }
-            (None, _) => skip(series.name, "no qemu-system-x86_64 could be installed"),
-            (_, None) => skip(series.name, "its kernel package could not be fetched"),
-            (Some(qemu), Some(kernel)) => ready.push((qemu, series, kernel)),
+            (None, _) => skip(variant.name, "no qemu-system-x86_64 could be installed"),
+            (_, None) => skip(variant.name, "its kernel package could not be fetched"),
+            (Some(qemu), Some(kernel)) => ready.push((qemu, *variant, kernel)),
         }
     }
     if ready.is_empty() {
         return Ok(tally);
     }
-    let daemon = build::daemon(workspace, toolchain, Profile::Release)?;
-    let guest = build::binary(workspace, toolchain, "reuse-guest", Profile::Release)?;
     let folder = workspace.target.join("vm");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let image = folder.join("initramfs.cpio");
-    initramfs::write(&image, &[("init", &guest), ("reuse-daemon", &daemon)])?;
-    for (qemu, series, kernel) in ready {
-        println!("xtask: booting {} under emulation", kernel.package);
-        let log = folder.join(format!("{}.log", series.name));
-        tally += try_kernel(qemu, &kernel.image, &image, &log)
-            .with_context(|| format!("the virtual machine with Linux {}", series.name))?;
-    }
-    Ok(tally)
-}
-
-fn try_kernel(qemu: &Path, kernel: &Path, image: &Path, log: &Path) -> Result<Tally> {
-    let mut console = verdict::Console::default();
-    let mut lines = Vec::new();
-    let ending = qemu::boot(qemu, kernel, image, |line| {
-        console.feed(line);
-        lines.push(line.to_owned());
+    let guest = build::binary(workspace, toolchain, "reuse-guest", Profile::Release)?;
+    let files = machine::Files::collect(built, &guest, &folder)?;
+    let machines = ready.into_iter().map(|(qemu, variant, kernel)| Machine { qemu, variant, kernel });
+    tally += side_by_side(machines.collect(), &|machine| {
+        let name = machine.variant.name;
+        let results = machine.run(&files, &folder).with_context(|| format!("the virtual machine {name}"))?;
+        results.write(workspace)?;
+        let grown = cost::check(workspace, &results)?;
+        Ok(results.tally() + grown)
     })?;
-    fs::write(log, lines.join("\n")).with_context(|| format!("cannot write {}", log.display()))?;
-    let outcomes = console.conclude(ending);
-    let tally = outcomes.iter().map(verdict::Outcome::tally).sum::<Tally>();
-    for outcome in &outcomes {
-        println!("{outcome}");
-    }
-    if outcomes.is_empty() {
-        bail!("no outcome at all");
-    }
-    if tally.failed > 0 {
-        const SHOWN: usize = 60;
-        let skipped = lines.len().saturating_sub(SHOWN);
-        println!("the last lines of the console (all in {}):", log.display());
-        for line in lines.iter().skip(skipped) {
-            println!("  | {}", line.replace(char::is_control, ""));
-        }
-    }
     Ok(tally)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kernels_are_chosen_by_series_and_an_unknown_one_is_refused() {
-        assert_eq!(select(&[]).unwrap().len(), SERIES.len());
-        assert_eq!(select(&["6.12".to_owned()]).unwrap()[0].name, "6.12");
-        let error = select(&["5.4".to_owned()]).unwrap_err();
-        assert_eq!(error.to_string(), "no kernel series 5.4; there are 6.1, 6.12");
-    }
+/// Runs the machines, as many at a time as there are processors: each keeps one busy.
+fn side_by_side(
+    machines: VecDeque<Machine<'_>>,
+    run: &(impl Fn(&Machine<'_>) -> Result<Tally> + Sync),
+) -> Result<Tally> {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let queue = Mutex::new(machines);
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    thread::scope(|scope| {
+        let work = || -> Result<Tally> {
+            let mut tally = Tally::default();
+            while let Some(machine) = next() {
+                tally += run(&machine)?;
+            }
+            Ok(tally)
+        };
+        let workers: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .sum()
+    })
 }

@@ -1,4 +1,4 @@
-//! The bare machine before and after: file systems, the loopback interface, power.
+//! The bare machine before and after: file systems, limits, the loopback interface, power.
 
 use std::{convert::Infallible, fs, io, process::ExitCode};
 
@@ -7,6 +7,7 @@ use nix::{
     mount::{MsFlags, mount},
     sys::{
         reboot::{RebootMode, reboot},
+        resource::{Resource, setrlimit},
         termios::tcdrain,
     },
 };
@@ -19,12 +20,17 @@ const FILE_SYSTEMS: &[(&str, &str)] = &[
     ("devtmpfs", "/dev"),
     ("tmpfs", "/tmp"),
     ("tmpfs", "/run"),
+    ("securityfs", "/sys/kernel/security"),
     ("tracefs", "/sys/kernel/tracing"),
     ("cgroup2", "/sys/fs/cgroup"),
     ("bpf", "/sys/fs/bpf"),
 ];
 
-/// Mounts what a running system has and brings up loopback.
+/// How many descriptors a process may have, at first and at most: as systemd sets them, and not as the kernel does for
+/// its first process (`include/asm-generic/resource.h`).
+const DESCRIPTORS: (u64, u64) = (1024, 524_288);
+
+/// Mounts what a running system has, sets its limits and brings up loopback.
 ///
 /// # Errors
 /// When the kernel lacks a file system or refuses.
@@ -34,6 +40,7 @@ pub(crate) fn prepare() -> Result<()> {
         mount(Some(*kind), *folder, Some(*kind), MsFlags::empty(), None::<&str>)
             .with_context(|| format!("mounting {kind} on {folder}"))?;
     }
+    setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS.0, DESCRIPTORS.1).context("limiting descriptors")?;
     loopback_up().context("bringing up the loopback interface")
 }
 

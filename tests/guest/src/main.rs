@@ -1,24 +1,25 @@
 //! Init of the virtual machines that `cargo xtask vm` boots.
 //!
-//! Starts the daemon on whatever kernel this is, does to it what each check does, says one verdict a line on the
-//! console, and powers off. The other side (`xtask/src/vm/verdict.rs`) takes a missing line for a failure.
+//! Makes the bare machine one that the daemon would meet, runs the planned tests one after another, each as a process of
+//! its own, says one verdict a line on the console, and powers off. The other side (`xtask/src/vm/verdict.rs`) takes a
+//! missing line for a failure.
 
-mod checks;
+mod kernel_log;
 mod machine;
+mod modules;
 mod report;
+mod run;
+mod suite;
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    process::{Command, ExitCode},
-};
+use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, Result, anyhow};
-use reuse_tests::{bpf, daemon::Daemon, skip};
+use anyhow::{Context as _, Result};
+use serde_json::Value;
 
-use crate::report::{Report, Verdict};
+use crate::{kernel_log::KernelLog, report::Report, suite::Planned};
 
-const START: &str = "start";
-const STOP: &str = "stop";
+/// The daemon under test.
+const DAEMON: &str = "/reuse-daemon";
 
 fn main() -> ExitCode {
     if std::process::id() != 1 {
@@ -35,56 +36,25 @@ fn main() -> ExitCode {
 }
 
 fn judge() -> Result<()> {
-    let names = checks::ALL.iter().map(|(name, _)| *name);
-    let mut report = Report::begin([START].into_iter().chain(names).chain([STOP]))?;
-    let before = bpf::loaded()?;
-    match guarded(|| Daemon::start(&[])?.context("no daemon was named to this kernel")) {
-        Err(error) => {
-            report.say(START, Verdict::Fail, &format!("{error:#}"));
-            for name in checks::ALL.iter().map(|(name, _)| *name).chain([STOP]) {
-                report.say(name, Verdict::Skip, "there is no daemon to try");
-            }
-        }
-        Ok(daemon) => {
-            report.say(
-                START,
-                Verdict::Pass,
-                &format!("ready after {} ms", daemon.start_to_ready.as_millis()),
-            );
-            for (name, check) in checks::ALL {
-                report.outcome(name, guarded(|| check(&daemon)));
-            }
-            report.outcome(STOP, guarded(|| checks::stop(daemon, &before)));
-        }
-    }
-    if report.has_failures() {
-        explain();
+    modules::load()?;
+    let mut log = KernelLog::open()?;
+    let mut report = Report::begin()?;
+    report.doctor(&doctor()?);
+    for test in suite::planned()? {
+        let Planned { name, command } = test;
+        let outcome = run::to_its_end(command);
+        let complaints = log.complaints();
+        report.verdict(&name, outcome, &complaints);
     }
     report.close();
     Ok(())
 }
 
-/// The outcome of a check whose assertions may panic.
-fn guarded<T>(check: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(anyhow!("{}", text.unwrap_or("a check panicked")))
-    })
-}
-
 /// What the daemon itself says about this kernel.
-fn explain() {
-    let Some(binary) = std::env::var_os(skip::DAEMON_BIN) else { return };
-    match Command::new(binary).arg("doctor").output() {
-        Ok(output) => {
-            println!("doctor ended with {}", output.status);
-            println!(
-                "{}{}",
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr)
-            );
-        }
-        Err(error) => println!("doctor does not start: {error}"),
-    }
+fn doctor() -> Result<Value> {
+    let output = Command::new(DAEMON).args(["doctor", "--json"]).output().context("starting the doctor")?;
+    // It ends with another status than 0 where something is missing, and says what all the same.
+    serde_json::from_slice(&output.stdout).with_context(|| {
+        format!("what the doctor says: {}{}", output.status, String::from_utf8_lossy(&output.stderr))
+    })
 }

@@ -41,6 +41,15 @@ pub(crate) const SERIES: &[Series] = &[
     },
 ];
 
+/// The modules the machines load, each after those it needs (`depends=` in `.modinfo`): virtual Ethernet and VXLAN
+/// devices, whose socket is the kernel's own, and the socket diagnostics that everyone may ask. Loopback, IPv6 and MPTCP
+/// are built in.
+const MODULES: &[&str] =
+    &["inet_diag", "tcp_diag", "udp_diag", "veth", "udp_tunnel", "ip6_udp_tunnel", "vxlan", "dummy"];
+
+/// Where they are left in an unpacked package.
+const MODULES_FOLDER: &str = "modules";
+
 /// A kernel on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Kernel {
@@ -48,6 +57,8 @@ pub(crate) struct Kernel {
     pub(crate) package: String,
     /// The compressed image to boot.
     pub(crate) image: PathBuf,
+    /// Its modules in the order in which they can be loaded.
+    pub(crate) modules: Vec<PathBuf>,
 }
 
 /// The steps that fetch what no earlier run has fetched.
@@ -75,7 +86,7 @@ fn step(workspace: &Workspace, series: &'static Series) -> Step {
         }
         let into = folder.join(package);
         apt.unpack(package, &into)?;
-        keep_boot_only(&into)
+        keep_what_is_booted(&into)
     })
 }
 
@@ -86,11 +97,11 @@ pub(crate) fn cached(workspace: &Workspace, series: &Series) -> Option<Kernel> {
         .ok()?
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| image(&folder.join(name)).is_some())
+        .filter(|name| parts(&folder.join(name)).is_some())
         .collect();
     let package = series.choose(&names)?.to_owned();
-    let image = image(&folder.join(&package))?;
-    Some(Kernel { package, image })
+    let (image, modules) = parts(&folder.join(&package))?;
+    Some(Kernel { package, image, modules })
 }
 
 impl Series {
@@ -110,10 +121,18 @@ fn numbers(name: &str) -> Vec<u64> {
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
-/// The modules are never loaded: loopback, IPv6 and MPTCP are built in.
-fn keep_boot_only(package: &Path) -> Result<()> {
+/// Removes all but what is in `boot` and the modules the machines load, which are left side by side.
+fn keep_what_is_booted(package: &Path) -> Result<()> {
+    let kept = package.join(MODULES_FOLDER);
+    fs::create_dir_all(&kept).with_context(|| format!("cannot make {}", kept.display()))?;
+    for module in find_modules(&package.join("lib/modules")) {
+        if let Some(name) = module.file_name() {
+            fs::rename(&module, kept.join(name))
+                .with_context(|| format!("cannot keep {}", module.display()))?;
+        }
+    }
     for entry in fs::read_dir(package)?.flatten() {
-        if entry.file_name() != "boot" {
+        if entry.file_name() != "boot" && entry.file_name() != MODULES_FOLDER {
             fs::remove_dir_all(entry.path())
                 .with_context(|| format!("cannot remove {}", entry.path().display()))?;
         }
@@ -121,9 +140,34 @@ fn keep_boot_only(package: &Path) -> Result<()> {
     Ok(())
 }
 
-fn image(package: &Path) -> Option<PathBuf> {
+/// Every module file below a folder that is to be kept.
+fn find_modules(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    entries
+        .flatten()
+        .flat_map(|entry| {
+            let path = entry.path();
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_folder { find_modules(&path) } else { vec![path] }
+        })
+        .filter(|path| MODULES.iter().any(|name| is_module(path, name)))
+        .collect()
+}
+
+/// `name.ko`, or compressed: `name.ko.xz`.
+fn is_module(path: &Path, name: &str) -> bool {
+    let file = path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
+    file.strip_prefix(name).is_some_and(|rest| rest == ".ko" || rest.starts_with(".ko."))
+}
+
+/// The image and the modules of an unpacked package, if all are there.
+fn parts(package: &Path) -> Option<(PathBuf, Vec<PathBuf>)> {
     let mut boot = fs::read_dir(package.join("boot")).ok()?.flatten();
-    boot.find(|entry| entry.file_name().to_string_lossy().starts_with("vmlinuz-")).map(|entry| entry.path())
+    let image = boot.find(|entry| entry.file_name().to_string_lossy().starts_with("vmlinuz-"))?.path();
+    let kept: Vec<PathBuf> =
+        fs::read_dir(package.join(MODULES_FOLDER)).ok()?.flatten().map(|entry| entry.path()).collect();
+    let modules = MODULES.iter().map(|name| kept.iter().find(|path| is_module(path, name)).cloned());
+    Some((image, modules.collect::<Option<_>>()?))
 }
 
 fn folder(workspace: &Workspace) -> PathBuf {
@@ -155,6 +199,14 @@ mod tests {
         ]);
         assert_eq!(SERIES[1].choose(&available), Some("linux-image-6.12.130+deb12-cloud-amd64-unsigned"));
         assert_eq!(SERIES[1].choose(&[]), None);
+    }
+
+    #[test]
+    fn a_module_is_known_by_its_name_whether_compressed_or_not() {
+        assert!(is_module(Path::new("/lib/x/veth.ko"), "veth"));
+        assert!(is_module(Path::new("/lib/x/veth.ko.xz"), "veth"));
+        assert!(!is_module(Path::new("/lib/x/ip6_udp_tunnel.ko"), "udp_tunnel"));
+        assert!(!is_module(Path::new("/lib/x/veth_more.ko"), "veth"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     privilege, process,
-    test::{Tally, libtest::Transcript},
+    test::libtest::{Run, Transcript},
 };
 
 /// A run that prints nothing for this long hangs: every test waits with a deadline of its own, and none works this long.
@@ -29,11 +29,11 @@ enum Line {
 ///
 /// # Errors
 /// If the command cannot be started.
-pub(crate) fn counted(command: Command) -> Result<Tally> {
+pub(crate) fn counted(command: Command) -> Result<Run> {
     counted_within(command, SILENCE)
 }
 
-fn counted_within(mut command: Command, silence: Duration) -> Result<Tally> {
+fn counted_within(mut command: Command, silence: Duration) -> Result<Run> {
     if std::io::stderr().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
     }
@@ -72,9 +72,9 @@ fn counted_within(mut command: Command, silence: Duration) -> Result<Tally> {
         }
     }
     let status = child.wait().with_context(|| format!("cannot wait for `{}`", process::render(&command)))?;
-    let mut tally = transcript.conclude(status.success() || hangs > 0);
-    tally.failed += hangs;
-    Ok(tally)
+    let mut run = transcript.conclude(status.success() || hangs > 0);
+    run.tally.failed += hangs;
+    Ok(run)
 }
 
 fn read(stream: Option<impl Read + Send + 'static>, send: mpsc::Sender<Line>, line: fn(String) -> Line) {
@@ -125,6 +125,7 @@ fn parents() -> Vec<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tally::Tally;
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -137,20 +138,20 @@ mod tests {
     #[test]
     fn both_streams_are_counted() {
         let script = "echo 'SKIP a: dull' >&2; echo 'test result: ok. 2 passed; 0 failed; 0 ignored'";
-        let tally = counted_within(shell(script), LONG).unwrap();
+        let tally = counted_within(shell(script), LONG).unwrap().tally;
         assert_eq!(tally, Tally { passed: 1, failed: 0, skipped: 1 });
     }
 
     #[test]
     fn a_run_that_hangs_by_itself_is_ended() {
-        let tally = counted_within(shell("exec sleep 600"), Duration::from_millis(200)).unwrap();
+        let tally = counted_within(shell("exec sleep 600"), Duration::from_millis(200)).unwrap().tally;
         assert_eq!(tally, Tally { passed: 0, failed: 1, skipped: 0 });
     }
 
     #[test]
     fn a_hanging_test_is_one_failure_and_the_rest_goes_on() {
         let script = "sleep 600; echo 'test result: ok. 3 passed; 0 failed; 0 ignored'; exit 101";
-        let tally = counted_within(shell(script), Duration::from_millis(200)).unwrap();
+        let tally = counted_within(shell(script), Duration::from_millis(200)).unwrap().tally;
         assert_eq!(tally, Tally { passed: 3, failed: 1, skipped: 0 });
     }
 }

@@ -3,15 +3,28 @@
 //! A test that cannot say anything here prints `SKIP <test>: <why>` and returns, and the test runner counts it as
 //! passed; here it counts as skipped.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use crate::tally::Tally;
+use crate::{
+    support::results::{Outcome, Verdict},
+    tally::Tally,
+};
 
 /// What the lines of a run have said so far.
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
     counted: Tally,
-    skips: BTreeSet<String>,
+    tests: Vec<(String, Verdict)>,
+    skips: BTreeMap<String, String>,
+}
+
+/// What a run came to.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Run {
+    /// All tests counted.
+    pub(crate) tally: Tally,
+    /// Each test that was named with what it came to.
+    pub(crate) outcomes: Vec<Outcome>,
 }
 
 impl Transcript {
@@ -19,22 +32,43 @@ impl Transcript {
     pub(crate) fn feed(&mut self, line: &str) {
         if let Some(result) = line.trim_start().strip_prefix("test result: ") {
             self.counted += result_line(result);
-        } else if let Some(name) = skipped(line) {
-            self.skips.insert(name.to_owned());
+        } else if let Some((name, why)) = skipped(line) {
+            self.skips.insert(name.to_owned(), why.to_owned());
+        } else if let Some((name, verdict)) = verdict_line(line) {
+            self.tests.push((name.to_owned(), verdict));
         }
     }
 
     /// The totals; a run that did not succeed has at least one failure, whether a test could say so or not (it did not
     /// compile, it died by a signal).
-    pub(crate) fn conclude(self, success: bool) -> Tally {
-        let Self { counted: Tally { passed, failed, skipped }, skips } = self;
+    pub(crate) fn conclude(self, success: bool) -> Run {
+        let Self { counted: Tally { passed, failed, skipped }, tests, skips } = self;
         let silent = usize::from(!success && failed == 0);
-        Tally {
+        let tally = Tally {
             passed: passed.saturating_sub(skips.len()),
             failed: failed + silent,
             skipped: skipped + skips.len(),
-        }
+        };
+        let outcomes = tests.into_iter().map(|(test, verdict)| match (skips.get(&test), verdict) {
+            (Some(why), Verdict::Pass) => {
+                Outcome { test, verdict: Verdict::Skip, why: why.clone(), seconds: None }
+            }
+            (_, verdict) => Outcome { test, verdict, why: String::new(), seconds: None },
+        });
+        Run { tally, outcomes: outcomes.collect() }
     }
+}
+
+/// `test name ... ok`
+fn verdict_line(line: &str) -> Option<(&str, Verdict)> {
+    let (name, word) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    let verdict = match word.trim() {
+        "ok" => Verdict::Pass,
+        "FAILED" => Verdict::Fail,
+        word if word.starts_with("ignored") => Verdict::Skip,
+        _ => return None,
+    };
+    Some((name, verdict))
 }
 
 /// `ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; ...`
@@ -51,23 +85,38 @@ fn result_line(result: &str) -> Tally {
     Tally { passed: count("passed"), failed: count("failed"), skipped: count("ignored") }
 }
 
-/// The name in `SKIP <name>: <why>`; the runner may have begun the line with `test <name> ... `.
-fn skipped(line: &str) -> Option<&str> {
+/// Name and reason in `SKIP <name>: <why>`; the runner may have begun the line with `test <name> ... `.
+fn skipped(line: &str) -> Option<(&str, &str)> {
     let start = if line.starts_with("SKIP ") { 0 } else { line.find(" SKIP ")? + 1 };
-    let (name, _why) = line[start..].strip_prefix("SKIP ")?.split_once(": ")?;
-    Some(name)
+    line[start..].strip_prefix("SKIP ")?.split_once(": ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn conclude(lines: &[&str], success: bool) -> Tally {
+    fn run(lines: &[&str], success: bool) -> Run {
         let mut transcript = Transcript::default();
         for line in lines {
             transcript.feed(line);
         }
         transcript.conclude(success)
+    }
+
+    fn conclude(lines: &[&str], success: bool) -> Tally {
+        run(lines, success).tally
+    }
+
+    #[test]
+    fn each_test_is_named_with_what_it_came_to() {
+        let lines =
+            ["test a ... ok", "SKIP b: no such kernel", "test b ... ok", "test c ... FAILED", "test d ... "];
+        let run = run(&lines, false);
+        let outcomes: Vec<_> =
+            run.outcomes.iter().map(|it| (it.test.as_str(), it.verdict, it.why.as_str())).collect();
+        let expected =
+            [("a", Verdict::Pass, ""), ("b", Verdict::Skip, "no such kernel"), ("c", Verdict::Fail, "")];
+        assert_eq!(outcomes, expected);
     }
 
     #[test]

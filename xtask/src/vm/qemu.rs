@@ -13,16 +13,28 @@ use anyhow::{Context as _, Result};
 
 use crate::process;
 
-/// From power-on to power-off; a boot takes seconds, even without hardware virtualisation.
-const LIMIT: Duration = Duration::from_secs(240);
-/// A machine that says nothing for this long hangs.
-const SILENCE: Duration = Duration::from_secs(60);
+/// From power-on to power-off, all tests included.
+const LIMIT: Duration = Duration::from_secs(900);
+/// A machine that says nothing for this long hangs: init gives no test this long.
+const SILENCE: Duration = Duration::from_secs(150);
 
 /// Kernel parameters: everything to the serial port, any oops a panic, a panic an immediate reboot (which `-no-reboot`
-/// turns into an exit), and only critical messages between the lines of init. What the kernel does not know goes to the
-/// environment of init.
-const PARAMETERS: &str =
-    "console=ttyS0 panic=-1 oops=panic loglevel=3 random.trust_cpu=on REUSE_DAEMON_BIN=/reuse-daemon";
+/// turns into an exit), and only critical messages between the lines of init. Mitigations guard against nobody here and
+/// are emulated instruction by instruction. What the kernel does not know goes to the environment of init, and from there
+/// to the tests: how many times slower than a usual one this machine is (tests/src/deadline.rs).
+const PARAMETERS: &str = "console=ttyS0 panic=-1 oops=panic loglevel=3 random.trust_cpu=on mitigations=off \
+    REUSE_TESTS_SLOWNESS=10";
+
+/// What is booted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Boot<'a> {
+    /// The compressed kernel image.
+    pub(crate) kernel: &'a Path,
+    /// Its initial file system.
+    pub(crate) initramfs: &'a Path,
+    /// Kernel parameters beside the usual ones.
+    pub(crate) parameters: &'a str,
+}
 
 /// How a virtual machine came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,19 +51,17 @@ pub(crate) enum Ending {
 ///
 /// # Errors
 /// If QEMU cannot be started or says that it cannot run.
-pub(crate) fn boot(
-    qemu: &Path,
-    kernel: &Path,
-    initramfs: &Path,
-    mut line: impl FnMut(&str),
-) -> Result<Ending> {
+pub(crate) fn boot(qemu: &Path, boot: Boot<'_>, mut line: impl FnMut(&str)) -> Result<Ending> {
+    let Boot { kernel, initramfs, parameters } = boot;
     let mut command = Command::new(qemu);
     command
         // A nested hypervisor may open /dev/kvm and then hang a stock kernel: emulate. In one thread: with one for each
         // CPU, QEMU 7.2 lets a CPU run into kernel code that another is patching (an int3 oops in 3 of 225 boots of
         // 6.12; in none of 265 with one thread).
-        .args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "1024"])
-        .args(["-nographic", "-no-reboot", "-nic", "none", "-append", PARAMETERS, "-kernel"])
+        .args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "2048"])
+        .args(["-nographic", "-no-reboot", "-nic", "none", "-append"])
+        .arg(format!("{PARAMETERS} {parameters}"))
+        .arg("-kernel")
         .arg(kernel)
         .arg("-initrd")
         .arg(initramfs)

@@ -1,99 +1,84 @@
-//! Reads the verdicts on a virtual machine's console: what was planned, what was said about it, and whether it was said
-//! to the end. Whatever is missing is a failure: a kernel panic, a stall, a test without a verdict, no closing line.
-
-use std::fmt;
+//! Reads the verdicts on a virtual machine's console and holds them against the plan. Whatever is missing is a failure: a
+//! kernel panic, a stall, a test without a verdict, no closing line.
 
 use serde::Deserialize;
 
-use crate::{tally::Tally, vm::qemu::Ending};
+use crate::{
+    support::results::{Finding, Outcome, Verdict},
+    vm::qemu::Ending,
+};
 
 /// What the kernel prints before it stops (`kernel/panic.c`, `panic()`).
 const PANIC: &str = "Kernel panic - not syncing";
 
-/// What a test came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Verdict {
-    Pass,
-    Fail,
-    Skip,
-}
-
-/// One line of the guest. Lines of the kernel and of the daemon are not of this shape.
+/// One line of the guest. Lines of the kernel and of the tests are not of this shape.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Line {
-    Verdict { kernel: String, test: String, verdict: Verdict, why: String },
-    Plan { kernel: String, plan: Vec<String> },
+    Verdict { kernel: String, test: String, verdict: Verdict, why: String, seconds: f64 },
+    Doctor { kernel: String, doctor: Vec<Finding> },
     Closing { closing: usize },
 }
 
-/// A verdict, or the failure to give one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    kernel: String,
-    test: String,
-    verdict: Verdict,
-    why: String,
-}
-
-impl Outcome {
-    /// This outcome counted.
-    pub(crate) fn tally(&self) -> Tally {
-        match self.verdict {
-            Verdict::Pass => Tally { passed: 1, ..Tally::default() },
-            Verdict::Fail => Tally { failed: 1, ..Tally::default() },
-            Verdict::Skip => Tally { skipped: 1, ..Tally::default() },
-        }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kernel, test, verdict, why } = self;
-        match verdict {
-            Verdict::Pass => write!(f, "vm {kernel} {test} ... ok"),
-            Verdict::Fail => write!(f, "vm {kernel} {test} ... FAILED: {why}"),
-            Verdict::Skip => write!(f, "SKIP vm {kernel} {test}: {why}"),
-        }
-    }
-}
-
-/// What the console has said so far.
-#[derive(Debug, Default)]
+/// What the console has said so far, of the tests that were planned.
+#[derive(Debug)]
 pub(crate) struct Console {
+    plan: Vec<String>,
     kernel: Option<String>,
-    plan: Option<Vec<String>>,
+    findings: Vec<Finding>,
     outcomes: Vec<Outcome>,
     closing: Option<usize>,
     panic: Option<String>,
 }
 
+/// What a machine came to.
+#[derive(Debug)]
+pub(crate) struct Conclusion {
+    /// Release of its kernel, if it said it
+    pub(crate) kernel: Option<String>,
+    /// What the daemon says of the kernel
+    pub(crate) findings: Vec<Finding>,
+    /// A verdict for each test of the plan, and the failures of the machine itself
+    pub(crate) outcomes: Vec<Outcome>,
+}
+
 impl Console {
-    /// Takes in one line.
-    pub(crate) fn feed(&mut self, line: &str) {
+    /// A machine that is to run these tests.
+    pub(crate) fn new(plan: Vec<String>) -> Self {
+        let (findings, outcomes) = (Vec::new(), Vec::new());
+        Self { plan, kernel: None, findings, outcomes, closing: None, panic: None }
+    }
+
+    /// Takes in one line; gives the outcome in it, if there is one.
+    pub(crate) fn feed(&mut self, line: &str) -> Option<&Outcome> {
         if line.contains(PANIC) {
             self.panic = Some(line.to_owned());
         }
         // A message of the kernel may stand before the guest's line.
-        let Some(start) = line.find(r#"{""#) else { return };
-        match serde_json::from_str(&line[start..]) {
-            Ok(Line::Verdict { kernel, test, verdict, why }) => {
-                self.outcomes.push(Outcome { kernel, test, verdict, why });
-            }
-            Ok(Line::Plan { kernel, plan }) => {
+        let start = line.find(r#"{""#)?;
+        match serde_json::from_str(&line[start..]).ok()? {
+            Line::Verdict { kernel, test, verdict, why, seconds } => {
                 self.kernel = Some(kernel);
-                self.plan = Some(plan);
+                self.outcomes.push(Outcome { test, verdict, why, seconds: Some(seconds) });
+                return self.outcomes.last();
             }
-            Ok(Line::Closing { closing }) => self.closing = Some(closing),
-            Err(_) => {}
+            Line::Doctor { kernel, doctor } => {
+                self.kernel = Some(kernel);
+                self.findings = doctor;
+            }
+            Line::Closing { closing } => self.closing = Some(closing),
         }
+        None
+    }
+
+    /// How many verdicts were given.
+    pub(crate) fn judged(&self) -> usize {
+        self.outcomes.len()
     }
 
     /// All outcomes, with a failure for everything that should have been said.
-    pub(crate) fn conclude(self, ending: Ending) -> Vec<Outcome> {
-        let Self { kernel, plan, mut outcomes, closing, panic } = self;
-        let kernel = kernel.unwrap_or_else(|| "unknown".to_owned());
+    pub(crate) fn conclude(self, ending: Ending) -> Conclusion {
+        let Self { plan, kernel, findings, mut outcomes, closing, panic } = self;
         let cause = match (&panic, ending) {
             (Some(panic), _) => panic.clone(),
             (None, Ending::Silent(limit)) => {
@@ -102,34 +87,22 @@ impl Console {
             (None, Ending::TooLong(limit)) => format!("the machine did not end within {} s", limit.as_secs()),
             (None, Ending::Exited) => "the machine ended".to_owned(),
         };
-        let failure = |test: &str, why: String| Outcome {
-            kernel: kernel.clone(),
-            test: test.to_owned(),
-            verdict: Verdict::Fail,
-            why,
-        };
-        let mut failures = Vec::new();
-        match &plan {
-            None => failures.push(failure("boot", format!("no plan from init: {cause}"))),
-            Some(plan) => {
-                let unjudged =
-                    plan.iter().filter(|test| !outcomes.iter().any(|outcome| outcome.test == **test));
-                failures.extend(unjudged.map(|test| failure(test, format!("no verdict: {cause}"))));
-            }
-        }
+        let unjudged = plan.iter().filter(|test| !outcomes.iter().any(|outcome| outcome.test == **test));
+        let mut failures: Vec<Outcome> =
+            unjudged.map(|test| Outcome::failure(test, format!("no verdict: {cause}"))).collect();
         match closing {
-            None => failures.push(failure("closing", format!("no closing line: {cause}"))),
+            None => failures.push(Outcome::failure("machine::closing", format!("no closing line: {cause}"))),
             Some(said) if said != outcomes.len() => {
                 let why = format!("{said} verdicts were given, {} arrived", outcomes.len());
-                failures.push(failure("closing", why));
+                failures.push(Outcome::failure("machine::closing", why));
             }
             Some(_) if panic.is_some() || ending != Ending::Exited => {
-                failures.push(failure("power_off", cause.clone()));
+                failures.push(Outcome::failure("machine::power_off", cause));
             }
             Some(_) => {}
         }
         outcomes.append(&mut failures);
-        outcomes
+        Conclusion { kernel, findings, outcomes }
     }
 }
 
@@ -138,14 +111,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::tally::Tally;
 
-    const PLAN: &str = r#"{"kernel":"6.1.0","plan":["bind","listen"]}"#;
-    const BIND: &str = r#"{"kernel":"6.1.0","test":"bind","verdict":"pass","why":""}"#;
-    const LISTEN: &str = r#"{"kernel":"6.1.0","test":"listen","verdict":"skip","why":"tired"}"#;
+    const BIND: &str = r#"{"kernel":"6.1.0","test":"a::bind","verdict":"pass","why":"","seconds":1.5}"#;
+    const LISTEN: &str =
+        r#"{"kernel":"6.1.0","test":"a::listen","verdict":"skip","why":"tired","seconds":0.0}"#;
     const CLOSING: &str = r#"{"kernel":"6.1.0","closing":2}"#;
 
-    fn conclude(lines: &[&str], ending: Ending) -> Vec<Outcome> {
-        let mut console = Console::default();
+    fn conclude(lines: &[&str], ending: Ending) -> Conclusion {
+        let mut console = Console::new(vec!["a::bind".to_owned(), "a::listen".to_owned()]);
         for line in lines {
             console.feed(line);
         }
@@ -153,49 +127,58 @@ mod tests {
     }
 
     fn tally(lines: &[&str], ending: Ending) -> Tally {
-        conclude(lines, ending).iter().map(Outcome::tally).sum()
+        conclude(lines, ending).outcomes.iter().map(Outcome::tally).sum()
     }
 
     #[test]
     fn a_complete_console_is_counted_as_it_stands() {
         let noise = r#"[    1.0] message {"kernel":"6.1.0","closing":2}"#;
-        let lines = ["SeaBIOS", PLAN, BIND, r#"{"type":"bind"}"#, LISTEN, noise];
+        let lines = ["SeaBIOS", BIND, r#"| {"type":"bind"}"#, LISTEN, noise];
         assert_eq!(tally(&lines, Ending::Exited), Tally { passed: 1, failed: 0, skipped: 1 });
+    }
+
+    #[test]
+    fn what_the_daemon_says_of_the_kernel_is_kept() {
+        let doctor = r#"{"kernel":"6.1.0","doctor":[{"check":"bind","ok":true,"detail":"p at h","verified_instructions":9}]}"#;
+        let conclusion = conclude(&[doctor, BIND, LISTEN, CLOSING], Ending::Exited);
+        assert_eq!(conclusion.kernel.as_deref(), Some("6.1.0"));
+        assert_eq!(conclusion.findings[0].verified_instructions, Some(9));
     }
 
     #[test]
     fn a_panic_fails_what_was_not_judged_and_is_named() {
         let panic = "[    2.5] Kernel panic - not syncing: Attempted to kill init!";
-        let outcomes = conclude(&[PLAN, BIND, panic], Ending::Exited);
-        let listen = outcomes.iter().find(|outcome| outcome.test == "listen").unwrap();
+        let outcomes = conclude(&[BIND, panic], Ending::Exited).outcomes;
+        let listen = outcomes.iter().find(|outcome| outcome.test == "a::listen").unwrap();
         assert_eq!(listen.verdict, Verdict::Fail);
         assert!(listen.why.contains("Attempted to kill init"), "{}", listen.why);
     }
 
     #[test]
     fn a_panic_after_the_closing_line_fails_too() {
-        let lines = [PLAN, BIND, LISTEN, CLOSING, "Kernel panic - not syncing: late"];
+        let lines = [BIND, LISTEN, CLOSING, "Kernel panic - not syncing: late"];
         assert_eq!(tally(&lines, Ending::Exited).failed, 1);
     }
 
     #[test]
     fn a_stall_and_an_endless_machine_fail() {
         for ending in [Ending::Silent(Duration::from_secs(60)), Ending::TooLong(Duration::from_secs(240))] {
-            assert_eq!(tally(&[PLAN, BIND], ending).failed, 2);
-            assert_eq!(tally(&[PLAN, BIND, LISTEN, CLOSING], ending).failed, 1);
+            assert_eq!(tally(&[BIND], ending).failed, 2);
+            assert_eq!(tally(&[BIND, LISTEN, CLOSING], ending).failed, 1);
         }
     }
 
     #[test]
     fn a_test_without_verdict_and_a_missing_closing_line_fail() {
-        assert_eq!(tally(&[PLAN, BIND, CLOSING], Ending::Exited).failed, 2);
-        assert_eq!(tally(&[PLAN, BIND, LISTEN], Ending::Exited).failed, 1);
+        assert_eq!(tally(&[BIND, CLOSING], Ending::Exited).failed, 2);
+        assert_eq!(tally(&[BIND, LISTEN], Ending::Exited).failed, 1);
     }
 
     #[test]
-    fn a_machine_that_never_spoke_fails() {
-        let outcomes = conclude(&["SeaBIOS"], Ending::Exited);
-        assert!(outcomes.iter().all(|outcome| outcome.verdict == Verdict::Fail));
-        assert_eq!(outcomes[0].test, "boot");
+    fn a_machine_that_never_spoke_fails_every_test_by_name() {
+        let conclusion = conclude(&["SeaBIOS"], Ending::Exited);
+        assert!(conclusion.outcomes.iter().all(|outcome| outcome.verdict == Verdict::Fail));
+        let names: Vec<_> = conclusion.outcomes.iter().map(|outcome| outcome.test.as_str()).collect();
+        assert_eq!(names, ["a::bind", "a::listen", "machine::closing"]);
     }
 }

@@ -1,0 +1,150 @@
+//! What a run of the tests on one kernel came to, in a file below cargo's target folder that other commands read.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::{tally::Tally, workspace::Workspace};
+
+/// What a test came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    /// As it should be.
+    Pass,
+    /// Not as it should be, or not known.
+    Fail,
+    /// Could say nothing here.
+    Skip,
+}
+
+/// A test and what it came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    /// `binary::test`
+    pub(crate) test: String,
+    /// What it came to.
+    pub(crate) verdict: Verdict,
+    /// Why; where it passed, what was smaller in it than elsewhere.
+    pub(crate) why: String,
+    /// How long it took, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds: Option<f64>,
+}
+
+impl Outcome {
+    /// A test, or something else that should have happened, that did not.
+    pub(crate) fn failure(test: &str, why: String) -> Self {
+        Self { test: test.to_owned(), verdict: Verdict::Fail, why, seconds: None }
+    }
+
+    /// This outcome counted.
+    pub(crate) fn tally(&self) -> Tally {
+        match self.verdict {
+            Verdict::Pass => Tally { passed: 1, ..Tally::default() },
+            Verdict::Fail => Tally { failed: 1, ..Tally::default() },
+            Verdict::Skip => Tally { skipped: 1, ..Tally::default() },
+        }
+    }
+}
+
+/// One thing `reuse-daemon doctor --json` looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Finding {
+    /// The tier, or what else was looked at.
+    pub(crate) check: String,
+    /// Whether it is there.
+    pub(crate) ok: bool,
+    /// The program and where it is attached, or what is wrong.
+    pub(crate) detail: String,
+    /// How many instructions the kernel's verifier processed for the program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) verified_instructions: Option<u64>,
+}
+
+impl Finding {
+    /// The program and where it is attached.
+    pub(crate) fn program(&self) -> Option<(&str, &str)> {
+        self.detail.split_once(" at ").filter(|_| self.ok)
+    }
+}
+
+/// A run on one kernel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Results {
+    /// Which machine: a variant's name, or `host`.
+    pub(crate) machine: String,
+    /// Kernel parameters beside the usual ones.
+    pub(crate) parameters: String,
+    /// Release of the kernel.
+    pub(crate) kernel: String,
+    /// What the daemon says of the kernel.
+    pub(crate) findings: Vec<Finding>,
+    /// Every test.
+    pub(crate) tests: Vec<Outcome>,
+}
+
+impl Results {
+    /// All outcomes counted.
+    pub(crate) fn tally(&self) -> Tally {
+        self.tests.iter().map(Outcome::tally).sum()
+    }
+
+    /// Writes them to their file, in place of those of an earlier run.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn write(&self, workspace: &Workspace) -> Result<PathBuf> {
+        let folder = folder(workspace);
+        let path = folder.join(format!("{}.json", self.machine));
+        let text = serde_json::to_string_pretty(self).context("results as JSON")?;
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(&path, text + "\n"))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+}
+
+/// The results of every kernel that was run, by name of the machine.
+///
+/// # Errors
+/// If a file cannot be read or holds something else.
+pub(crate) fn all(workspace: &Workspace) -> Result<Vec<Results>> {
+    let Ok(entries) = fs::read_dir(folder(workspace)) else { return Ok(Vec::new()) };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    paths.sort();
+    paths.iter().map(|path| read(path)).collect()
+}
+
+fn read(path: &Path) -> Result<Results> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} holds no results", path.display()))
+}
+
+fn folder(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("kernels")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_attached_is_a_program() {
+        let finding = |ok, detail: &str| Finding {
+            check: "bind".into(),
+            ok,
+            detail: detail.into(),
+            verified_instructions: None,
+        };
+        let attached = finding(true, "sys_exit_bind at tracepoint/syscalls/sys_exit_bind");
+        assert_eq!(attached.program(), Some(("sys_exit_bind", "tracepoint/syscalls/sys_exit_bind")));
+        assert_eq!(finding(false, "refused at load").program(), None);
+        assert_eq!(finding(true, "all needed capabilities").program(), None);
+    }
+}

@@ -1,0 +1,165 @@
+//! One virtual machine: what is put into it, and what came of it.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{BufWriter, Write as _},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    setup::kernels::Kernel,
+    support::results::{Outcome, Results, Verdict},
+    test::suite::{self, TestBinary},
+    vm::{
+        initramfs::{self, Entry},
+        qemu::{self, Boot},
+        userland,
+        variant::{Selection, Variant},
+        verdict::Console,
+    },
+};
+
+/// The differential test of the rulebook is no test binary but a program by itself (tests/guest/src/suite.rs).
+const DIFFERENTIAL: &str = "rules::differential";
+
+/// What was built for every machine.
+#[derive(Debug)]
+pub(crate) struct Built<'a> {
+    /// The daemon under test.
+    pub(crate) daemon: &'a Path,
+    /// The fuzzer of the rulebook.
+    pub(crate) fuzzer: &'a Path,
+    /// The end-to-end suite.
+    pub(crate) tests: &'a [TestBinary],
+}
+
+/// The files every machine is given, and the tests there are.
+#[derive(Debug)]
+pub(crate) struct Files {
+    entries: BTreeSet<Entry>,
+    binaries: Vec<(String, Entry)>,
+    tests: Vec<String>,
+}
+
+impl Files {
+    /// Collects them; copies that had to be made are left in `folder`.
+    ///
+    /// # Errors
+    /// If a program is missing or a test binary lists nothing.
+    pub(crate) fn collect(built: &Built<'_>, guest: &Path, folder: &Path) -> Result<Self> {
+        let mut entries = userland::collect()?;
+        let programs = [("init", guest), ("reuse-daemon", built.daemon), ("reuse-fuzz-rules", built.fuzzer)];
+        entries.extend(programs.map(|(path, program)| Entry::copy(path, program)));
+        let copies = folder.join("tests");
+        fs::create_dir_all(&copies).with_context(|| format!("cannot make {}", copies.display()))?;
+        let (mut binaries, mut tests) = (Vec::new(), Vec::new());
+        for binary in built.tests.iter().filter(|binary| binary.end_to_end) {
+            let name = &binary.name;
+            let small = suite::stripped(&binary.path, &copies.join(name))?;
+            binaries.push((name.clone(), Entry::copy(format!("tests/{name}"), small)));
+            tests.extend(binary.tests()?.into_iter().map(|test| format!("{name}::{test}")));
+        }
+        tests.push(DIFFERENTIAL.to_owned());
+        Ok(Self { entries, binaries, tests })
+    }
+
+    fn plan(&self, selection: Selection) -> Vec<String> {
+        self.tests.iter().filter(|test| selection.contains(test)).cloned().collect()
+    }
+
+    /// Writes the initial file system of a machine.
+    fn write(&self, archive: &Path, plan: &[String], kernel: &Kernel) -> Result<()> {
+        let modules = kernel.modules.iter().enumerate().filter_map(|(number, module)| {
+            let name = module.file_name()?.to_string_lossy();
+            Some(Entry::copy(format!("modules/{number:02}-{name}"), module))
+        });
+        let mut own: Vec<Entry> = modules.collect();
+        own.push(Entry::text("plan", plan.join("\n") + "\n"));
+        let wanted =
+            |binary: &str| plan.iter().any(|test| test.split_once("::").is_some_and(|(of, _)| of == binary));
+        let binaries = self.binaries.iter().filter(|(name, _)| wanted(name)).map(|(_, entry)| entry);
+        initramfs::write(archive, self.entries.iter().chain(binaries).chain(&own))
+    }
+}
+
+/// A virtual machine about to be booted.
+#[derive(Debug)]
+pub(crate) struct Machine<'a> {
+    /// The emulator.
+    pub(crate) qemu: &'a Path,
+    /// What it is.
+    pub(crate) variant: &'static Variant,
+    /// The kernel on this machine.
+    pub(crate) kernel: Kernel,
+}
+
+impl Machine<'_> {
+    /// Boots it, shows each verdict as it is given, and leaves its console in `folder`.
+    ///
+    /// # Errors
+    /// If it cannot be prepared or QEMU cannot be run. Whatever happens inside is a verdict.
+    pub(crate) fn run(&self, files: &Files, folder: &Path) -> Result<Results> {
+        let Variant { name, parameters, tests, .. } = self.variant;
+        let plan = files.plan(*tests);
+        let archive = folder.join(format!("{name}.cpio"));
+        files.write(&archive, &plan, &self.kernel)?;
+        println!("xtask: booting {} {parameters} under emulation: {} tests", self.kernel.package, plan.len());
+        let log = folder.join(format!("{name}.log"));
+        let mut writer =
+            BufWriter::new(File::create(&log).with_context(|| format!("cannot write {}", log.display()))?);
+        let mut console = Console::new(plan);
+        let (mut said, mut unwritten) = (Vec::new(), None);
+        let boot = Boot { kernel: &self.kernel.image, initramfs: &archive, parameters };
+        let ending = qemu::boot(self.qemu, boot, |line| {
+            if let Err(error) = writeln!(writer, "{line}").and_then(|()| writer.flush()) {
+                unwritten = Some(error);
+            }
+            said.push(line.to_owned());
+            if let Some(outcome) = console.feed(line) {
+                show(name, outcome, &said);
+                said.clear();
+            }
+        })?;
+        if let Some(error) = unwritten {
+            return Err(error).with_context(|| format!("cannot write {}", log.display()));
+        }
+        fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
+        let judged = console.judged();
+        let conclusion = console.conclude(ending);
+        for outcome in conclusion.outcomes.iter().skip(judged) {
+            show(name, outcome, &said);
+            said.clear();
+        }
+        let results = Results {
+            machine: (*name).to_owned(),
+            parameters: (*parameters).to_owned(),
+            kernel: conclusion.kernel.unwrap_or_else(|| (*name).to_owned()),
+            findings: conclusion.findings,
+            tests: conclusion.outcomes,
+        };
+        println!("vm {name}: {} (console in {})", results.tally(), log.display());
+        Ok(results)
+    }
+}
+
+/// One line, and before a failure what the console said since the verdict before.
+fn show(machine: &str, outcome: &Outcome, said: &[String]) {
+    let Outcome { test, verdict, why, seconds } = outcome;
+    match verdict {
+        Verdict::Pass => {
+            let smaller = if why.is_empty() { String::new() } else { format!("; smaller here: {why}") };
+            println!("vm {machine} {test} ... ok ({:.1} s{smaller})", seconds.unwrap_or_default());
+        }
+        Verdict::Skip => println!("SKIP vm {machine} {test}: {why}"),
+        Verdict::Fail => {
+            // Several machines speak at a time: what belongs together is written together.
+            let said = said.iter().filter(|line| !line.starts_with(r#"{""#));
+            let said: Vec<String> =
+                said.map(|line| format!("  {machine} | {}\n", line.replace(char::is_control, ""))).collect();
+            println!("{}vm {machine} {test} ... FAILED: {why}", said.concat());
+        }
+    }
+}
