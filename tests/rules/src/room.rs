@@ -165,7 +165,8 @@ impl Namespace {
         let echo = UdpSocket::bind((Ipv4Addr::LOCALHOST, ECHO_PORT))?;
         echo.connect((Ipv4Addr::LOCALHOST, ECHO_PORT))?;
         echo.set_read_timeout(Some(ECHO_LIMIT))?;
-        let sock_destroy = destroy_is_known(remote_address(true)).context("asking sock_diag for a listener")?;
+        let sock_destroy =
+            destroy_is_known(remote_address(true)).context("asking sock_diag for a listener")?;
         let own_tables = Path::new(NET_IPV4).join("udp_child_hash_entries").exists();
         let equipment = Equipment { own_tables, second_device, sock_destroy };
         Ok(Self { file, remote, echo, migrate: Cell::new(false), equipment })

@@ -111,13 +111,19 @@ fn play_all(run: &Run, btf: &Path, processor: usize, tally: &mut Tally) -> Resul
 /// Says what is left out on a kernel without its modules.
 fn tell(equipment: Equipment) {
     if !equipment.own_tables {
-        eprintln!("fuzz-rules: no hash tables of a namespace's own here (Linux 6.2): those of the host alone");
+        eprintln!(
+            "fuzz-rules: no hash tables of a namespace's own here (Linux 6.2): those of the host alone"
+        );
     }
     if !equipment.second_device {
-        eprintln!("fuzz-rules: no veth devices here: the second device is an index alone, and no IPv6 address is on it");
+        eprintln!(
+            "fuzz-rules: no veth devices here: the second device is an index alone, and no IPv6 address is on it"
+        );
     }
     if !equipment.sock_destroy {
-        eprintln!("fuzz-rules: no SOCK_DESTROY here (module tcp_diag): what a closed connection left is never taken away");
+        eprintln!(
+            "fuzz-rules: no SOCK_DESTROY here (module tcp_diag): what a closed connection left is never taken away"
+        );
     }
 }
 

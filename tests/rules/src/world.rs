@@ -74,14 +74,7 @@ impl<'a> World<'a> {
     pub(crate) fn new(room: &'a Room, scenario: &Scenario) -> Result<Self> {
         let port = room.enter(scenario.tables, scenario.migrate)?;
         let (tables, transport) = (scenario.tables, scenario.transport);
-        Ok(Self {
-            room,
-            tables,
-            transport,
-            port,
-            entries: BTreeMap::new(),
-            ghosts: Vec::new(),
-        })
+        Ok(Self { room, tables, transport, port, entries: BTreeMap::new(), ghosts: Vec::new() })
     }
 
     /// The contested port (0), or the n-th that shares its slot of UDP's table.

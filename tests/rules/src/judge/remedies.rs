@@ -66,12 +66,7 @@ impl Judge<'_> {
     }
 
     /// An alternative for each blocker; `None` where it is not known who one of them is, or it cannot be taken away.
-    fn plan(
-        &self,
-        prediction: &Prediction,
-        pick: usize,
-        equipment: Equipment,
-    ) -> Result<Option<Vec<Plan>>> {
+    fn plan(&self, prediction: &Prediction, pick: usize, equipment: Equipment) -> Result<Option<Vec<Plan>>> {
         let (asked, blockers) = (&prediction.asked, &prediction.decision.blockers);
         let ways = remedy::alternatives_together(self.kernel, &asked.contender, &asked.port, blockers);
         let mut plans = Vec::new();

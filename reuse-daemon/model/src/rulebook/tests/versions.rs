@@ -2,8 +2,9 @@
 
 use super::*;
 
-/// Linux 6.7: buckets by address, the older bucket's memory, `sock_i_uid`.
-fn old() -> Kernel {
+/// A kernel from 6.2 to 6.7, or late in 6.1: buckets by address that know TIME_WAIT, the older bucket's memory,
+/// `sock_i_uid`.
+fn before_6_8(minor: u16, patch: u16) -> Kernel {
     let features = Features {
         sock_i_uid: true,
         inet_bind2_bucket: true,
@@ -11,7 +12,11 @@ fn old() -> Kernel {
         bhash2: false,
         ..Features::default()
     };
-    Kernel::new(Release { major: 6, minor: 7, patch: 12 }, features)
+    Kernel::new(Release { major: 6, minor, patch }, features)
+}
+
+fn old() -> Kernel {
+    before_6_8(7, 12)
 }
 
 fn refuses(kernel: &Kernel, asking: &Contender, port: &Port) -> bool {
@@ -86,22 +91,16 @@ fn before_6_1_every_socket_is_asked() {
     assert!(!refuses(&kernel(), &contender("127.0.0.6"), &port));
 }
 
-/// Linux 6.1 late in its series: buckets by address with an address family.
-fn late_6_1(patch: u16) -> Kernel {
-    let features = Features {
-        sock_i_uid: true,
-        inet_bind2_bucket: true,
-        deathrow: true,
-        bhash2: false,
-        ..Features::default()
-    };
-    Kernel::new(Release { major: 6, minor: 1, patch }, features)
-}
-
 #[test]
 fn in_late_6_1_a_mapped_address_does_not_meet_the_mapped_wildcard() {
-    let kernels = [(late_6_1(167), true), (late_6_1(168), false), (old(), true), (kernel(), true)];
-    for (kernel, refused) in kernels {
+    for (kernel, refused) in [
+        (before_6_8(1, 167), true),
+        (before_6_8(1, 168), false),
+        (before_6_8(6, 130), true),
+        (before_6_8(6, 131), false),
+        (old(), true),
+        (kernel(), true),
+    ] {
         let port = tcp_port([occupant("::ffff:0.0.0.0")]);
         assert_eq!(refuses(&kernel, &contender("::ffff:127.0.0.2"), &port), refused, "{kernel:?}");
         assert!(refuses(&kernel, &contender("127.0.0.2"), &port), "as IPv4 it does");
@@ -122,7 +121,9 @@ fn in_late_6_1_the_first_socket_gives_the_bucket_of_all_ipv4_addresses_its_famil
     };
     let sockets = [socket("0.0.0.0", share), socket("::ffff:0.0.0.0", share)];
     let asking = contender("::ffff:127.0.0.2");
-    for (kernel, ipv6_first_refused) in [(late_6_1(168), false), (late_6_1(167), true), (kernel(), true)] {
+    for (kernel, ipv6_first_refused) in
+        [(before_6_8(1, 168), false), (before_6_8(1, 167), true), (kernel(), true)]
+    {
         let port = bound(&kernel, &sockets);
         assert!(refuses(&kernel, &asking, &port), "IPv4 came first: {kernel:?}");
         let [v4, v6] = sockets.clone();
