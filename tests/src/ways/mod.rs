@@ -1,11 +1,15 @@
 //! The ways a socket gets its port that are not the native bind and listen system calls, each made by this process
 //! itself, so that a test knows what was asked for and what the kernel answered.
 
+pub mod agreement;
 pub mod compat;
 pub mod implicit;
 pub mod io_uring;
 pub mod kernel;
+pub mod ledger;
 pub mod seccomp;
+pub mod stage;
+pub mod storm;
 
 use std::{io, net::SocketAddr};
 
