@@ -4,9 +4,12 @@
 
 use std::path::PathBuf;
 
-use crate::cli::{
-    RunArguments,
-    run::{CommandLines, Events, LogFormat, LogLevel, Repeats},
+use crate::{
+    cli::{
+        RunArguments,
+        run::{CommandLines, Events, LogFormat, LogLevel, Repeats},
+    },
+    kernel::capabilities::Capability,
 };
 
 mod listen;
@@ -44,6 +47,8 @@ pub struct Config {
     pub trace_syscalls: bool,
     /// Whether sends and connects of datagram sockets that found no port are seen
     pub trace_sendto: bool,
+    /// What of the kernel to do without
+    pub trace_avoid: Vec<Capability>,
     /// Refuse to start when any tier is missing
     pub strict: bool,
 }
@@ -161,6 +166,7 @@ impl TryFrom<&RunArguments> for Config {
             btf_path: arguments.btf_path.clone(),
             trace_syscalls: arguments.trace_syscalls,
             trace_sendto: arguments.trace_sendto,
+            trace_avoid: arguments.trace_avoid.clone(),
             strict: arguments.config_strict,
         })
     }

@@ -3,7 +3,7 @@
 //! One thread runs the tracer, the web side and the prober as tasks; only reading a snapshot and writing events have
 //! threads of their own.
 
-use std::{io, net::TcpListener, path::Path, time::Duration};
+use std::{io, net::TcpListener, time::Duration};
 
 use anyhow::Context as _;
 use log::{Level, log_enabled};
@@ -27,7 +27,6 @@ use crate::{
     },
     kernel::{
         attach::{self, Kernel, Options},
-        btf,
         own_groups::OwnGroups,
         plan::Wanted,
         ring::Ring,
@@ -76,8 +75,9 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
     let Prepared { config, listeners, local, colored } = prepared;
     let stop = Stop::listen().context("cannot wait for signals")?;
     let options = Options {
-        btf: config.btf_path.as_deref().unwrap_or(Path::new(btf::DEFAULT_PATH)),
+        btf: config.btf_path.as_deref(),
         wanted: Wanted { syscalls: config.trace_syscalls, sendto: config.trace_sendto },
+        avoid: &config.trace_avoid,
         log_level: kernel_log_level(),
     };
     let (mut kernel, maps) = attach::start(&options)?;

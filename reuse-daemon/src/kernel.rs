@@ -30,3 +30,4 @@ pub mod sock_diag;
 pub mod survey;
 mod sys;
 mod tracefs;
+mod trial;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::kernel::capabilities::Capability;
+
 /// Arguments of `doctor`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Exit status: 0 all tiers, 1 some missing, 2 cannot run\n\n\
@@ -15,7 +17,17 @@ pub struct DoctorArguments {
     #[arg(long)]
     pub json: bool,
 
-    /// Read kernel types from this file instead of /sys/kernel/btf/vmlinux
+    /// Look as if this kernel had not this capability (repeatable)
+    #[arg(
+        long = "trace.avoid",
+        env = "REUSE_TRACE_AVOID",
+        value_name = "CAPABILITY",
+        value_delimiter = ',',
+        value_parser = str::parse::<Capability>
+    )]
+    pub trace_avoid: Vec<Capability>,
+
+    /// Read kernel types from this file, not from where they usually are (/sys/kernel/btf/vmlinux, /boot)
     #[arg(long = "btf.path", env = "REUSE_BTF_PATH", value_name = "FILE")]
     pub btf_path: Option<PathBuf>,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum, builder::BoolishValueParser};
 
-use crate::export::local::protocol::DEFAULT_PATH;
+use crate::{export::local::protocol::DEFAULT_PATH, kernel::capabilities::Capability};
 
 /// Arguments of `run`.
 #[derive(Clone, Debug, Args)]
@@ -145,7 +145,17 @@ pub struct RunArguments {
     )]
     pub trace_sendto: bool,
 
-    /// Read kernel types from this file instead of /sys/kernel/btf/vmlinux
+    /// Trace as if this kernel had not this capability (repeatable): for finding out what it is needed for
+    #[arg(
+        long = "trace.avoid",
+        env = "REUSE_TRACE_AVOID",
+        value_name = "CAPABILITY",
+        value_delimiter = ',',
+        value_parser = str::parse::<Capability>
+    )]
+    pub trace_avoid: Vec<Capability>,
+
+    /// Read kernel types from this file, not from where they usually are (/sys/kernel/btf/vmlinux, /boot)
     #[arg(long = "btf.path", env = "REUSE_BTF_PATH", value_name = "FILE")]
     pub btf_path: Option<PathBuf>,
 }
@@ -275,6 +285,6 @@ mod tests {
             assert_eq!(variable.to_str(), Some(expected.as_str()), "--{flag}");
             seen.insert(expected);
         }
-        assert_eq!(seen.len(), 19, "{seen:?}");
+        assert_eq!(seen.len(), 20, "{seen:?}");
     }
 }

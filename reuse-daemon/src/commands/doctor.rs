@@ -1,7 +1,7 @@
 //! `doctor`: what these privileges and this kernel allow, by loading and attaching everything once, and what mends each
 //! gap.
 
-use std::{io::Write as _, path::Path, process::ExitCode};
+use std::{io::Write as _, process::ExitCode};
 
 use serde::Serialize;
 
@@ -9,11 +9,14 @@ use crate::{
     cli::DoctorArguments,
     kernel::{
         attach::{self, Kernel, Options, Stage},
-        btf,
-        plan::{Step, Wanted},
+        capabilities::{Capabilities, Lockdown},
+        plan::{Gap, Tier, Wanted},
         privileges,
+        program_stats::ProgramStats,
     },
 };
+
+mod text;
 
 /// All tiers
 const ALL: u8 = 0;
@@ -27,7 +30,12 @@ const NONE: u8 = 2;
 struct Report {
     schema: u32,
     kernel: String,
+    lockdown: &'static str,
+    /// The file that the kernel's types were read from; `null` if it did not come so far
+    btf: Option<String>,
     doctor: Vec<Finding>,
+    /// What this kernel lacks, or was to be done without; not all of it is needed
+    lacks: Vec<Lacking>,
 }
 
 /// One thing looked at.
@@ -35,6 +43,10 @@ struct Report {
 struct Finding {
     check: String,
     ok: bool,
+    state: State,
+    /// How a tier is seen
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mechanism: Option<&'static str>,
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
@@ -42,11 +54,32 @@ struct Finding {
     verified_instructions: Option<u64>,
 }
 
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    /// As it should be
+    Active,
+    /// Could be had, and is not asked for
+    Off,
+    /// Not to be had
+    Missing,
+}
+
+/// One capability of the kernel that is not there.
+#[derive(Debug, Serialize)]
+struct Lacking {
+    capability: &'static str,
+    why: String,
+}
+
 impl Finding {
     fn good(check: impl Into<String>, detail: impl Into<String>) -> Self {
         Self {
             check: check.into(),
             ok: true,
+            state: State::Active,
+            mechanism: None,
             detail: detail.into(),
             remedy: None,
             verified_instructions: None,
@@ -54,46 +87,73 @@ impl Finding {
     }
 
     fn bad(check: impl Into<String>, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { ok: false, remedy: Some(remedy.into()), ..Self::good(check, detail) }
+        Self { ok: false, state: State::Missing, remedy: Some(remedy.into()), ..Self::good(check, detail) }
+    }
+
+    fn off(gap: &Gap) -> Self {
+        let (tier, reason) = (gap.tier.as_str(), gap.reason.as_str());
+        Self { ok: true, state: State::Off, ..Self::bad(tier, reason, gap.remedy) }
     }
 }
 
 /// Runs the command.
 #[must_use]
 pub fn main(arguments: &DoctorArguments) -> ExitCode {
-    let (doctor, status) = examine(arguments.btf_path.as_deref().unwrap_or(Path::new(btf::DEFAULT_PATH)));
-    let kernel = nix::sys::utsname::uname()
-        .map_or_else(|_| "unknown".to_owned(), |name| name.release().to_string_lossy().into_owned());
-    let report = Report { schema: 1, kernel, doctor };
-    let text = if arguments.json { json(&report) } else { text(&report, status) };
+    let (report, status) = examine(arguments);
+    let text = if arguments.json { json(&report) } else { text::render(&report, status) };
     // A closed stdout leaves nobody to tell.
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::from(status)
 }
 
-fn examine(btf: &Path) -> (Vec<Finding>, u8) {
+fn examine(arguments: &DoctorArguments) -> (Report, u8) {
     let mut findings = vec![look_at_privileges()];
     if findings.iter().any(|finding| !finding.ok) {
-        return (findings, NONE);
+        return (report(findings, None), NONE);
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             findings.push(Finding::bad("runtime", error.to_string(), "raise the limit of open files"));
-            return (findings, NONE);
+            return (report(findings, None), NONE);
         }
     };
     let _within = runtime.enter();
-    match attach::start(&Options { btf, wanted: Wanted::default(), log_level: 0 }) {
+    let options = Options {
+        btf: arguments.btf_path.as_deref(),
+        wanted: Wanted::default(),
+        avoid: &arguments.trace_avoid,
+        log_level: 0,
+    };
+    match attach::start(&options) {
         Ok((kernel, _maps)) => {
-            findings.extend(look_at_programs(&kernel));
-            let status = if kernel.gaps.is_empty() { ALL } else { SOME };
-            (findings, status)
+            findings.push(look_at_types(&kernel.have));
+            findings.extend(look_at_tiers(&kernel));
+            let all = findings.iter().all(|finding| finding.ok);
+            (report(findings, Some(&kernel.have)), if all { ALL } else { SOME })
         }
         Err(error) => {
             findings.push(Finding::bad("programs", error.to_string(), "see the detail"));
-            (findings, NONE)
+            (report(findings, None), NONE)
         }
+    }
+}
+
+fn report(doctor: Vec<Finding>, have: Option<&Capabilities>) -> Report {
+    let release = || {
+        let name = nix::sys::utsname::uname();
+        name.map_or_else(|_| "unknown".to_owned(), |name| name.release().to_string_lossy().into_owned())
+    };
+    let lacks = have.into_iter().flat_map(Capabilities::lacks);
+    Report {
+        schema: 1,
+        kernel: have.map_or_else(release, |have| have.release.clone()),
+        lockdown: have.map_or_else(Lockdown::of_running_kernel, |have| have.lockdown).as_str(),
+        btf: have.map(|have| have.types.display().to_string()),
+        doctor,
+        lacks: lacks
+            .map(|(capability, lack)| Lacking { capability: capability.as_str(), why: lack.why.clone() })
+            .collect(),
     }
 }
 
@@ -108,62 +168,43 @@ fn look_at_privileges() -> Finding {
     }
 }
 
-fn look_at_programs(kernel: &Kernel) -> Vec<Finding> {
-    let attached =
-        kernel.stats().filter(|(planned, _)| planned.stage != Stage::Refused).map(|(planned, stats)| {
-            let detail = format!("{} at {}", planned.step.program, planned.step.hook.label());
-            let verified_instructions = Some(stats.verified_instructions).filter(|count| *count > 0);
-            Finding { verified_instructions, ..Finding::good(&tiers(&planned.step), detail) }
-        });
-    let missing =
-        kernel.gaps.iter().map(|gap| Finding::bad(gap.tier.as_str(), gap.reason.as_str(), gap.remedy));
-    attached.chain(missing).collect()
+/// Whether the hooks and members are those that the programs were written for.
+fn look_at_types(have: &Capabilities) -> Finding {
+    if have.deviations.is_empty() {
+        let file = have.types.display();
+        return Finding::good("types", format!("every hook and member is as declared ({file})"));
+    }
+    Finding::bad("types", have.deviations.join("; "), "please report it, with the kernel's release")
 }
 
-/// The names of what a program is for.
-fn tiers(step: &Step) -> String {
-    step.tiers.iter().map(|tier| tier.as_str()).collect::<Vec<_>>().join("+")
+fn look_at_tiers(kernel: &Kernel) -> Vec<Finding> {
+    let stats: Vec<_> = kernel.stats().collect();
+    let of_tier = |tier: Tier| {
+        let programs: Vec<_> = stats
+            .iter()
+            .filter(|(planned, _)| planned.step.serves(tier) && planned.stage != Stage::Refused)
+            .collect();
+        let active = programs.first().map(|(first, _)| {
+            let names: Vec<_> = programs
+                .iter()
+                .map(|(planned, _)| format!("{} at {}", planned.step.program, planned.step.hook.label()))
+                .collect();
+            let verified = |(_, stats): &&(_, ProgramStats)| stats.verified_instructions;
+            Finding {
+                mechanism: Some(first.step.hook.mechanism()),
+                verified_instructions: Some(programs.iter().map(verified).sum()).filter(|count| *count > 0),
+                ..Finding::good(tier.as_str(), names.join(", "))
+            }
+        });
+        let missing = kernel.gaps.iter().filter(move |gap| gap.tier == tier);
+        let missing = missing.map(|gap| Finding::bad(tier.as_str(), gap.reason.as_str(), gap.remedy));
+        let off = kernel.off.iter().filter(move |gap| gap.tier == tier).map(Finding::off);
+        active.into_iter().chain(missing).chain(off).collect::<Vec<_>>()
+    };
+    Tier::ALL.into_iter().flat_map(of_tier).collect()
 }
 
 fn json(report: &Report) -> String {
     // The report has string keys and finite numbers only; it cannot fail to serialise.
     serde_json::to_string(report).unwrap_or_default() + "\n"
-}
-
-fn text(report: &Report, status: u8) -> String {
-    let verdict = match status {
-        ALL => "everything the daemon wants to see can be seen",
-        SOME => "the daemon runs, but not everything can be seen",
-        _ => "the daemon cannot run here",
-    };
-    let mut out = format!("Linux {}: {verdict}\n", report.kernel);
-    for finding in &report.doctor {
-        let mark = if finding.ok { "ok     " } else { "MISSING" };
-        out += &format!("  {mark} {:<16} {}", finding.check, finding.detail);
-        if let Some(count) = finding.verified_instructions {
-            out += &format!(" ({count} instructions verified)");
-        }
-        if let Some(remedy) = &finding.remedy {
-            out += &format!("\n          remedy: {remedy}");
-        }
-        out.push('\n');
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gap_shows_its_remedy_and_a_program_its_cost() {
-        let program = Finding { verified_instructions: Some(43), ..Finding::good("bind", "sys_exit_bind") };
-        let gap = Finding::bad("close", "no cgroup v2", "mount it");
-        let report = Report { schema: 1, kernel: "6.18".to_owned(), doctor: vec![program, gap] };
-        let shown = text(&report, SOME);
-        assert!(shown.starts_with("Linux 6.18: the daemon runs, but"), "{shown}");
-        assert!(shown.contains("sys_exit_bind (43 instructions verified)"), "{shown}");
-        assert!(shown.contains("no cgroup v2\n          remedy: mount it"), "{shown}");
-        assert!(json(&report).contains(r#""schema":1"#));
-    }
 }

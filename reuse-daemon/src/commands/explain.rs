@@ -33,7 +33,7 @@ use crate::{
         source::{SocketOptions, Source},
     },
     kernel::{
-        btf::{self, Btf},
+        btf::{Btf, Types},
         port_reader::PortReader,
         privileges, rules,
     },
@@ -81,8 +81,7 @@ fn run(arguments: &ExplainArguments, color: Color) -> anyhow::Result<u8> {
     if netns.number != Netns::own()?.number {
         netns.enter()?;
     }
-    let types = arguments.btf_path.as_deref().unwrap_or(Path::new(btf::DEFAULT_PATH));
-    let (source, kernel) = source(types);
+    let (source, kernel) = source(arguments.btf_path.as_deref());
     let mut explainer = Explainer {
         source,
         kernel,
@@ -145,7 +144,7 @@ fn resolve(host: &str, port: u16) -> anyhow::Result<Vec<IpAddr>> {
 }
 
 /// The kernel's tables where that is allowed and works, else sock_diag, which is said; and how the kernel decides.
-fn source(types: &Path) -> (Source, Kernel) {
+fn source(types: Option<&Path>) -> (Source, Kernel) {
     let held = privileges::effective().unwrap_or_default();
     let missing = |name: &str| privileges::missing(held).any(|needed| needed.name == name);
     if missing("CAP_BPF") || missing("CAP_PERFMON") {
@@ -168,9 +167,9 @@ fn source(types: &Path) -> (Source, Kernel) {
 }
 
 /// How the running kernel decides; without its types, as the newest of its release does.
-fn kernel(types: &Path) -> Kernel {
-    let bytes = btf::read_file(types).ok();
-    let parsed = bytes.as_deref().and_then(|bytes| Btf::parse(bytes).ok());
+fn kernel(types: Option<&Path>) -> Kernel {
+    let types = Types::find(types).ok();
+    let parsed = types.as_ref().and_then(|types| Btf::parse(&types.bytes).ok());
     parsed.map_or_else(
         || {
             let release = uname().ok().and_then(|name| Release::parse(name.release().to_str()?));

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write as _},
-    path::Path,
     process::ExitCode,
 };
 
@@ -17,7 +16,7 @@ use super::outcome::{self, Outcome};
 use crate::{
     cli::SocketsArguments,
     export::local::{command_lines, protocol::Request},
-    kernel::{btf, privileges, survey::survey},
+    kernel::{privileges, survey::survey},
     local_client::{self, AskError},
     owner::{command_lines::CommandLines, names::Names, processes::ProcessTable, shown::Shown},
     render,
@@ -76,8 +75,7 @@ fn look(arguments: &SocketsArguments) -> anyhow::Result<SocketList> {
             arguments.socket.display()
         )
     })?;
-    let btf = arguments.btf_path.as_deref().unwrap_or(Path::new(btf::DEFAULT_PATH));
-    let snapshot = survey(btf)?;
+    let snapshot = survey(arguments.btf_path.as_deref())?;
     if !snapshot.whole {
         outcome::tell("in a pid namespace of its own: processes outside it are not seen");
     }

@@ -17,12 +17,12 @@ use reuse_model::rulebook;
 use thiserror::Error;
 
 use super::{
-    btf::{self, Btf, BtfError},
-    capabilities::Capabilities,
+    btf::{self, Btf, BtfError, Types},
+    capabilities::{Capabilities, Capability, Lack, Lockdown},
     counts::{Hashes, Losses, Passed, Selections},
     decode::Decoder,
     diagnostics,
-    layout::{self, LayoutError, SocketLayout},
+    layout::{LayoutError, ProgramLayout, SocketLayout},
     object::{self, Stub},
     owners::Owners,
     plan::{self, Gap, Hook, Step, Tier, Wanted},
@@ -45,6 +45,29 @@ pub enum StartError {
     /// A member is missing
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// Nothing may read kernel memory
+    #[error(
+        "the kernel is locked down for confidentiality: no program may read its memory, and nothing can be traced; boot \
+         with lockdown=integrity or without lockdown= (where Secure Boot locks it down, switch that off)"
+    )]
+    LockedDown,
+    /// The kernel takes no typed program
+    #[error(
+        "the kernel has no type information of its own ({} is absent) and so takes no typed program, whatever file is \
+         named with --btf.path: boot a kernel built with CONFIG_DEBUG_INFO_BTF, or mount sysfs at /sys if it is not \
+         ({reason})",
+        btf::OWN
+    )]
+    NoTypes {
+        /// In the kernel's words
+        reason: String,
+    },
+    /// What nothing works without is not there
+    #[error("{}: nothing can be traced; {}", .0.why, .0.remedy)]
+    Lacking(Lack),
+    /// The kernel refuses what nothing works without
+    #[error("{0}")]
+    Refused(String),
     /// The object was refused as a whole
     #[error(
         "the kernel refused the programs' maps: {0}; on kernels before 5.11 raise the locked-memory limit (ulimit -l)"
@@ -100,6 +123,8 @@ pub struct Kernel {
     pub gaps: Vec<Gap>,
     /// What could be seen and was not asked for
     pub off: Vec<Gap>,
+    /// What this kernel offers
+    pub have: Capabilities,
     /// Which ways the hooks tell
     told: Array<MapData, u32>,
     decoder: Decoder,
@@ -130,10 +155,12 @@ pub struct Maps {
 
 /// How to start.
 pub struct Options<'a> {
-    /// The BTF file
-    pub btf: &'a std::path::Path,
+    /// The BTF file; `None`: where it usually is
+    pub btf: Option<&'a std::path::Path>,
     /// What the operator wants to see
     pub wanted: Wanted,
+    /// What the operator wants to do without
+    pub avoid: &'a [Capability],
     /// Highest level of kernel-side diagnostics (aya-log's number), 0 for none
     pub log_level: u8,
 }
@@ -144,13 +171,23 @@ pub struct Options<'a> {
 /// Nothing of the kernel side can work.
 pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     let object = object::bytes()?;
-    let bytes = btf::read_file(options.btf)?;
-    let malformed = |reason| BtfError::Malformed { path: options.btf.to_owned(), reason };
+    let lockdown = Lockdown::of_running_kernel();
+    if lockdown == Lockdown::Confidentiality {
+        return Err(StartError::LockedDown);
+    }
+    let Types { path, bytes } = Types::find(options.btf)?;
+    log::debug!("kernel types from {}", path.display());
+    let malformed = |reason| BtfError::Malformed { path: path.clone(), reason };
     let parsed = Btf::parse(&bytes).map_err(malformed)?;
-    let offsets = layout::program_offsets(&parsed)?;
+    let layout = ProgramLayout::from_btf(&parsed)?;
     let decoder = Decoder::new(SocketLayout::from_btf(&parsed)?, sys::tick());
     let rules = rules::of_running_kernel(&parsed);
-    let plan = plan::plan(&Capabilities::of_running_kernel(&parsed), options.wanted);
+    let have = Capabilities::of_running_kernel(&parsed, &layout, &path, lockdown, options.avoid);
+    if let Some(lack) = have.lack(Capability::TASK_FILE) {
+        return Err(StartError::Lacking(lack.clone()));
+    }
+    let plan = plan::plan(&have, options.wanted);
+    let offsets = layout.offsets(&have.left_out());
     let types = aya::Btf::parse(&bytes, aya::Endianness::default())
         .map_err(|_| malformed("refused by the loader"))?;
     drop(bytes);
@@ -158,6 +195,7 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&types))
         .override_global("OFFSETS", &offsets, true)
+        .override_global("EXIT_RESULT", &have.exit_result(), true)
         .override_global(aya_log::LEVEL, &options.log_level, true)
         .load(object)
         .map_err(|error| StartError::Load(Box::new(error)))?;
@@ -167,9 +205,25 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     let programs = plan.steps.into_iter().map(|step| Planned { step, stage: Stage::Loaded }).collect();
     let told =
         ebpf.take_map("TOLD").and_then(|map| Array::try_from(map).ok()).ok_or(StartError::Map("TOLD"))?;
-    let mut kernel =
-        Kernel { ebpf, programs, gaps: plan.gaps, off: plan.off, told, decoder, rules, all_processes: true };
+    let mut kernel = Kernel {
+        ebpf,
+        programs,
+        gaps: plan.gaps,
+        off: plan.off,
+        have,
+        told,
+        decoder,
+        rules,
+        all_processes: true,
+    };
     kernel.each_loaded(|kernel, step| kernel.load(step, &types).map(|()| Stage::Loaded).map_err(Into::into));
+    if let Some(reason) = kernel.refused_inventory() {
+        return Err(if btf::kernel_has_types() {
+            StartError::Refused(reason)
+        } else {
+            StartError::NoTypes { reason }
+        });
+    }
     // One pass of the snapshot tells the programs which process is the daemon, before any of them is attached.
     kernel.snapshot().map_err(StartError::Inventory)?.learn_own_process().map_err(StartError::Inventory)?;
     let mut maps = kernel.maps()?;
@@ -200,6 +254,7 @@ impl Kernel {
             (Program::TracePoint(program), _) => program.load(),
             (Program::BtfTracePoint(program), Hook::BtfTracepoint(name)) => program.load(name, types),
             (Program::FEntry(program), Hook::FunctionEntry(name)) => program.load(name, types),
+            (Program::KProbe(program), Hook::FunctionProbe(_)) => program.load(),
             (Program::CgroupSock(program), _) => program.load(),
             (Program::CgroupSockAddr(program), _) => program.load(),
             (Program::Iter(program), Hook::Iterator(kind)) => program.load(kind, types),
@@ -249,6 +304,14 @@ impl Kernel {
         self.gaps.extend(step.tiers.iter().map(|tier| Gap { tier: *tier, reason: reason.clone(), remedy }));
     }
 
+    /// Why the inventory's program was refused, if it was: nothing works without.
+    fn refused_inventory(&self) -> Option<String> {
+        let refused =
+            |planned: &&Planned| planned.step.serves(Tier::Inventory) && planned.stage == Stage::Refused;
+        self.programs.iter().find(refused)?;
+        self.gaps.iter().find(|gap| gap.tier == Tier::Inventory).map(|gap| gap.reason.clone())
+    }
+
     fn attach_all(&mut self) {
         // Attaching a tracepoint reads its number there; without it the step itself says what failed.
         let _tracefs = tracefs::Mounted::ensure();
@@ -283,6 +346,9 @@ impl Kernel {
             }
             (Program::FEntry(program), _) => {
                 program.attach()?;
+            }
+            (Program::KProbe(program), Hook::FunctionProbe(name)) => {
+                program.attach(name, 0)?;
             }
             (Program::CgroupSock(program), Hook::Cgroup(_, root)) => {
                 program.attach(File::open(root)?, CgroupAttachMode::Single)?;

@@ -15,7 +15,7 @@ use self::format::{
     COMMON, HEADER_MAGIC, KIND_CONST, KIND_ENUM, KIND_FUNC, KIND_RESTRICT, KIND_STRUCT, KIND_TYPE_TAG,
     KIND_TYPEDEF, KIND_UNION, KIND_VOLATILE, KNOWN_KINDS, array, trailer, word,
 };
-pub use self::source::{BtfError, OWN, OWN as DEFAULT_PATH, Types, kernel_has_types, read_file};
+pub use self::source::{BtfError, OWN, Types, kernel_has_types, read_file};
 
 /// How the type begins that a tracepoint's prototype hangs on.
 const TRACEPOINT: &[u8] = b"btf_trace_";

@@ -5,15 +5,14 @@
 use std::{panic, path::Path, thread};
 
 use aya::{Ebpf, EbpfLoader};
-use reuse_ebpf::offsets::Offsets;
 use reuse_model::rulebook::Kernel;
 
 use super::{
     attach::StartError,
-    btf::{self, Btf, BtfError},
+    btf::{Btf, BtfError, Types},
     decode::Decoder,
     iterator_types,
-    layout::{self, SocketLayout},
+    layout::{ProgramLayout, SocketLayout},
     object,
     owners::ITERATOR,
     rules, sys,
@@ -28,54 +27,56 @@ pub(super) struct Lean {
     pub(super) decoder: Decoder,
     /// How this kernel decides binds
     pub(super) rules: Kernel,
+    /// Which members it has
+    pub(super) layout: ProgramLayout,
     /// For the iterators over files
     pub(super) iterator: aya::Btf,
 }
 
 impl Lean {
-    /// Reads the kernel's types from the file at `btf` and makes the maps.
+    /// Reads the kernel's types, from the file at `btf` if one is named, and makes the maps.
     ///
     /// # Errors
     /// No privileges, no BTF, or a kernel that refuses.
-    pub(super) fn load(btf: &Path) -> Result<Self, StartError> {
+    pub(super) fn load(btf: Option<&Path>) -> Result<Self, StartError> {
         let object = object::bytes()?;
         // A new loader reads all of the kernel's types, whether they are needed or not; they are read for us meanwhile.
         let (loader, types) = thread::scope(|scope| {
             let loader = scope.spawn(EbpfLoader::new);
-            let types = Types::read(btf);
+            let types = KernelTypes::read(btf);
             (loader.join(), types)
         });
         let mut loader = loader.unwrap_or_else(|panic| panic::resume_unwind(panic));
-        let Types { offsets, decoder, rules, iterator } = types?;
+        let KernelTypes { layout, decoder, rules, iterator } = types?;
         let ebpf = loader
             .btf(Some(&iterator))
-            .override_global("OFFSETS", &offsets, true)
+            .override_global("OFFSETS", &layout.offsets(&[]), true)
             .override_global(aya_log::LEVEL, &0_u8, true)
             .map_max_entries("RING", RING_BYTES)
             .map_max_entries("SELECTIONS", 1)
             .map_max_entries("PROBES", 1)
             .load(object)
             .map_err(|error| StartError::Load(Box::new(error)))?;
-        Ok(Self { ebpf, decoder, rules, iterator })
+        Ok(Self { ebpf, decoder, rules, layout, iterator })
     }
 }
 
 /// What the kernel's types say.
-struct Types {
-    offsets: Offsets,
+struct KernelTypes {
+    layout: ProgramLayout,
     decoder: Decoder,
     rules: Kernel,
     iterator: aya::Btf,
 }
 
-impl Types {
-    fn read(path: &Path) -> Result<Self, StartError> {
-        let malformed = |reason| BtfError::Malformed { path: path.to_owned(), reason };
-        let bytes = btf::read_file(path)?;
+impl KernelTypes {
+    fn read(named: Option<&Path>) -> Result<Self, StartError> {
+        let Types { path, bytes } = Types::find(named)?;
+        let malformed = |reason| BtfError::Malformed { path: path.clone(), reason };
         let kernel = Btf::parse(&bytes).map_err(malformed)?;
         let iterator = iterator_types::for_iterator(&kernel, ITERATOR);
         Ok(Self {
-            offsets: layout::program_offsets(&kernel)?,
+            layout: ProgramLayout::from_btf(&kernel)?,
             decoder: Decoder::new(SocketLayout::from_btf(&kernel)?, sys::tick()),
             rules: rules::of_running_kernel(&kernel),
             iterator: iterator.ok_or_else(|| malformed("it has no iterator over files"))?,

@@ -14,7 +14,7 @@ use aya::{
     maps::{MapData, RingBuf},
     programs::{ProgramError, RawTracePoint},
 };
-use reuse_ebpf::record::Kind;
+use reuse_ebpf::{offsets::Concern, record::Kind};
 use reuse_model::{
     endpoint::Endpoint,
     event::{Call, Circumstances, Event, Holding},
@@ -49,12 +49,13 @@ pub struct PortReader {
 }
 
 impl PortReader {
-    /// Loads the program, with the kernel's types from the file at `btf`.
+    /// Loads the program, with the kernel's types, from the file at `btf` if one is named.
     ///
     /// # Errors
     /// No privileges, no BTF, or a kernel that refuses.
-    pub fn open(btf: &Path) -> Result<Self, StartError> {
-        let Lean { mut ebpf, decoder, rules, iterator } = Lean::load(btf)?;
+    pub fn open(btf: Option<&Path>) -> Result<Self, StartError> {
+        let Lean { mut ebpf, decoder, rules, layout, iterator } = Lean::load(btf)?;
+        layout.require(&[Concern::Holders, Concern::Circumstances])?;
         let refused = |error| StartError::Program { program: "ask", error: Box::new(error) };
         program(&mut ebpf).and_then(RawTracePoint::load).map_err(refused)?;
         let owners = Owners::load(&mut ebpf, &iterator, decoder)?;

@@ -18,11 +18,12 @@ use super::{
 /// The program's name in the object.
 const PROGRAM: &str = "snapshot";
 
-/// Every socket that holds a port, as the kernel shows it now. `btf`: the file of the kernel's types.
+/// Every socket that holds a port, as the kernel shows it now. `btf`: the file of the kernel's types,
+/// where one is named.
 ///
 /// # Errors
 /// No privileges, no BTF, or a kernel that refuses.
-pub fn survey(btf: &Path) -> Result<Snapshot, StartError> {
+pub fn survey(btf: Option<&Path>) -> Result<Snapshot, StartError> {
     let Lean { mut ebpf, decoder, iterator, .. } = Lean::load(btf)?;
     let refused = |error: ProgramError| StartError::Program { program: PROGRAM, error: Box::new(error) };
     let program = ebpf.program_mut(PROGRAM).ok_or(StartError::Map(PROGRAM))?;

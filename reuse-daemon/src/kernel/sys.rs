@@ -107,7 +107,8 @@ pub(super) fn tick() -> Duration {
     tick.unwrap_or(Duration::from_millis(4))
 }
 
-fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
+/// Makes a descriptor by bpf(2).
+pub(super) fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
     let fd = call(command, attributes)?;
     // SAFETY: a new descriptor that nobody else has.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })

@@ -22,12 +22,6 @@ pub(super) fn exit_result() -> Result<u32, String> {
     format::exit_result(&text).map_err(|error| error.to_string())
 }
 
-/// Whether an event exists; mounts tracefs for the look if need be.
-pub(super) fn has_event(category: &str, name: &str) -> bool {
-    let Ok(_mounted) = Mounted::ensure() else { return false };
-    PLACES.iter().any(|place| Path::new(place).join("events").join(category).join(name).join("id").exists())
-}
-
 /// tracefs is reachable while this lives. A mount made for it goes with it: nothing on the host is left changed.
 pub(super) struct Mounted {
     ours: bool,

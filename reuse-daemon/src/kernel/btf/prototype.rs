@@ -25,12 +25,6 @@ impl Btf<'_> {
         }
     }
 
-    /// How many arguments a tracepoint has, `None` where this kernel has no such tracepoint.
-    #[must_use]
-    pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
-        self.parameters(self.tracepoint(name)?, 1).map(|arguments| arguments.len())
-    }
-
     /// Number of the prototype of a tracepoint: what the pointer `btf_trace_NAME` points to.
     fn tracepoint(&self, name: &str) -> Option<u32> {
         let (_, _, _, pointer) = self.type_at(*self.tracepoints.get(name.as_bytes())?)?;

@@ -1,0 +1,52 @@
+//! The places that programs go to.
+
+use std::path::PathBuf;
+
+/// Where a program goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// A tracepoint by category and name
+    Tracepoint(&'static str, &'static str),
+    /// A tracepoint with typed arguments
+    BtfTracepoint(&'static str),
+    /// Entry of a kernel function
+    FunctionEntry(&'static str),
+    /// The same by a probe, which puts a breakpoint or a jump there
+    FunctionProbe(&'static str),
+    /// A hook of the root cgroup, by the name of its kind
+    Cgroup(&'static str, PathBuf),
+    /// An iterator
+    Iterator(&'static str),
+    /// The daemon's own groups
+    OwnGroup,
+}
+
+impl Hook {
+    /// Value of the label `mechanism`.
+    #[must_use]
+    pub fn mechanism(&self) -> &'static str {
+        match self {
+            Self::Tracepoint(..) => "tracepoint",
+            Self::BtfTracepoint(_) => "btf_tracepoint",
+            Self::FunctionEntry(_) => "fentry",
+            Self::FunctionProbe(_) => "kprobe",
+            Self::Cgroup(..) => "cgroup",
+            Self::Iterator(_) => "iterator",
+            Self::OwnGroup => "sk_reuseport",
+        }
+    }
+
+    /// Value of the label `hook`: the mechanism and its place.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Tracepoint(category, name) => format!("tracepoint/{category}/{name}"),
+            Self::BtfTracepoint(name) => format!("tp_btf/{name}"),
+            Self::FunctionEntry(name) => format!("fentry/{name}"),
+            Self::FunctionProbe(name) => format!("kprobe/{name}"),
+            Self::Cgroup(kind, _) => format!("cgroup/{kind}"),
+            Self::Iterator(name) => format!("iter/{name}"),
+            Self::OwnGroup => "sk_reuseport".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Which member of a group got the traffic: by what wakes its socket, and by what refuses a datagram for it.
+
+use reuse_ebpf::offsets::Concern;
+
+use super::{Hook, Plan, Tier};
+use crate::kernel::capabilities::{Capabilities, Capability, Lack};
+
+/// The functions that the tracepoint at wake-ups stands in (net/core/sock.c, net/mptcp/subflow.c).
+const READABLE: &str = "sock_def_readable";
+const SUBFLOW: &str = "subflow_data_ready";
+
+impl Plan {
+    pub(super) fn selections(&mut self, have: &Capabilities) {
+        const TIERS: [Tier; 2] = [Tier::Selection, Tier::SelectionDrops];
+        if let Some(lack) = have.lack(Capability::Members(Concern::Selection)) {
+            return self.gap(&TIERS, lack, "only the test group is counted");
+        }
+        self.wakeups(have);
+        let refused = Hook::BtfTracepoint("udp_fail_queue_rcv_skb");
+        match have.lack(Capability::UDP_FAIL_QUEUE_RCV_SKB) {
+            Some(lack) => self.gap(
+                &[Tier::SelectionDrops],
+                lack,
+                "datagrams refused by a full buffer are not in the selections; group_drops_total has them",
+            ),
+            None if have.has(Capability::UdpRefusedDatagram) => {
+                self.step(&[Tier::SelectionDrops], "udp_refused", refused);
+            }
+            None => self.step(&[Tier::SelectionDrops], "udp_refused_unseen", refused),
+        }
+    }
+
+    /// The tracepoint, or the entries of the functions that it stands in, by a trampoline or by a probe.
+    fn wakeups(&mut self, have: &Capabilities) {
+        let Some(no_tracepoint) = have.lack(Capability::SK_DATA_READY) else {
+            return self.step(&[Tier::Selection], "sk_data_ready", Hook::BtfTracepoint("sk_data_ready"));
+        };
+        let no_function = match have.lack(Capability::SOCK_DEF_READABLE) {
+            Some(lack) => lack,
+            None if have.has(Capability::Fentry) => {
+                return self.functions(have, [READABLE, SUBFLOW], Hook::FunctionEntry);
+            }
+            None => match have.lack(Capability::Kprobe) {
+                Some(lack) => lack,
+                None => {
+                    let programs = ["sock_def_readable_probe", "subflow_data_ready_probe"];
+                    return self.functions(have, programs, Hook::FunctionProbe);
+                }
+            },
+        };
+        let both = Lack {
+            why: format!("{}, and {}", no_tracepoint.why, no_function.why),
+            remedy: no_tracepoint.remedy,
+        };
+        self.gap(&[Tier::Selection], &both, "only the test group is counted");
+    }
+
+    fn functions(
+        &mut self,
+        have: &Capabilities,
+        [readable, subflow]: [&'static str; 2],
+        hook: fn(&'static str) -> Hook,
+    ) {
+        self.step(&[Tier::Selection], readable, hook(READABLE));
+        // A kernel without MPTCP has no such function, and no such sockets.
+        if have.has(Capability::SUBFLOW_DATA_READY) {
+            self.step(&[Tier::Selection], subflow, hook(SUBFLOW));
+        }
+    }
+}
