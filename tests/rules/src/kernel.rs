@@ -1,9 +1,9 @@
 //! Which kernel runs, and by which rules.
 
-use std::path::Path;
+use std::{ffi::OsStr, path::Path};
 
 use anyhow::Result;
-use nix::sys::utsname::uname;
+use nix::sys::utsname::{UtsName, uname};
 use reuse_daemon::kernel::{
     btf::{self, Btf},
     rules,
@@ -23,9 +23,9 @@ pub(crate) fn running(path: &Path) -> Result<Kernel> {
 /// The running kernel by its name, and the rules it is taken to have.
 pub(crate) fn introduce(kernel: &Kernel) -> String {
     let name = uname().ok();
-    let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-    let release = part(name.as_ref().map(|name| name.release()));
-    let version = part(name.as_ref().map(|name| name.version()));
+    let part = |part: Option<&OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let release = part(name.as_ref().map(UtsName::release));
+    let version = part(name.as_ref().map(UtsName::version));
     let rules: Vec<_> = kernel.differences().map(|difference| difference.name).collect();
     format!("Linux {release} ({version}), taken to have {}", rules.join(", "))
 }
