@@ -20,6 +20,7 @@ pub mod generator;
 pub mod groups;
 pub mod http;
 pub mod inventory;
+pub mod kernel;
 pub mod local;
 pub mod metrics;
 pub mod namespace;

@@ -123,7 +123,9 @@ pub fn promtool(directory: &Path, arguments: &[&str], input: &str) -> Result<Opt
     Ok(Some(output))
 }
 
-fn installed(program: &str) -> bool {
+/// Whether a program of the package `prometheus` is there; where it is not, the calling test is skipped aloud.
+#[must_use]
+pub fn installed(program: &str) -> bool {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(program).is_file()));
     if !found {

@@ -62,6 +62,9 @@ fn ten_thousand_binds() -> Result<()> {
     let before = daemon.metrics()?;
     let foreign_before = foreign_binds(&daemon.events()?);
 
+    // Of each thread, and how many of them are refused.
+    let (binds, refused) =
+        (effort::fewer(2_500, "binds a thread"), effort::fewer(750, "refusals among them"));
     let calls = thread::scope(|scope| {
         let workers: Vec<_> = (0..4)
             .map(|number| {
@@ -70,7 +73,7 @@ fn ten_thousand_binds() -> Result<()> {
                     if number % 2 == 1 {
                         namespace.enter()?;
                     }
-                    generator::binds(2_500, 750)
+                    generator::binds(binds, refused)
                 })
             })
             .collect();
@@ -80,14 +83,15 @@ fn ten_thousand_binds() -> Result<()> {
         }
         anyhow::Ok(calls)
     })?;
-    assert_eq!(calls.binds.total(|_| true), 10_000);
-    assert_eq!(calls.binds.total(|result| result != "success"), 3_000);
+    let made = calls.binds.total(|_| true);
+    assert_eq!(made, 4 * u64::try_from(binds)?);
+    assert_eq!(calls.binds.total(|result| result != "success"), 4 * u64::try_from(refused)?);
 
     let of_scrape = |metrics: &Metrics, name: &str| Tally::of_scrape(metrics, name).internet_only();
     let binds_before = of_scrape(&before, "reuse_bind_attempts_total");
-    daemon.metrics_until("10,000 attempts", |now| {
+    daemon.metrics_until("every attempt", |now| {
         let seen = of_scrape(now, "reuse_bind_attempts_total").since(&binds_before);
-        (seen.total(|_| true) >= 10_000).then_some(())
+        (seen.total(|_| true) >= made).then_some(())
     })?;
     // The scrape between two readings of the others' events that agree is the one to compare.
     let (metrics, foreign) =

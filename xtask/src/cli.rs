@@ -86,6 +86,9 @@ pub(crate) struct VmArgs {
     /// Kernel series to boot, such as 6.12, or one way of booting it, such as 6.12-integrity; all by default.
     #[arg(value_name = "KERNEL")]
     pub(crate) kernels: Vec<String>,
+    /// Only the tests whose name (`binary::test`) contains this; the results are not filed.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
     /// List what can be booted and which kernels are cached.
     #[arg(long)]
     pub(crate) list: bool,

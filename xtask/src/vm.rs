@@ -52,7 +52,7 @@ pub(crate) fn command(workspace: &Workspace, args: &VmArgs) -> Result<ExitCode> 
     let (daemon, fuzzer) = build::daemon_and(workspace, &toolchain, fuzz::RULES, Profile::Release)?;
     let tests = suite::build(workspace, &toolchain)?;
     let built = Built { daemon: &daemon, fuzzer: &fuzzer, tests: &tests };
-    let tally = boot(workspace, &toolchain, &built, &wanted)?;
+    let tally = boot(workspace, &toolchain, &built, &wanted, args.only.as_deref())?;
     println!("{tally}");
     // Whoever asks for a kernel by this command wants all of it tried: not having it is no success.
     Ok(if tally.failed == 0 && tally.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -77,7 +77,7 @@ pub(crate) fn boot_all(
     (daemon, fuzzer): (&Path, &Path),
     tests: &[TestBinary],
 ) -> Result<Tally> {
-    boot(workspace, toolchain, &Built { daemon, fuzzer, tests }, &variant::select(&[])?)
+    boot(workspace, toolchain, &Built { daemon, fuzzer, tests }, &variant::select(&[])?, None)
 }
 
 fn boot(
@@ -85,6 +85,7 @@ fn boot(
     toolchain: &Toolchain,
     built: &Built<'_>,
     wanted: &[&'static Variant],
+    only: Option<&str>,
 ) -> Result<Tally> {
     let mut tally = Tally::default();
     let qemu = process::find(QEMU);
@@ -110,11 +111,17 @@ fn boot(
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let guest = build::binary(workspace, toolchain, "reuse-guest", Profile::Release)?;
     let files = machine::Files::collect(built, &guest, &folder)?;
-    let machines = ready.into_iter().map(|(qemu, variant, kernel)| Machine { qemu, variant, kernel });
+    let machines = ready.into_iter().map(|(qemu, variant, kernel)| {
+        let plan = files.plan(variant.tests, only.unwrap_or_default());
+        Machine { qemu, variant, kernel, plan }
+    });
+    let machines = machines.filter(|machine| !machine.plan.is_empty());
     tally += side_by_side(machines.collect(), &|machine| {
         let name = machine.variant.name;
         let results = machine.run(&files, &folder).with_context(|| format!("the virtual machine {name}"))?;
-        results.write(workspace)?;
+        if only.is_none() {
+            results.write(workspace)?;
+        }
         let grown = cost::check(workspace, &results)?;
         Ok(results.tally() + grown)
     })?;

@@ -30,28 +30,40 @@ const FILE_SYSTEMS: &[(&str, &str)] = &[
 /// its first process (`include/asm-generic/resource.h`).
 const DESCRIPTORS: (u64, u64) = (1024, 524_288);
 
-/// Mounts what a running system has, sets its limits and brings up loopback.
+/// Mounts what a running system has, as far as this kernel lets it, sets its limits and brings up loopback.
 ///
 /// # Errors
-/// When the kernel lacks a file system or refuses.
+/// When the kernel refuses limits or loopback.
 pub(crate) fn prepare() -> Result<()> {
     for (kind, folder) in FILE_SYSTEMS {
-        fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
-        mount(Some(*kind), *folder, Some(*kind), MsFlags::empty(), None::<&str>)
-            .with_context(|| format!("mounting {kind} on {folder}"))?;
+        if let Err(error) = mounted(kind, folder) {
+            // A kernel that is locked down refuses tracefs; its machine goes on without, as any system does.
+            println!("init: {error:#}");
+        }
     }
     setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS.0, DESCRIPTORS.1).context("limiting descriptors")?;
     loopback_up().context("bringing up the loopback interface")
 }
 
+fn mounted(kind: &str, folder: &str) -> Result<()> {
+    // A folder of the kernel's own file systems is there or cannot be made.
+    let _ = fs::create_dir(folder);
+    mount(Some(kind), folder, Some(kind), MsFlags::empty(), None::<&str>)
+        .with_context(|| format!("mounting {kind} on {folder}"))
+}
+
 /// Writes out the console and switches the machine off.
 pub(crate) fn power_off() -> ExitCode {
-    // What the serial port has not sent when the power goes is lost.
-    let drained = tcdrain(io::stdout());
+    let drained = drain();
     let off: nix::Result<Infallible> = reboot(RebootMode::RB_POWER_OFF);
     let Err(error) = off;
     eprintln!("init: cannot power off: {error} (console: {drained:?})");
     ExitCode::FAILURE
+}
+
+/// Waits until the console is written: what the serial port has not sent when the power goes is lost.
+pub(crate) fn drain() -> nix::Result<()> {
+    tcdrain(io::stdout())
 }
 
 /// SIOCSIFFLAGS on `lo` (netdevice(7)). A bare machine has no `ip` to do it.

@@ -30,6 +30,8 @@ fn main() -> ExitCode {
     let outcome = machine::prepare().and_then(|()| judge());
     if let Err(error) = &outcome {
         eprintln!("init: {error:#}");
+        // Nobody to tell if the console cannot be written.
+        let _ = machine::drain();
         return ExitCode::FAILURE;
     }
     machine::power_off()

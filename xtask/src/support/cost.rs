@@ -41,11 +41,14 @@ impl fmt::Display for Growth {
 pub(crate) fn check(workspace: &Workspace, results: &Results) -> Result<Tally> {
     let recorded = read(workspace)?.remove(&series(&results.kernel)).unwrap_or_default();
     let measured = measured(results);
-    for program in measured.keys().filter(|program| !recorded.contains_key(*program)) {
+    let unrecorded: Vec<&str> =
+        measured.keys().filter(|program| !recorded.contains_key(*program)).map(String::as_str).collect();
+    if !unrecorded.is_empty() {
         println!(
-            "note: the verifier's cost of {program} on Linux {} is not recorded: \
-             `cargo xtask support --record-cost` does",
-            results.kernel
+            "note: what these cost the verifier of Linux {} is not recorded (`cargo xtask support --record-cost` \
+             does): {}",
+            results.kernel,
+            unrecorded.join(", ")
         );
     }
     let grown = compare(&results.kernel, &recorded, &measured);

@@ -66,8 +66,9 @@ impl Files {
         Ok(Self { entries, binaries, tests })
     }
 
-    fn plan(&self, selection: Selection) -> Vec<String> {
-        self.tests.iter().filter(|test| selection.contains(test)).cloned().collect()
+    /// The tests of a machine, of which `only` leaves those whose name contains it.
+    pub(crate) fn plan(&self, selection: Selection, only: &str) -> Vec<String> {
+        self.tests.iter().filter(|test| selection.contains(test) && test.contains(only)).cloned().collect()
     }
 
     /// Writes the initial file system of a machine.
@@ -94,6 +95,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) variant: &'static Variant,
     /// The kernel on this machine.
     pub(crate) kernel: Kernel,
+    /// The tests it runs.
+    pub(crate) plan: Vec<String>,
 }
 
 impl Machine<'_> {
@@ -102,15 +105,18 @@ impl Machine<'_> {
     /// # Errors
     /// If it cannot be prepared or QEMU cannot be run. Whatever happens inside is a verdict.
     pub(crate) fn run(&self, files: &Files, folder: &Path) -> Result<Results> {
-        let Variant { name, parameters, tests, .. } = self.variant;
-        let plan = files.plan(*tests);
+        let Variant { name, parameters, .. } = self.variant;
         let archive = folder.join(format!("{name}.cpio"));
-        files.write(&archive, &plan, &self.kernel)?;
-        println!("xtask: booting {} {parameters} under emulation: {} tests", self.kernel.package, plan.len());
+        files.write(&archive, &self.plan, &self.kernel)?;
+        println!(
+            "xtask: booting {} {parameters} under emulation: {} tests",
+            self.kernel.package,
+            self.plan.len()
+        );
         let log = folder.join(format!("{name}.log"));
         let mut writer =
             BufWriter::new(File::create(&log).with_context(|| format!("cannot write {}", log.display()))?);
-        let mut console = Console::new(plan);
+        let mut console = Console::new(self.plan.clone());
         let (mut said, mut unwritten) = (Vec::new(), None);
         let boot = Boot { kernel: &self.kernel.image, initramfs: &archive, parameters };
         let ending = qemu::boot(self.qemu, boot, |line| {

@@ -1,5 +1,5 @@
-//! The programs of this machine that the tests start, with everything they load: `ip` for network namespaces, and python3
-//! for processes other than the test's own.
+//! The programs of this machine that the tests start, with everything they load: `ip` for network namespaces, python3 for
+//! processes other than the test's own, and what these start in turn.
 
 use std::{
     collections::BTreeSet,
@@ -29,6 +29,9 @@ for module in list(sys.modules.values()):
 /// Where the system's interpreter is; one that is managed for a user is of no use to root's programs.
 const PYTHON: &str = "/usr/bin/python3";
 
+/// Other programs, for which any shell and any `sleep` will do.
+const PROGRAMS: &[&str] = &["ip", "sh", "sleep"];
+
 const USERS: &str =
     "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
 const GROUPS: &str = "root:x:0:\nnogroup:x:65534:\n";
@@ -39,25 +42,33 @@ const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
 /// # Errors
 /// If a program is missing or does not tell what it loads.
 pub(crate) fn collect() -> Result<BTreeSet<Entry>> {
-    let ip = process::find("ip").context("no `ip` (package iproute2)")?;
-    let ip = ip.canonicalize().with_context(|| format!("cannot follow {}", ip.display()))?;
+    let programs = PROGRAMS.iter().map(|name| {
+        let path = process::find(name).with_context(|| format!("there is no {name}"))?;
+        let path = path.canonicalize().with_context(|| format!("cannot follow {}", path.display()))?;
+        Ok((*name, path))
+    });
+    let programs: Vec<(&str, PathBuf)> = programs.collect::<Result<_>>()?;
     let listed = process::output(Command::new(PYTHON).args(["-c", LIST, MODULES]))
         .context("python3 does not tell its modules")?;
     let mut files: BTreeSet<PathBuf> = listed.lines().map(PathBuf::from).collect();
     let python = listed.lines().next().context("python3 does not tell its own path")?;
     let mut loaded = BTreeSet::new();
-    for file in files.iter().filter(|file| is_loaded(file, python)).chain([&ip]) {
+    for file in
+        files.iter().filter(|file| is_loaded(file, python)).chain(programs.iter().map(|(_, path)| path))
+    {
         loaded.extend(libraries(file)?);
     }
     files.extend(loaded);
     let mut entries: BTreeSet<Entry> = files.iter().map(|file| Entry::copy(inside(file), file)).collect();
     entries.extend([
-        Entry::copy("usr/bin/ip", ip),
+        // The C library's system() looks for it there.
+        Entry::link("bin/sh", "/usr/bin/sh"),
         Entry::link(&inside(Path::new(PYTHON)), python),
         Entry::text("etc/passwd", USERS),
         Entry::text("etc/group", GROUPS),
         Entry::text("etc/hosts", HOSTS),
     ]);
+    entries.extend(programs.into_iter().map(|(name, path)| Entry::copy(format!("usr/bin/{name}"), path)));
     Ok(entries)
 }
 
