@@ -72,8 +72,9 @@ impl Possessions {
         if !self.allowances.allow(pid, now) {
             return None;
         }
+        let began = allowance::used();
         let holdings = finder.find(&[inode], Some(pid)).unwrap_or_default();
-        self.allowances.spend(pid, now.elapsed());
+        self.allowances.spend(pid, allowance::used().saturating_sub(began));
         holdings.into_iter().next().map(|holding| holding.socket)
     }
 
@@ -112,6 +113,7 @@ impl Possessions {
         if wanted.is_empty() || !self.allowances.allow(call.caller.pid, now) {
             return;
         }
+        let began = allowance::used();
         let holdings = match finder.find(&wanted, None) {
             Ok(holdings) => holdings,
             Err(error) => {
@@ -119,8 +121,8 @@ impl Possessions {
                 Vec::new()
             }
         };
+        self.allowances.spend(call.caller.pid, allowance::used().saturating_sub(began));
         let done = Instant::now();
-        self.allowances.spend(call.caller.pid, done - now);
         if self.found.len() + wanted.len() > FOUND_MAX {
             self.found.clear();
         }

@@ -46,7 +46,8 @@ impl<const TYPED: bool> Call<TYPED> {
             (*record).pid = task.pid();
             (*record).tid = task.tid();
             (*record).cgroup = task.cgroup();
-            let lent = matches!(way, Way::IoUring) && is_io_worker(task);
+            // No system call ends in a thread of io_uring's.
+            let lent = !matches!(way, Way::Syscall) && is_io_worker(task);
             let comm = if lent { task.process_comm() } else { task.comm() };
             (&raw mut (*record).comm).cast::<[u64; COMM / 8]>().write_unaligned(comm);
             (*record).uid = task.euid();

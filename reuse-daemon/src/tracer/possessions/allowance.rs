@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
 use reuse_model::hash::NumberMap;
 
 /// Share of the time that all walks together may take.
@@ -67,6 +68,11 @@ impl Allowances {
             one.seconds -= took.as_secs_f64();
         }
     }
+}
+
+/// Time that the calling thread has been running for: on a busy machine a walk waits for longer than it works.
+pub(super) fn used() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
 #[cfg(test)]
