@@ -7,12 +7,14 @@ use reuse_model::rulebook::{Features, Kernel, Release};
 
 use super::btf::Btf;
 
-/// How the running kernel decides a bind, from its name and its type information.
+/// How the running kernel decides a bind, from its names and its type information.
 #[must_use]
 pub fn of_running_kernel(btf: &Btf<'_>) -> Kernel {
     let name = uname().ok();
-    let release =
-        name.as_ref().and_then(|name| Release::of_uname(name.release().to_str()?, name.version().to_str()?));
+    let signature = fs::read_to_string("/proc/version_signature").unwrap_or_default();
+    let release = name
+        .as_ref()
+        .and_then(|name| Release::of_names(name.release().to_str()?, name.version().to_str()?, &signature));
     if release.is_none() {
         log::warn!(
             "the kernel's release is not a version; refusals are explained as by the newest kernel known"

@@ -29,16 +29,19 @@ impl Release {
         Some(Self { major, minor, patch })
     }
 
-    /// Reads what `uname -r` and `uname -v` give. Debian may name a whole series by its first release (`6.1.0-28-amd64`)
-    /// and say which it is in the latter (`#1 SMP PREEMPT_DYNAMIC Debian 6.1.119-1 (2024-11-22)`).
+    /// Reads what `uname -r`, `uname -v` and `/proc/version_signature` give. Debian and Ubuntu name a whole series by its
+    /// first release (`6.1.0-28-amd64`, `6.8.0-45-generic`). Which one of the series it is, Debian says in the second
+    /// (`#1 SMP PREEMPT_DYNAMIC Debian 6.1.119-1 (2024-11-22)`), Ubuntu in the third, which nobody else has
+    /// (`Ubuntu 6.8.0-45.45-generic 6.8.12`).
     #[must_use]
-    pub fn of_uname(release: &str, version: &str) -> Option<Self> {
+    pub fn of_names(release: &str, version: &str, signature: &str) -> Option<Self> {
         let mut words = version.split_ascii_whitespace();
         words.find(|word| *word == "Debian");
-        let packaged = words.next().and_then(Self::parse);
+        let debian = words.next();
+        let ubuntu = signature.split_ascii_whitespace().nth(2);
         let named = Self::parse(release)?;
-        let same_series = packaged.filter(|packaged| packaged.series() == named.series());
-        Some(same_series.unwrap_or(named))
+        let mut packaged = debian.into_iter().chain(ubuntu).filter_map(Self::parse);
+        Some(packaged.find(|packaged| packaged.series() == named.series()).unwrap_or(named))
     }
 
     /// Whether a change that came with each of `releases`, one to a series, is in this one: the newest of them and all
@@ -92,17 +95,27 @@ mod tests {
     }
 
     #[test]
-    fn debian_says_which_release_of_the_series_it_is() {
-        let debian = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.119-1 (2024-11-22)";
-        assert_eq!(Release::of_uname("6.1.0-28-amd64", debian), Some(Release::new(6, 1, 119)));
-        assert_eq!(Release::of_uname("6.18.44", debian), Some(Release::new(6, 18, 44)), "another series");
-        assert_eq!(Release::of_uname("6.8.0-45-generic", "#45-Ubuntu SMP"), Some(Release::new(6, 8, 0)));
+    fn debian_and_ubuntu_say_which_release_of_the_series_it_is() {
+        const DEBIAN: &str = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.119-1 (2024-11-22)";
+        const UBUNTU: (&str, &str) = ("6.8.0-45-generic", "#45-Ubuntu SMP");
+        for (release, version, signature, expected) in [
+            ("6.1.0-28-amd64", DEBIAN, "", (6, 1, 119)),
+            ("6.18.44", DEBIAN, "", (6, 18, 44)),
+            (UBUNTU.0, UBUNTU.1, "Ubuntu 6.8.0-45.45-generic 6.8.12\n", (6, 8, 12)),
+            (UBUNTU.0, UBUNTU.1, "Ubuntu 6.8.0-45.45-generic", (6, 8, 0)),
+            (UBUNTU.0, UBUNTU.1, "", (6, 8, 0)),
+            ("6.18.44", "#1 SMP", "Ubuntu 6.8.0-45.45-generic 6.8.12", (6, 18, 44)),
+        ] {
+            let (major, minor, patch) = expected;
+            let told = Release::of_names(release, version, signature);
+            assert_eq!(told, Some(Release::new(major, minor, patch)), "{release} {version} {signature}");
+        }
     }
 
     proptest! {
         #[test]
-        fn any_text_is_read(release in ".*", version in ".*") {
-            let _ = Release::of_uname(&release, &version);
+        fn any_text_is_read(release in ".*", version in ".*", signature in ".*") {
+            let _ = Release::of_names(&release, &version, &signature);
         }
     }
 }
