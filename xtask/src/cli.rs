@@ -108,6 +108,9 @@ pub(crate) struct FuzzRulesArgs {
     /// How many scenarios.
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     pub(crate) scenarios: u64,
+    /// Begin no scenario once that many seconds have gone by.
+    #[arg(long, value_name = "N")]
+    pub(crate) seconds: Option<u64>,
     /// Where to begin: scenario n has the seed S + n. By default another one each time.
     #[arg(long, value_name = "S")]
     pub(crate) seed: Option<u64>,

@@ -33,6 +33,7 @@ pub(crate) fn command(workspace: &Workspace, args: &FuzzRulesArgs) -> Result<Exi
 fn arguments(args: &FuzzRulesArgs) -> Vec<String> {
     let named = [
         ("--scenarios", Some(args.scenarios.to_string())),
+        ("--seconds", args.seconds.map(|seconds| seconds.to_string())),
         ("--seed", args.seed.map(|seed| seed.to_string())),
         ("--protocol", args.protocol.clone()),
         ("--threads", args.threads.map(|threads| threads.to_string())),
@@ -50,8 +51,9 @@ mod tests {
 
     #[test]
     fn what_was_typed_is_handed_on() {
-        let typed = ["cargo xtask", "fuzz-rules", "--yes", "--scenarios", "7", "--seed", "3", "--keep-going"];
+        let typed =
+            ["cargo xtask", "fuzz-rules", "--yes", "--scenarios", "7", "--seconds", "9", "--keep-going"];
         let Command::FuzzRules(args) = Cli::parse_from(typed).command else { panic!("not fuzz-rules") };
-        assert_eq!(arguments(&args), ["--scenarios", "7", "--seed", "3", "--keep-going"]);
+        assert_eq!(arguments(&args), ["--scenarios", "7", "--seconds", "9", "--keep-going"]);
     }
 }
