@@ -15,6 +15,7 @@ mod diagnostics;
 mod iterator_types;
 pub mod layout;
 mod lean;
+mod load;
 mod netlink;
 pub mod object;
 pub mod own_groups;

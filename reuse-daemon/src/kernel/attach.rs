@@ -23,6 +23,7 @@ use super::{
     decode::Decoder,
     diagnostics,
     layout::{LayoutError, ProgramLayout, SocketLayout},
+    load,
     object::{self, Stub},
     owners::Owners,
     plan::{self, Gap, Hook, Step, Tier, Wanted},
@@ -216,7 +217,7 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
         rules,
         all_processes: true,
     };
-    kernel.each_loaded(|kernel, step| kernel.load(step, &types).map(|()| Stage::Loaded).map_err(Into::into));
+    kernel.load(&types);
     if let Some(reason) = kernel.refused_inventory() {
         return Err(if btf::kernel_has_types() {
             StartError::Refused(reason)
@@ -249,17 +250,14 @@ fn return_memory() {
 }
 
 impl Kernel {
-    fn load(&mut self, step: &Step, types: &aya::Btf) -> Result<(), ProgramError> {
-        match (self.program(step.program)?, &step.hook) {
-            (Program::TracePoint(program), _) => program.load(),
-            (Program::BtfTracePoint(program), Hook::BtfTracepoint(name)) => program.load(name, types),
-            (Program::FEntry(program), Hook::FunctionEntry(name)) => program.load(name, types),
-            (Program::KProbe(program), Hook::FunctionProbe(_)) => program.load(),
-            (Program::CgroupSock(program), _) => program.load(),
-            (Program::CgroupSockAddr(program), _) => program.load(),
-            (Program::Iter(program), Hook::Iterator(kind)) => program.load(kind, types),
-            (Program::SkReuseport(program), _) => program.load(),
-            _ => Err(ProgramError::UnexpectedProgramType),
+    /// Loads every planned program.
+    fn load(&mut self, types: &aya::Btf) {
+        let steps: Vec<_> = self.programs.iter().map(|planned| &planned.step).collect();
+        let outcomes = load::load(&mut self.ebpf, &steps, types);
+        for (index, outcome) in outcomes.into_iter().enumerate() {
+            if let Err(error) = outcome {
+                self.refused(index, &error);
+            }
         }
     }
 
