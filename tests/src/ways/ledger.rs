@@ -41,6 +41,7 @@ pub struct Ledger {
     confidence: &'static str,
     comm: String,
     expected: Vec<Expected>,
+    kept: Vec<Socket>,
 }
 
 /// An event that must come.
@@ -67,7 +68,7 @@ impl Ledger {
             _ => "/proc/thread-self/comm",
         };
         let comm = std::fs::read_to_string(comm).context(comm)?.trim_end().to_owned();
-        Ok(Some(Self { caller, via: way.via(), confidence, comm, expected: Vec::new() }))
+        Ok(Some(Self { caller, via: way.via(), confidence, comm, expected: Vec::new(), kept: Vec::new() }))
     }
 
     /// The same, for a daemon that infers of every bind that it was refused.
@@ -75,6 +76,11 @@ impl Ledger {
     pub fn inferred(mut self) -> Self {
         self.confidence = "best_evidence";
         self
+    }
+
+    /// Leaves a socket open until all is told: by some ways the port that a listen got is seen on the socket alone, later.
+    pub fn keep(&mut self, socket: Socket) {
+        self.kept.push(socket);
     }
 
     /// Binds what the kernel must bind.
