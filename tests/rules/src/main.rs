@@ -22,7 +22,6 @@ mod worker;
 mod world;
 
 use std::{
-    path::Path,
     process::ExitCode,
     sync::{
         Mutex, PoisonError,
@@ -41,8 +40,6 @@ use crate::{
     worker::{Run, work},
 };
 
-/// The kernel's own type information.
-const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Scenarios of a run that is given no end.
 const SCENARIOS: u64 = 10_000;
 /// Between two lines of progress.
@@ -60,9 +57,6 @@ fn main() -> ExitCode {
 }
 
 fn fuzz(cli: &Cli) -> Result<Tally> {
-    let btf = Path::new(BTF);
-    let kernel = kernel::running(btf)?;
-    println!("fuzz-rules: {}", kernel::introduce(&kernel));
     let began = Instant::now();
     let run = Run {
         seed: cli.seed.unwrap_or_else(|| fastrand::u64(..1 << 48)),
@@ -71,7 +65,6 @@ fn fuzz(cli: &Cli) -> Result<Tally> {
         transport: cli.protocol.map(Into::into),
         keep_going: cli.keep_going,
         refusals: cli.refusals,
-        kernel,
         begun: AtomicU64::new(0),
         stop: AtomicBool::new(false),
         total: Mutex::new(Tally::default()),
@@ -85,7 +78,7 @@ fn fuzz(cli: &Cli) -> Result<Tally> {
     let run = &run;
     thread::scope(|scope| {
         let workers: Vec<_> =
-            (0..threads.max(1)).map(|number| scope.spawn(move || work(run, btf, number))).collect();
+            (0..threads.max(1)).map(|number| scope.spawn(move || work(run, number))).collect();
         let mut told = Instant::now();
         while workers.iter().any(|worker| !worker.is_finished()) {
             thread::sleep(Duration::from_millis(10));

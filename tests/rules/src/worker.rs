@@ -1,7 +1,6 @@
 //! A thread that plays scenarios, one after the other, in namespaces of its own.
 
 use std::{
-    path::Path,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,11 +14,12 @@ use nix::{
     unistd::Pid,
 };
 use reuse_daemon::kernel::port_reader::PortReader;
-use reuse_model::{endpoint::Transport, rulebook::Kernel};
+use reuse_model::endpoint::Transport;
 
 use crate::{
     generate,
     judge::{Disagreement, Judge},
+    kernel,
     refusals::Refusals,
     room::{Equipment, Room},
     scenario::Scenario,
@@ -40,7 +40,6 @@ pub(crate) struct Run {
     pub(crate) transport: Option<Transport>,
     pub(crate) keep_going: bool,
     pub(crate) refusals: bool,
-    pub(crate) kernel: Kernel,
     /// Scenarios begun
     pub(crate) begun: AtomicU64,
     /// Whether to begin no more
@@ -53,9 +52,9 @@ pub(crate) struct Run {
 ///
 /// # Errors
 /// Where something fails that has nothing to do with the rulebook.
-pub(crate) fn work(run: &Run, btf: &Path, processor: usize) -> Result<()> {
+pub(crate) fn work(run: &Run, processor: usize) -> Result<()> {
     let mut tally = Tally::default();
-    let result = stay_on(processor).and_then(|()| play_all(run, btf, processor, &mut tally));
+    let result = stay_on(processor).and_then(|()| play_all(run, processor, &mut tally));
     if result.is_err() {
         run.stop.store(true, Ordering::Relaxed);
     }
@@ -63,11 +62,13 @@ pub(crate) fn work(run: &Run, btf: &Path, processor: usize) -> Result<()> {
     result
 }
 
-fn play_all(run: &Run, btf: &Path, processor: usize, tally: &mut Tally) -> Result<()> {
-    let mut reader = PortReader::open(btf).context("loading the reader of ports")?;
+fn play_all(run: &Run, processor: usize, tally: &mut Tally) -> Result<()> {
+    let mut reader = PortReader::open(None).context("loading the reader of ports")?;
+    let kernel = reader.rules;
     let mut refusals = Refusals::new(run.refusals);
     let mut room = Room::new()?;
     if processor == 0 {
+        println!("fuzz-rules: {}", kernel::introduce(&kernel));
         tell(room.equipment());
     }
     while !run.stop.load(Ordering::Relaxed) {
@@ -81,7 +82,7 @@ fn play_all(run: &Run, btf: &Path, processor: usize, tally: &mut Tally) -> Resul
         let scenario = generate::scenario(run.seed.wrapping_add(number), run.transport);
         let mut judge = Judge {
             reader: &mut reader,
-            kernel: &run.kernel,
+            kernel: &kernel,
             tally: &mut *tally,
             refusals: &mut refusals,
             patience: SETTLING,
@@ -95,7 +96,7 @@ fn play_all(run: &Run, btf: &Path, processor: usize, tally: &mut Tally) -> Resul
             let (mut aside, mut silent) = (Tally::default(), Refusals::new(false));
             let mut judge = Judge {
                 reader: &mut reader,
-                kernel: &run.kernel,
+                kernel: &kernel,
                 tally: &mut aside,
                 refusals: &mut silent,
                 patience: SETTLING / 10,
