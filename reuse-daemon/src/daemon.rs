@@ -89,6 +89,9 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
     for gap in &kernel.gaps {
         log::warn!("not seen ({}): {}; {}", gap.tier.as_str(), gap.reason, gap.remedy);
     }
+    for off in &kernel.off {
+        log::info!("not looked for ({}): {}; to have it: {}", off.tier.as_str(), off.reason, off.remedy);
+    }
     let test_group = match config.test_group {
         Some(wanted) => Some(open_test_group(&wanted, &mut kernel)?),
         None => None,

@@ -1,10 +1,14 @@
-//! What is switched off is said to be, and the rest goes on.
+//! What a kernel does not have, or was to be done without, is said tier by tier, and the rest goes on.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use reuse_tests::{
-    daemon::Daemon,
+    daemon::{Daemon, Launch},
+    events,
     generator::Group,
     groups,
     sockets::{self, Transport},
@@ -13,29 +17,137 @@ use socket2::SockAddr;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-#[test]
-fn without_system_calls_selections_go_on() -> Result<()> {
-    let group = Group::open(Transport::Udp, LOOPBACK, 2)?;
-    let Some(daemon) = Daemon::start(&["--trace.syscalls=false"])? else { return Ok(()) };
-    let bound = sockets::bound(Transport::Tcp, (LOOPBACK, 0).into())?;
+/// What to do without, and which tiers that costs wherever everything else is there.
+const COSTS: &[(&str, &[&str])] = &[
+    ("syscall_tracepoints", &["answers"]),
+    ("cgroup", &["close", "other_ways"]),
+    ("syscall_tracepoints,cgroup", &["close", "other_ways", "bind", "holders", "circumstances", "answers"]),
+    ("bpf_loop", &["holders"]),
+    ("udp_refused_datagram", &[]),
+    ("udp_fail_queue_rcv_skb", &["selection_drops"]),
+    ("sched_process_exit", &["exit"]),
+    ("inet_sock_set_state", &["implicit_connect"]),
+    ("holder_members", &["holders"]),
+    ("circumstance_members", &["circumstances"]),
+    ("selection_members", &["selection", "selection_drops"]),
+    ("exit_members", &["exit"]),
+    ("gauge_members", &["queues"]),
+    ("connect_members", &["implicit_connect"]),
+    ("way_members", &["other_ways", "implicit_connect"]),
+    ("sk_data_ready,sock_def_readable", &["selection"]),
+    ("sk_data_ready,fentry,kprobe", &["selection"]),
+];
+
+/// The tiers that are not active.
+fn inactive(daemon: &Daemon) -> Result<BTreeSet<String>> {
+    let metrics = daemon.metrics()?;
+    let tiers = metrics.series("reuse_daemon_tier_active", &[]).filter(|(_, value)| *value < 1.0);
+    tiers.map(|(labels, _)| labels.get("tier").cloned().context("a tier without a name")).collect()
+}
+
+/// Sends datagrams to a group of two: how many selections the daemon counts.
+fn selections_of_50(daemon: &Daemon, group: &Group) -> Result<u64> {
     for _ in 0..50 {
         let sender = sockets::open(Transport::Udp, LOOPBACK)?;
         sender.send_to(b"x", &SockAddr::from(group.address()))?;
     }
-    let selected: u64 = groups::members(&groups::of_inode(&daemon, group.inode()?)?)?
-        .values()
-        .map(|member| member.selections)
-        .sum();
-    assert_eq!(selected, 50);
-    let metrics = daemon.metrics()?;
-    let active = |tier| metrics.sum("reuse_daemon_tier_active", &[("tier", tier)]);
-    assert_eq!(
-        ["bind", "listen", "selection", "close"].map(active),
-        [Some(0.0), Some(0.0), Some(1.0), Some(1.0)]
-    );
-    let bound = sockets::inode(&bound)?;
-    let told = daemon.events()?.into_iter().any(|event| event["contender"]["inode"] == bound);
-    ensure!(!told, "a call was seen");
+    let members = groups::members(&groups::of_inode(daemon, group.inode()?)?)?;
+    Ok(members.values().map(|member| member.selections).sum())
+}
+
+#[test]
+fn what_is_done_without_costs_its_own_tiers() -> Result<()> {
+    let Some(whole) = Daemon::start(&[])? else { return Ok(()) };
+    let before = inactive(&whole)?;
+    whole.stop_cleanly()?;
+    for (avoided, cost) in COSTS {
+        let Some(daemon) = Daemon::start(&["--trace.avoid", avoided])? else { return Ok(()) };
+        let mut expected = before.clone();
+        expected.extend(cost.iter().map(|tier| (*tier).to_owned()));
+        assert_eq!(inactive(&daemon)?, expected, "without {avoided}");
+        let bound = sockets::bound(Transport::Tcp, (LOOPBACK, 0).into())?;
+        if !cost.contains(&"bind") {
+            events::wait_for(&daemon, &bound, "bind", "bind")
+                .with_context(|| format!("without {avoided}"))?;
+        }
+        let stopped = daemon.stop_cleanly()?;
+        for tier in *cost {
+            ensure!(stopped.stderr.contains(&format!("({tier})")), "{avoided}: no word of {tier}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_strict_name_every_gap() -> Result<()> {
+    let Some(launch) = Launch::prepare()? else { return Ok(()) };
+    let flags = ["--config.strict", "--trace.avoid=bpf_loop", "--trace.avoid=gauge_members,exit_members"];
+    let refusal = launch.flags(flags).run_to_end()?;
+    assert_eq!(refusal.status.code(), Some(1), "{}", refusal.stderr);
+    for word in ["holders: bpf_loop", "queues: gauge_members", "exit: exit_members", "--config.strict"] {
+        ensure!(refusal.stderr.contains(word), "no {word:?} in {}", refusal.stderr);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_no_kernel_can_lack_is_no_capability() -> Result<()> {
+    let Some(launch) = Launch::prepare()? else { return Ok(()) };
+    let refusal = launch.flags(["--trace.avoid=bpf_lop"]).run_to_end()?;
+    assert_eq!(refusal.status.code(), Some(2), "{}", refusal.stderr);
+    ensure!(refusal.stderr.contains("bpf_loop"), "{}", refusal.stderr);
+    Ok(())
+}
+
+#[test]
+fn without_the_walk_a_holder_is_the_one_remembered() -> Result<()> {
+    for avoided in ["bpf_loop", "holder_members"] {
+        let Some(daemon) = Daemon::start(&["--trace.avoid", avoided])? else { return Ok(()) };
+        let holder = sockets::bound(Transport::Tcp, (LOOPBACK, 0).into())?;
+        events::wait_for(&daemon, &holder, "bind", "bind")?;
+        let contender = sockets::open(Transport::Tcp, LOOPBACK)?;
+        ensure!(
+            contender.bind(&SockAddr::from(sockets::local_address(&holder)?)).is_err(),
+            "given away twice"
+        );
+        let event = events::wait_for(&daemon, &contender, "conflict", "bind")?;
+        ensure!(event["confidence"] == "best_evidence", "without {avoided}: {event}");
+        let holders = event["holders"].as_array().context("holders")?;
+        let inode = sockets::inode(&holder)?;
+        ensure!(holders.iter().any(|found| found["inode"] == inode), "without {avoided}: {event}");
+    }
+    Ok(())
+}
+
+#[test]
+fn selections_are_the_same_by_every_mechanism_that_is_there() -> Result<()> {
+    let group = Group::open(Transport::Udp, LOOPBACK, 2)?;
+    let mut mechanisms = BTreeSet::new();
+    for avoided in ["", "sk_data_ready", "sk_data_ready,fentry"] {
+        let flags: &[&str] = if avoided.is_empty() { &[] } else { &["--trace.avoid", avoided] };
+        let Some(daemon) = Daemon::start(flags)? else { return Ok(()) };
+        let metrics = daemon.metrics()?;
+        let mut series = metrics.series("reuse_daemon_tier_active", &[("tier", "selection")]);
+        let (labels, active) = series.next().context("no tier selection")?;
+        if active < 1.0 {
+            continue;
+        }
+        mechanisms.insert(labels.get("mechanism").cloned().context("no mechanism")?);
+        assert_eq!(selections_of_50(&daemon, &group)?, 50, "without {avoided}: {mechanisms:?}");
+    }
+    ensure!(!mechanisms.is_empty(), "no selection is seen at all");
+    Ok(())
+}
+
+#[test]
+fn without_system_calls_selections_and_binds_go_on() -> Result<()> {
+    let group = Group::open(Transport::Udp, LOOPBACK, 2)?;
+    let Some(daemon) = Daemon::start(&["--trace.syscalls=false"])? else { return Ok(()) };
+    let bound = sockets::bound(Transport::Tcp, (LOOPBACK, 0).into())?;
+    assert_eq!(selections_of_50(&daemon, &group)?, 50);
+    let inactive = inactive(&daemon)?;
+    ensure!(inactive.contains("answers") && !inactive.contains("bind"), "{inactive:?}");
+    events::wait_for(&daemon, &bound, "bind", "bind")?;
     let stopped = daemon.stop_cleanly()?;
     ensure!(stopped.stderr.contains("--trace.syscalls=false"), "{}", stopped.stderr);
     Ok(())

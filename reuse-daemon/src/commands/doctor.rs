@@ -12,7 +12,6 @@ use crate::{
         capabilities::{Capabilities, Lockdown},
         plan::{Gap, Tier, Wanted},
         privileges,
-        program_stats::ProgramStats,
     },
 };
 
@@ -177,29 +176,25 @@ fn look_at_types(have: &Capabilities) -> Finding {
     Finding::bad("types", have.deviations.join("; "), "please report it, with the kernel's release")
 }
 
+/// Of each tier every program that serves it, and what is missing or off.
 fn look_at_tiers(kernel: &Kernel) -> Vec<Finding> {
     let stats: Vec<_> = kernel.stats().collect();
     let of_tier = |tier: Tier| {
-        let programs: Vec<_> = stats
+        let programs = stats
             .iter()
-            .filter(|(planned, _)| planned.step.serves(tier) && planned.stage != Stage::Refused)
-            .collect();
-        let active = programs.first().map(|(first, _)| {
-            let names: Vec<_> = programs
-                .iter()
-                .map(|(planned, _)| format!("{} at {}", planned.step.program, planned.step.hook.label()))
-                .collect();
-            let verified = |(_, stats): &&(_, ProgramStats)| stats.verified_instructions;
+            .filter(move |(planned, _)| planned.step.serves(tier) && planned.stage != Stage::Refused);
+        let attached = programs.map(move |(planned, stats)| {
+            let detail = format!("{} at {}", planned.step.program, planned.step.hook.label());
             Finding {
-                mechanism: Some(first.step.hook.mechanism()),
-                verified_instructions: Some(programs.iter().map(verified).sum()).filter(|count| *count > 0),
-                ..Finding::good(tier.as_str(), names.join(", "))
+                mechanism: Some(planned.step.hook.mechanism()),
+                verified_instructions: Some(stats.verified_instructions).filter(|count| *count > 0),
+                ..Finding::good(tier.as_str(), detail)
             }
         });
         let missing = kernel.gaps.iter().filter(move |gap| gap.tier == tier);
-        let missing = missing.map(|gap| Finding::bad(tier.as_str(), gap.reason.as_str(), gap.remedy));
+        let missing = missing.map(|gap| Finding::bad(gap.tier.as_str(), gap.reason.as_str(), gap.remedy));
         let off = kernel.off.iter().filter(move |gap| gap.tier == tier).map(Finding::off);
-        active.into_iter().chain(missing).chain(off).collect::<Vec<_>>()
+        attached.chain(missing).chain(off)
     };
     Tier::ALL.into_iter().flat_map(of_tier).collect()
 }

@@ -1,5 +1,7 @@
 //! What `doctor` found, for people: a verdict, then a line for each thing, with its remedy below.
 
+use std::collections::BTreeSet;
+
 use super::{ALL, Report, SOME, State};
 
 pub(super) fn render(report: &Report, status: u8) -> String {
@@ -9,6 +11,8 @@ pub(super) fn render(report: &Report, status: u8) -> String {
         _ => "the daemon cannot run here",
     };
     let mut out = format!("Linux {} (lockdown: {}): {verdict}\n", report.kernel, report.lockdown);
+    // A program that serves several tiers has its cost once.
+    let mut told = BTreeSet::new();
     for finding in &report.doctor {
         let mark = match finding.state {
             State::Active => "ok     ",
@@ -16,7 +20,7 @@ pub(super) fn render(report: &Report, status: u8) -> String {
             State::Missing => "MISSING",
         };
         out += &format!("  {mark} {:<16} {}", finding.check, finding.detail);
-        if let Some(count) = finding.verified_instructions {
+        if let Some(count) = finding.verified_instructions.filter(|_| told.insert(&finding.detail)) {
             out += &format!(" ({count} instructions verified)");
         }
         if let Some(remedy) = &finding.remedy {
@@ -46,12 +50,13 @@ mod tests {
             kernel: "6.18".to_owned(),
             lockdown: "integrity",
             btf: None,
-            doctor: vec![program, gap, Finding::off(&off)],
+            doctor: vec![program, gap, Finding::off(&off), Finding::good("answers", "sys_exit_bind")],
             lacks: Vec::new(),
         };
         let shown = render(&report, SOME);
         assert!(shown.starts_with("Linux 6.18 (lockdown: integrity): the daemon runs, but"), "{shown}");
-        assert!(shown.contains("sys_exit_bind (43 instructions verified)"), "{shown}");
+        assert!(shown.contains("sys_exit_bind (43 instructions verified)\n"), "{shown}");
+        assert!(shown.contains("answers          sys_exit_bind\n"), "{shown}");
         assert!(
             shown.contains("MISSING close            no cgroup v2\n          remedy: mount it"),
             "{shown}"

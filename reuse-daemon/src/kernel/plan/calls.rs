@@ -108,7 +108,7 @@ impl Plan {
         let needed = [Capability::IO_URING_COMPLETE, Capability::Members(Concern::IoUring)];
         match first_lack(have, needed) {
             None => {
-                self.step(&[Tier::IoUring], "io_uring_complete", Hook::BtfTracepoint("io_uring_complete"))
+                self.step(&[Tier::IoUring], "io_uring_complete", Hook::BtfTracepoint("io_uring_complete"));
             }
             Some(lack) => self.gap(&[Tier::IoUring], lack, "why io_uring refuses a bind is inferred"),
         }
