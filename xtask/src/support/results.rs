@@ -57,8 +57,10 @@ impl Outcome {
 pub(crate) struct Finding {
     /// The tier, or what else was looked at.
     pub(crate) check: String,
-    /// Whether it is there.
+    /// Whether it is there, or not asked for.
     pub(crate) ok: bool,
+    /// `active`, `off` or `missing`.
+    pub(crate) state: String,
     /// The program and where it is attached, or what is wrong.
     pub(crate) detail: String,
     /// How many instructions the kernel's verifier processed for the program.
@@ -69,7 +71,7 @@ pub(crate) struct Finding {
 impl Finding {
     /// The program and where it is attached.
     pub(crate) fn program(&self) -> Option<(&str, &str)> {
-        self.detail.split_once(" at ").filter(|_| self.ok)
+        self.detail.split_once(" at ").filter(|_| self.state == "active")
     }
 }
 
@@ -136,15 +138,17 @@ mod tests {
 
     #[test]
     fn only_what_is_attached_is_a_program() {
-        let finding = |ok, detail: &str| Finding {
+        let finding = |state: &str, detail: &str| Finding {
             check: "bind".into(),
-            ok,
+            ok: state != "missing",
+            state: state.into(),
             detail: detail.into(),
             verified_instructions: None,
         };
-        let attached = finding(true, "sys_exit_bind at tracepoint/syscalls/sys_exit_bind");
+        let attached = finding("active", "sys_exit_bind at tracepoint/syscalls/sys_exit_bind");
         assert_eq!(attached.program(), Some(("sys_exit_bind", "tracepoint/syscalls/sys_exit_bind")));
-        assert_eq!(finding(false, "refused at load").program(), None);
-        assert_eq!(finding(true, "all needed capabilities").program(), None);
+        assert_eq!(finding("missing", "refused at load").program(), None);
+        assert_eq!(finding("off", "dear at any rate").program(), None);
+        assert_eq!(finding("active", "all needed capabilities").program(), None);
     }
 }

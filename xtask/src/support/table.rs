@@ -34,7 +34,7 @@ fn tests(results: &[Results]) -> String {
 fn tiers(results: &[Results]) -> String {
     let mut names = Vec::new();
     for finding in results.iter().flat_map(|run| &run.findings) {
-        if (finding.program().is_some() || !finding.ok) && !names.contains(&finding.check) {
+        if (finding.program().is_some() || finding.state != "active") && !names.contains(&finding.check) {
             names.push(finding.check.clone());
         }
     }
@@ -44,7 +44,7 @@ fn tiers(results: &[Results]) -> String {
             let shown: Vec<String> = of_tier
                 .map(|finding| match finding.program() {
                     Some((_, hook)) => format!("`{hook}`"),
-                    None => format!("missing: {}", finding.detail),
+                    None => format!("{}: {}", finding.state, finding.detail),
                 })
                 .collect();
             if shown.is_empty() { "-".to_owned() } else { shown.join(", ") }
@@ -125,18 +125,24 @@ mod tests {
         }
     }
 
-    fn finding(check: &str, ok: bool, detail: &str, cost: Option<u64>) -> Finding {
-        Finding { check: check.into(), ok, detail: detail.into(), verified_instructions: cost }
+    fn finding(check: &str, state: &str, detail: &str, cost: Option<u64>) -> Finding {
+        Finding {
+            check: check.into(),
+            ok: state != "missing",
+            state: state.into(),
+            detail: detail.into(),
+            verified_instructions: cost,
+        }
     }
 
     #[test]
     fn every_kernel_is_a_column_and_a_gap_is_named() {
         let old = vec![
-            finding("privileges", true, "all needed capabilities", None),
-            finding("bind", true, "sys_exit_bind at tracepoint/x", Some(9)),
-            finding("close", false, "no cgroup v2", None),
+            finding("privileges", "active", "all needed capabilities", None),
+            finding("bind", "active", "sys_exit_bind at tracepoint/x", Some(9)),
+            finding("close", "missing", "no cgroup v2", None),
         ];
-        let new = vec![finding("bind", true, "sys_exit_bind at tracepoint/x", Some(7))];
+        let new = vec![finding("bind", "active", "sys_exit_bind at tracepoint/x", Some(7))];
         let text = document(&[run("6.1.0", "", old), run("6.12.1", "lockdown=integrity", new)]);
         for line in [
             "| 6.1.0 | 1 | 1 | 0 |",

@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_the_daemon_says_of_the_kernel_is_kept() {
-        let doctor = r#"{"kernel":"6.1.0","doctor":[{"check":"bind","ok":true,"detail":"p at h","verified_instructions":9}]}"#;
+        let doctor = r#"{"kernel":"6.1.0","doctor":[{"check":"bind","ok":true,"state":"active","detail":"p at h","verified_instructions":9}]}"#;
         let conclusion = conclude(&[doctor, BIND, LISTEN, CLOSING], Ending::Exited);
         assert_eq!(conclusion.kernel.as_deref(), Some("6.1.0"));
         assert_eq!(conclusion.findings[0].verified_instructions, Some(9));
