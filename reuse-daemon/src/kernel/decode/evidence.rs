@@ -172,6 +172,19 @@ mod tests {
     }
 
     #[test]
+    fn the_bucket_of_all_ipv4_addresses_has_a_family_where_the_kernel_keeps_one() {
+        const AF_INET6: u8 = libc::AF_INET6 as u8;
+        for (family, expected) in
+            [(0, None), (AF_INET as u8, Some(Family::Ipv4)), (AF_INET6, Some(Family::Ipv6))]
+        {
+            let mut bytes = [0; size_of::<EvidenceRecord>()];
+            bytes[std::mem::offset_of!(EvidenceRecord, wildcard_family)] = family;
+            let record = EvidenceRecord::read(&bytes).expect("a whole record");
+            assert_eq!(bucket(&record).wildcard_family, expected);
+        }
+    }
+
+    #[test]
     fn an_mptcp_socket_is_not_in_its_own_way() {
         let occupants = vec![occupant(0), occupant(5), occupant(6)];
         let port = Port { table: Table::Tcp(None), occupants, truncated: false, disturbed: false };
