@@ -356,8 +356,8 @@ impl Tracer {
         for gone in
             counts.iter().filter(|count| count.live.is_none() && self.inventory.get(count.inode).is_none())
         {
-            self.selections.forget(gone.cookie);
-            if !self.groups.forget(gone.cookie) {
+            self.selections.forget(gone.counter);
+            if !self.groups.forget(gone.counter) {
                 self.unattributed += gone.selections;
             }
         }

@@ -1,6 +1,7 @@
 //! Values of the maps that count in the kernel and are read at scrape.
 
-/// What is counted for one socket of a SO_REUSEPORT group. Key of the map: the socket's cookie.
+/// What is counted for one socket of a SO_REUSEPORT group. Key of the map: the socket's cookie; while it has none and the
+/// program cannot make one, [`Selection::key_of_inode`]. A socket may so have two, which add up.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
@@ -8,7 +9,7 @@ pub struct Selection {
     pub selected: u64,
     /// Inode number when first selected; an MPTCP subflow has its parent's
     pub inode: u64,
-    /// `struct sock *`, only to look at the socket again; it is checked by cookie before it is believed
+    /// `struct sock *`, only to look at the socket again; it is checked by what the key says before it is believed
     pub sock: u64,
     /// 1 if the newest datagram that could be looked at was a multicast or broadcast copy
     pub copy: u32,
@@ -16,6 +17,24 @@ pub struct Selection {
     pub reserved: u32,
 }
 const _: () = assert!(size_of::<Selection>() == 32);
+
+impl Selection {
+    /// Marks keys that are inode numbers. Those of sockets have 32 bits (fs/inode.c, `get_next_ino`). Cookies are counted
+    /// up from 1, and those made in an interrupt of that down from 2^64 - 1 (include/linux/cookie.h): none comes near.
+    const BY_INODE: u64 = 1 << 63;
+
+    /// Key of a socket without a cookie.
+    #[must_use]
+    pub const fn key_of_inode(inode: u64) -> u64 {
+        Self::BY_INODE | inode & u32::MAX as u64
+    }
+
+    /// Whether a key is one of those.
+    #[must_use]
+    pub const fn is_key_of_inode(key: u64) -> bool {
+        key & !(u32::MAX as u64) == Self::BY_INODE
+    }
+}
 
 /// Most sockets the selection map holds.
 pub const SELECTIONS_MAX: u32 = 1 << 16;
@@ -27,8 +46,8 @@ pub const WANTED_MAX: u32 = 1024;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SelectionRow {
-    /// The socket
-    pub cookie: u64,
+    /// Key of the map
+    pub key: u64,
     /// As [`Selection::selected`]
     pub selected: u64,
     /// As [`Selection::inode`]
@@ -128,3 +147,19 @@ unsafe impl aya::Pod for Selection {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for ProbeKey {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_a_cookie_or_an_inode_number() {
+        for inode in [1, 4711, u64::from(u32::MAX)] {
+            assert!(Selection::is_key_of_inode(Selection::key_of_inode(inode)));
+        }
+        assert_ne!(Selection::key_of_inode(1), Selection::key_of_inode(2));
+        for cookie in [1, 4096, 1 << 40, u64::MAX, u64::MAX - 100_000] {
+            assert!(!Selection::is_key_of_inode(cookie), "{cookie}");
+        }
+    }
+}

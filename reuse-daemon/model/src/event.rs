@@ -234,11 +234,16 @@ pub struct Snapshot {
     pub holdings: Vec<Holding>,
 }
 
+/// A counter of the kernel side, by its key: the cookie of the socket, or a number that is no cookie while it has none. The
+/// counters of one socket add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Counter(pub u64);
+
 /// What the kernel counted for one socket of a SO_REUSEPORT group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberCount {
-    /// The socket the kernel selected (for MPTCP its subflow)
-    pub cookie: Cookie,
+    /// Where it was counted: a counter of the socket the kernel selected (for MPTCP its subflow)
+    pub counter: Counter,
     /// Its inode number when first selected (an MPTCP subflow has its parent's)
     pub inode: Inode,
     /// Selections since the daemon started

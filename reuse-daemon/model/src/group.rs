@@ -19,10 +19,10 @@ pub use key::GroupKey;
 pub use member::{Group, Member, SlotCounts};
 
 use crate::{
-    event::Moment,
+    event::{Counter, Moment},
     hash::NumberMap,
     inventory::{Change, Socket},
-    socket::{Cookie, Device, Inode},
+    socket::{Device, Inode},
 };
 use counts::{Counted, Left};
 
@@ -83,7 +83,7 @@ pub struct Groups {
     seats: NumberMap<Inode, Seat>,
     /// Groups without a member, by when the last left
     empty: BTreeSet<(Moment, GroupKey)>,
-    counted: NumberMap<Cookie, Counted>,
+    counted: NumberMap<Counter, Counted>,
     left: Left,
 }
 

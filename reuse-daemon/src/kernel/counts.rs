@@ -10,7 +10,11 @@ use reuse_ebpf::{
     count::{Lost, ProbeKey, Selection, passed},
     record::Way,
 };
-use reuse_model::{cross_check::Successes, event::MemberCount, socket::Cookie};
+use reuse_model::{
+    cross_check::Successes,
+    event::{Counter, MemberCount},
+    socket::{Cookie, Inode},
+};
 
 use super::{decode, sys};
 
@@ -39,23 +43,23 @@ impl Selections {
 
     fn read_map(&self) -> io::Result<Vec<MemberCount>> {
         let entries = self.map.iter().map(|entry| {
-            let (cookie, value) = entry.map_err(io::Error::other)?;
-            let inode = reuse_model::socket::Inode(value.inode);
-            Ok(MemberCount { cookie: Cookie(cookie), inode, selections: value.selected, live: None })
+            let (key, value) = entry.map_err(io::Error::other)?;
+            let (counter, inode) = (Counter(key), Inode(value.inode));
+            Ok(MemberCount { counter, inode, selections: value.selected, live: None })
         });
         entries.collect()
     }
 
-    /// Selections of one socket, 0 if it never was selected.
+    /// Selections of one socket that always had its cookie, 0 if it never was selected.
     #[must_use]
     pub fn of(&self, cookie: Cookie) -> u64 {
         self.map.get(&cookie.0, 0).map_or(0, |value| value.selected)
     }
 
-    /// Forgets a socket that is gone, after its last count was taken.
-    pub fn forget(&mut self, cookie: Cookie) {
+    /// Forgets a counter whose socket is gone, after its last count was taken.
+    pub fn forget(&mut self, counter: Counter) {
         // Gone already is as good.
-        let _ = self.map.remove(&cookie.0);
+        let _ = self.map.remove(&counter.0);
     }
 }
 

@@ -14,7 +14,7 @@ use reuse_ebpf::{
 };
 use reuse_model::{
     endpoint::{Endpoint, Family, Protocol},
-    event::{Call, Caller, Comm, Event, Holding, MemberCount, MemberGauges, Moment, Phase, Via},
+    event::{Call, Caller, Comm, Counter, Event, Holding, MemberCount, MemberGauges, Moment, Phase, Via},
     socket::{Cookie, Device, Flags, Inode, NetNs, SocketFacts, State},
 };
 use thiserror::Error;
@@ -182,7 +182,7 @@ impl Decoder {
 /// The rows of the selection counters.
 pub fn counts(bytes: &[u8]) -> impl Iterator<Item = MemberCount> + '_ {
     rows::<SelectionRow>(bytes).map(|row| MemberCount {
-        cookie: Cookie(row.cookie),
+        counter: Counter(row.key),
         inode: Inode(row.inode),
         selections: row.selected,
         live: (row.live == 1).then(|| {

@@ -5,7 +5,7 @@ use reuse_ebpf::count::{Selection, SelectionRow};
 
 use super::{
     field::{offset, read, read_if_there},
-    socket::drops,
+    socket::{drops, inode_number},
 };
 
 /// `struct bpf_iter__bpf_map_elem` (kernel/bpf/map_iter.c); each member is one register wide.
@@ -26,12 +26,10 @@ pub(crate) fn sample(ctx: *const MapElement) -> i32 {
         return 0;
     }
     // SAFETY: checked above; the verifier bounds them by the map's key and value size.
-    let (cookie, selection) = unsafe { (key.read(), value.read()) };
+    let (key, selection) = unsafe { (key.read(), value.read()) };
     let sk = selection.sock;
-    let mut row = SelectionRow { cookie, selected: selection.selected, inode: selection.inode, ..ZERO };
-    // A socket that is closed keeps its cookie until its memory is used again, but belongs to nobody.
-    let owned = read::<u64>(sk + offset!(sk_socket) as u64) != 0;
-    if owned && read::<u64>(sk + offset!(sk_cookie) as u64) == cookie {
+    let mut row = SelectionRow { key, selected: selection.selected, inode: selection.inode, ..ZERO };
+    if is_same(key, &selection) {
         row.live = 1;
         row.state = read(sk + offset!(sk_state) as u64);
         row.drops = drops(sk);
@@ -45,8 +43,23 @@ pub(crate) fn sample(ctx: *const MapElement) -> i32 {
     0
 }
 
+/// Whether the socket is still the one that was counted. A closed one keeps its cookie until its memory is used again, but
+/// belongs to nobody.
+#[inline(always)]
+fn is_same(key: u64, selection: &Selection) -> bool {
+    let socket: u64 = read(selection.sock + offset!(sk_socket) as u64);
+    if socket == 0 {
+        return false;
+    }
+    if Selection::is_key_of_inode(key) {
+        inode_number(socket) == selection.inode
+    } else {
+        read::<u64>(selection.sock + offset!(sk_cookie) as u64) == key
+    }
+}
+
 const ZERO: SelectionRow = SelectionRow {
-    cookie: 0,
+    key: 0,
     selected: 0,
     inode: 0,
     drops: 0,

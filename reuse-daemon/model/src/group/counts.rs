@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use crate::{
-    event::{MemberCount, Moment},
+    event::{Counter, MemberCount, Moment},
     hash::NumberMap,
-    socket::{Cookie, Inode},
+    socket::Inode,
 };
 
 use super::{Groups, RETAINED, Seat};
@@ -13,7 +13,7 @@ use super::{Groups, RETAINED, Seat};
 /// Most sockets remembered after they left a group.
 const LEFT_MAX: usize = 65_536;
 
-/// What of a socket's count a slot has already.
+/// What of a counter a slot has already.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counted {
     selections: u64,
@@ -24,23 +24,24 @@ pub(super) struct Counted {
 impl Groups {
     /// Takes in counts of sockets, all or some.
     ///
-    /// Counts are totals for each socket since the daemon started; what is new since the last reading goes to the slot
-    /// the socket sits in, or sat in last. A socket that is no member yet keeps its total until it is one. A reading
-    /// need not be whole: a socket that it lacks is as it was.
+    /// Counts are totals of each counter since the daemon started; what is new since the last reading goes to the slot
+    /// the socket sits in, or sat in last. A socket that is no member yet keeps its total until it is one, and one that
+    /// got its cookie while it was counted has two that go to one slot. A reading need not be whole: a counter that it
+    /// lacks is as it was.
     pub fn count(&mut self, counts: &[MemberCount]) {
         for count in counts {
             self.settle(count);
         }
     }
 
-    /// Forgets a socket whose last count was taken in: the kernel's map forgets it too, and would begin at 0. Whether
+    /// Forgets a counter whose last count was taken in: the kernel's map forgets it too, and would begin at 0. Whether
     /// any slot had its count; if not, nobody has.
-    pub fn forget(&mut self, cookie: Cookie) -> bool {
-        self.counted.remove(&cookie).is_some()
+    pub fn forget(&mut self, counter: Counter) -> bool {
+        self.counted.remove(&counter).is_some()
     }
 
     fn settle(&mut self, count: &MemberCount) {
-        let known = self.counted.get(&count.cookie).copied();
+        let known = self.counted.get(&count.counter).copied();
         let seated = self.seats.get(&count.inode).copied();
         let Some(seat) = seated.or(known.map(|counted| counted.seat)).or_else(|| self.left.seat(count.inode))
         else {
@@ -50,7 +51,7 @@ impl Groups {
         // A smaller total was counted from 0: the kernel's map had evicted the socket.
         let new = count.selections.checked_sub(before).unwrap_or(count.selections);
         let counted = Counted { selections: count.selections, seat };
-        self.counted.insert(count.cookie, counted);
+        self.counted.insert(count.counter, counted);
         if let Some(group) = self.groups.get_mut(&seat.key) {
             group.select(seat.slot, new);
             if let Some(gauges) = count.live.as_ref().filter(|_| seated.is_some()) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     endpoint::{Family, Protocol, Transport},
-    event::{MemberCount, MemberGauges},
+    event::{Counter, MemberCount, MemberGauges},
     fixtures::{Everyone, SECOND, facts, loopback, udp_member},
     inventory::Owner,
     process::Processes,
@@ -56,7 +56,7 @@ impl Host {
 
     fn count(&mut self, counts: &[(u64, u64, u64)]) {
         let counts: Vec<MemberCount> =
-            counts.iter().map(|(inode, cookie, n)| count(*inode, *cookie, *n)).collect();
+            counts.iter().map(|(inode, counter, n)| count(*inode, *counter, *n)).collect();
         self.groups.count(&counts);
     }
 
@@ -66,8 +66,8 @@ impl Host {
     }
 }
 
-fn count(inode: u64, cookie: u64, selections: u64) -> MemberCount {
-    MemberCount { cookie: Cookie(cookie), inode: Inode(inode), selections, live: None }
+fn count(inode: u64, counter: u64, selections: u64) -> MemberCount {
+    MemberCount { counter: Counter(counter), inode: Inode(inode), selections, live: None }
 }
 
 fn listener(inode: u64) -> SocketFacts {
@@ -174,9 +174,24 @@ fn counts_wait_for_their_member_and_find_one_that_is_gone() {
     host.count(&[(2, 12, 4)]);
     host.count(&[(1, 11, 20)]);
     assert_eq!(host.selections(), [32, 4], "a reading that lacked it forgot nothing");
-    host.groups.forget(Cookie(11));
+    host.groups.forget(Counter(11));
     host.count(&[(1, 11, 20)]);
     assert_eq!(host.selections(), [52, 4], "the kernel's map was told to forget it");
+}
+
+#[test]
+fn counters_of_one_socket_add_up_and_are_forgotten_one_by_one() {
+    const BEFORE: u64 = 1 << 63 | 1;
+    let mut host = Host::default();
+    host.put(udp_member(1, 53));
+    host.count(&[(1, BEFORE, 3)]);
+    host.count(&[(1, BEFORE, 4), (1, 11, 5)]);
+    assert_eq!(host.selections(), [9]);
+    host.close(1);
+    host.count(&[(1, 11, 6), (1, BEFORE, 4)]);
+    assert_eq!(host.selections(), [10]);
+    assert!(host.groups.forget(Counter(BEFORE)) && host.groups.forget(Counter(11)));
+    assert!(!host.groups.forget(Counter(BEFORE)));
 }
 
 #[test]

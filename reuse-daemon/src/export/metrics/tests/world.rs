@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use reuse_model::{
     conflict::Conflict,
     endpoint::{Endpoint, Family, Protocol},
-    event::{Call, Caller, Comm, Event, Evidence, MemberCount, MemberGauges, Moment, Phase},
+    event::{Call, Caller, Comm, Counter, Event, Evidence, MemberCount, MemberGauges, Moment, Phase},
     inventory::Limits,
     port::{Occupant, Port, Table},
     process::{Process, Processes},
@@ -110,7 +110,7 @@ impl World {
         let counts: Vec<_> = counts
             .iter()
             .map(|(inode, selections)| MemberCount {
-                cookie: Cookie(*inode),
+                counter: Counter(*inode),
                 inode: Inode(*inode),
                 selections: *selections,
                 live: Some(MemberGauges { drops: 2, queue: 3, queue_limit: 128 }),

@@ -1,0 +1,81 @@
+//! The socket that is woken: typed for the verifier, which lets its members be loaded, or a mere address.
+
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
+use reuse_ebpf::count::Selection;
+
+use crate::programs::{
+    field::{address_of, load, offset, read},
+    socket::inode_number,
+};
+
+/// A `struct sock` that a hook was called with.
+#[derive(Clone, Copy)]
+pub(super) struct Sock<const TYPED: bool>(*const u8);
+
+impl Sock<true> {
+    /// One that came as a typed argument.
+    #[inline(always)]
+    pub(super) fn typed(sk: *const u8) -> Self {
+        Self(sk)
+    }
+}
+
+impl Sock<false> {
+    /// One that came in a register.
+    #[inline(always)]
+    pub(super) fn address_only(sk: *const u8) -> Self {
+        Self(sk)
+    }
+}
+
+impl<const TYPED: bool> Sock<TYPED> {
+    /// A member.
+    #[inline(always)]
+    pub(super) fn at<T: Copy>(self, offset: usize) -> T {
+        if TYPED {
+            // SAFETY: the pointer came as a typed argument, and the offset is of a BTF member.
+            unsafe { load(self.0, offset) }
+        } else {
+            read(self.address() + offset as u64)
+        }
+    }
+
+    /// Where it is.
+    #[inline(always)]
+    pub(super) fn address(self) -> u64 {
+        if TYPED { address_of(self.0) } else { self.0 as u64 }
+    }
+
+    /// Whether it is in a SO_REUSEPORT group. The option does not tell: accepted children inherit it, and clearing it
+    /// takes no member out.
+    #[inline(always)]
+    pub(super) fn in_group(self) -> bool {
+        self.at::<u64>(offset!(sk_reuseport_cb)) != 0
+    }
+
+    /// Its inode number (an MPTCP subflow has its parent's), 0 once it is closed.
+    #[inline(always)]
+    pub(super) fn inode(self) -> u64 {
+        match self.at(offset!(sk_socket)) {
+            0 => 0,
+            socket => inode_number(socket),
+        }
+    }
+
+    /// The key of its counter: the cookie, which is made where there is none yet. Probes have no helper for that
+    /// (kernel/trace/bpf_trace.c, `kprobe_prog_func_proto`) and go by the inode number until somebody else asks for a
+    /// cookie; `None` for a socket that has neither.
+    #[inline(always)]
+    pub(super) fn key(self) -> Option<u64> {
+        let cookie: u64 = self.at(offset!(sk_cookie));
+        if cookie != 0 {
+            return Some(cookie);
+        }
+        if TYPED {
+            // SAFETY: a typed pointer to a socket.
+            return Some(unsafe { bpf_get_socket_cookie(self.0.cast_mut().cast()) });
+        }
+        let inode = self.inode();
+        (inode != 0).then(|| Selection::key_of_inode(inode))
+    }
+}
