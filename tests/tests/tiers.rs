@@ -20,22 +20,21 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// What to do without, and which tiers that costs wherever everything else is there.
 const COSTS: &[(&str, &[&str])] = &[
     ("syscall_tracepoints", &["answers"]),
-    ("cgroup", &["close", "other_ways"]),
-    ("syscall_tracepoints,cgroup", &["close", "other_ways", "bind", "holders", "circumstances", "answers"]),
-    ("bpf_loop", &["holders"]),
-    ("udp_refused_datagram", &[]),
-    ("udp_fail_queue_rcv_skb", &["selection_drops"]),
-    ("sched_process_exit", &["exit"]),
-    ("inet_sock_set_state", &["implicit_connect"]),
-    ("holder_members", &["holders"]),
-    ("circumstance_members", &["circumstances"]),
+    ("cgroup,bpf_loop,sched_process_exit", &["close", "other_ways", "holders", "exit"]),
+    (
+        "holder_members,circumstance_members,gauge_members,exit_members,connect_members",
+        &["holders", "circumstances", "queues", "exit", "implicit_connect"],
+    ),
+    (
+        "syscall_tracepoints,cgroup,inet_sock_set_state",
+        &["close", "other_ways", "bind", "listen", "holders", "circumstances", "answers", "implicit_connect"],
+    ),
+    (
+        "way_members,udp_fail_queue_rcv_skb,io_uring_complete",
+        &["other_ways", "implicit_connect", "selection_drops", "io_uring"],
+    ),
+    ("sk_data_ready,fentry,kprobe,udp_refused_datagram", &["selection"]),
     ("selection_members", &["selection", "selection_drops"]),
-    ("exit_members", &["exit"]),
-    ("gauge_members", &["queues"]),
-    ("connect_members", &["implicit_connect"]),
-    ("way_members", &["other_ways", "implicit_connect"]),
-    ("sk_data_ready,sock_def_readable", &["selection"]),
-    ("sk_data_ready,fentry,kprobe", &["selection"]),
 ];
 
 /// The tiers that are not active.
@@ -71,7 +70,7 @@ fn what_is_done_without_costs_its_own_tiers() -> Result<()> {
                 .with_context(|| format!("without {avoided}"))?;
         }
         let stopped = daemon.stop_cleanly()?;
-        for tier in *cost {
+        for tier in cost.iter().filter(|tier| !before.contains(**tier)) {
             ensure!(stopped.stderr.contains(&format!("({tier})")), "{avoided}: no word of {tier}");
         }
     }
@@ -116,26 +115,6 @@ fn without_the_walk_a_holder_is_the_one_remembered() -> Result<()> {
         let inode = sockets::inode(&holder)?;
         ensure!(holders.iter().any(|found| found["inode"] == inode), "without {avoided}: {event}");
     }
-    Ok(())
-}
-
-#[test]
-fn selections_are_the_same_by_every_mechanism_that_is_there() -> Result<()> {
-    let group = Group::open(Transport::Udp, LOOPBACK, 2)?;
-    let mut mechanisms = BTreeSet::new();
-    for avoided in ["", "sk_data_ready", "sk_data_ready,fentry"] {
-        let flags: &[&str] = if avoided.is_empty() { &[] } else { &["--trace.avoid", avoided] };
-        let Some(daemon) = Daemon::start(flags)? else { return Ok(()) };
-        let metrics = daemon.metrics()?;
-        let mut series = metrics.series("reuse_daemon_tier_active", &[("tier", "selection")]);
-        let (labels, active) = series.next().context("no tier selection")?;
-        if active < 1.0 {
-            continue;
-        }
-        mechanisms.insert(labels.get("mechanism").cloned().context("no mechanism")?);
-        assert_eq!(selections_of_50(&daemon, &group)?, 50, "without {avoided}: {mechanisms:?}");
-    }
-    ensure!(!mechanisms.is_empty(), "no selection is seen at all");
     Ok(())
 }
 

@@ -1,10 +1,14 @@
 //! Loading and attaching, by the plan. What this kernel refuses becomes a gap with the kernel's own words, never a
 //! silent hole; only what nothing works without stops the start.
 
+mod error;
+mod groundwork;
+
 use std::{
     fs::File,
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    panic, thread,
 };
 
 use aya::{
@@ -14,84 +18,22 @@ use aya::{
 };
 use reuse_ebpf::record::Way;
 use reuse_model::rulebook;
-use thiserror::Error;
 
+pub use self::error::StartError;
+use self::groundwork::Groundwork;
 use super::{
-    btf::{self, Btf, BtfError, Types},
-    capabilities::{Capabilities, Capability, Lack, Lockdown},
+    btf,
+    capabilities::{Capabilities, Capability},
     counts::{Hashes, Losses, Passed, Selections},
     decode::Decoder,
-    diagnostics,
-    layout::{LayoutError, ProgramLayout, SocketLayout},
-    load,
-    object::{self, Stub},
+    diagnostics, load, object,
     owners::Owners,
-    plan::{self, Gap, Hook, Step, Tier, Wanted},
+    plan::{Gap, Hook, Step, Tier, Wanted},
     program_stats::{self, ProgramStats},
     ring::Ring,
-    rules,
     snapshot::Pending,
     sys, tracefs,
 };
-
-/// Why the kernel side could not be started.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// No programs in this binary
-    #[error(transparent)]
-    Stub(#[from] Stub),
-    /// No BTF
-    #[error(transparent)]
-    Btf(#[from] BtfError),
-    /// A member is missing
-    #[error(transparent)]
-    Layout(#[from] LayoutError),
-    /// Nothing may read kernel memory
-    #[error(
-        "the kernel is locked down for confidentiality: no program may read its memory, and nothing can be traced; boot \
-         with lockdown=integrity or without lockdown= (where Secure Boot locks it down, switch that off)"
-    )]
-    LockedDown,
-    /// The kernel takes no typed program
-    #[error(
-        "the kernel has no type information of its own ({} is absent) and so takes no typed program, whatever file is \
-         named with --btf.path: boot a kernel built with CONFIG_DEBUG_INFO_BTF, or mount sysfs at /sys if it is not \
-         ({reason})",
-        btf::OWN
-    )]
-    NoTypes {
-        /// In the kernel's words
-        reason: String,
-    },
-    /// What nothing works without is not there
-    #[error("{}: nothing can be traced; {}", .0.why, .0.remedy)]
-    Lacking(Lack),
-    /// The kernel refuses what nothing works without
-    #[error("{0}")]
-    Refused(String),
-    /// The object was refused as a whole
-    #[error(
-        "the kernel refused the programs' maps: {0}; on kernels before 5.11 raise the locked-memory limit (ulimit -l)"
-    )]
-    Load(#[source] Box<aya::EbpfError>),
-    /// A program was refused that nothing stands in for
-    #[error("the kernel refuses the program {program}: {}", diagnostics::chain(.error.as_ref()))]
-    Program {
-        /// Its name
-        program: &'static str,
-        /// In the kernel's words
-        error: Box<ProgramError>,
-    },
-    /// A map is not in the object
-    #[error("the eBPF object has no usable map {0}: it does not belong to this binary, build again")]
-    Map(&'static str),
-    /// The ring cannot be watched
-    #[error("cannot watch the event ring: {0}")]
-    Ring(#[source] io::Error),
-    /// The inventory cannot be read
-    #[error("cannot read the sockets that are there: {0}")]
-    Inventory(#[source] io::Error),
-}
 
 /// How far a planned program came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,28 +114,15 @@ pub struct Options<'a> {
 /// Nothing of the kernel side can work.
 pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     let object = object::bytes()?;
-    let lockdown = Lockdown::of_running_kernel();
-    if lockdown == Lockdown::Confidentiality {
-        return Err(StartError::LockedDown);
-    }
-    let Types { path, bytes } = Types::find(options.btf)?;
-    log::debug!("kernel types from {}", path.display());
-    let malformed = |reason| BtfError::Malformed { path: path.clone(), reason };
-    let parsed = Btf::parse(&bytes).map_err(malformed)?;
-    let layout = ProgramLayout::from_btf(&parsed)?;
-    let decoder = Decoder::new(SocketLayout::from_btf(&parsed)?, sys::tick());
-    let rules = rules::of_running_kernel(&parsed);
-    let have = Capabilities::of_running_kernel(&parsed, &layout, &path, lockdown, options.avoid);
-    if let Some(lack) = have.lack(Capability::TASK_FILE) {
-        return Err(StartError::Lacking(lack.clone()));
-    }
-    let plan = plan::plan(&have, options.wanted);
-    let offsets = layout.offsets(&have.left_out());
-    let types = aya::Btf::parse(&bytes, aya::Endianness::default())
-        .map_err(|_| malformed("refused by the loader"))?;
-    drop(bytes);
-
-    let mut ebpf = EbpfLoader::new()
+    // A new loader reads all of the kernel's types, whether they are needed or not; they are read for us meanwhile.
+    let (loader, groundwork) = thread::scope(|scope| {
+        let loader = scope.spawn(EbpfLoader::new);
+        let groundwork = Groundwork::lay(options);
+        (loader.join(), groundwork)
+    });
+    let mut loader = loader.unwrap_or_else(|panic| panic::resume_unwind(panic));
+    let Groundwork { types, offsets, decoder, rules, have, plan } = groundwork?;
+    let mut ebpf = loader
         .btf(Some(&types))
         .override_global("OFFSETS", &offsets, true)
         .override_global("EXIT_RESULT", &have.exit_result(), true)
@@ -321,6 +250,8 @@ impl Kernel {
 
     /// What the root cgroup's hooks and the changes of state are to tell: each way that no other program does.
     fn told_by_hooks(&self) -> u32 {
+        let hooks = ["reuse_bind4", "reuse_bind6", "reuse_post_bind4", "reuse_post_bind6"];
+        let hooked = hooks.iter().all(|hook| self.is_attached(hook));
         let mut told = 0;
         for way in Way::EXPLICIT {
             let (bind, listen) = match way {
@@ -329,7 +260,7 @@ impl Kernel {
                 Way::IoUring => (true, self.is_attached("io_uring_complete")),
                 Way::Compat | Way::Kernel | Way::Implicit => (true, true),
             };
-            told |= if bind { way.bit() } else { 0 } | if listen { way.listen_bit() } else { 0 };
+            told |= if bind && hooked { way.bit() } else { 0 } | if listen { way.listen_bit() } else { 0 };
         }
         told
     }
