@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, fs, io, sync::Arc, time::Duration};
 use reuse_model::{
     attempt::Attempts,
     conflict::Conflict,
-    cross_check::{CrossCheck, Successes},
+    cross_check::{ByWay, CrossCheck},
     event::{Call, Event, Moment, Phase, Snapshot, Via},
     group::{GroupChange, Groups},
     inventory::{Change, Correction, Inventory, Limits},
@@ -120,7 +120,7 @@ impl Tracer {
             selections,
             losses,
             attempts: Attempts::new(rules),
-            cross_check: CrossCheck::beginning_at(passed.successes().unwrap_or_default()),
+            cross_check: CrossCheck::beginning_at(passed.read().unwrap_or_default()),
             passed,
             inventory: Inventory::new(limits()),
             groups: Groups::new(),
@@ -316,7 +316,7 @@ impl Tracer {
 
     /// Looks whether the hooks of the root cgroup counted binds that nothing told.
     fn cross_check(&mut self) {
-        let Some(counted) = self.passed.successes() else { return };
+        let Some(counted) = self.passed.read() else { return };
         let found = self.cross_check.look(counted);
         let missed: u64 = found.iter().sum();
         if missed > 0 {
@@ -397,7 +397,7 @@ impl Tracer {
     }
 }
 
-fn by_way(found: &Successes) -> String {
+fn by_way(found: &ByWay) -> String {
     let ways = Via::EXPLICIT.iter().zip(found).filter(|(_, missed)| **missed > 0);
     ways.map(|(via, missed)| format!("{missed} by {}", via.as_str())).collect::<Vec<_>>().join(", ")
 }

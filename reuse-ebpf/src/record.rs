@@ -42,6 +42,9 @@ impl Way {
     /// Those that bind explicitly, in the order of their numbers.
     pub const EXPLICIT: [Self; 4] = [Self::Syscall, Self::Compat, Self::IoUring, Self::Kernel];
 
+    /// The bits in the map `TOLD` that are for binds: some are set while the hooks of the root cgroup are attached.
+    pub const BIND_BITS: u32 = 0xffff;
+
     /// Its bit in the map `TOLD`, for binds.
     #[must_use]
     pub const fn bit(self) -> u32 {

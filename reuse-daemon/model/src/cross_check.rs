@@ -1,4 +1,4 @@
-//! Whether a bind was missed: the successes that the hooks of the root cgroup counted, against those that were told.
+//! Whether a bind was missed: what the hooks of the root cgroup counted, against what was told.
 //!
 //! The hooks see every bind whatever its way; the programs that tell one see one way each. The two are compared only when
 //! no bind has been going on: between the hook and the call's return, and between that and the record's arrival, both
@@ -6,48 +6,64 @@
 
 use crate::event::{Call, Phase, Via};
 
-/// Successful binds by way, in the order of [`Via::EXPLICIT`].
-pub type Successes = [u64; Via::EXPLICIT.len()];
+/// Counts by way, in the order of [`Via::EXPLICIT`].
+pub type ByWay = [u64; Via::EXPLICIT.len()];
+
+/// What the hooks counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Binds that were about to be decided
+    pub attempts: ByWay,
+    /// Binds that succeeded
+    pub successes: ByWay,
+}
 
 /// What was told so far, and what was found missing.
 #[derive(Clone, Debug, Default)]
 pub struct CrossCheck {
-    told: Successes,
-    missed: Successes,
+    told: Passed,
+    missed: ByWay,
     /// What the hooks had counted at the last look
-    counted: Option<Successes>,
+    counted: Option<Passed>,
 }
 
 impl CrossCheck {
     /// Begins where the hooks have counted so much already.
     #[must_use]
-    pub fn beginning_at(counted: Successes) -> Self {
+    pub fn beginning_at(counted: Passed) -> Self {
         Self { told: counted, ..Self::default() }
     }
 
     /// Takes in a call that was told. Only binds of TCP and UDP sockets pass the hooks.
     pub fn told(&mut self, call: &Call) {
-        let is_hooked = call.protocol().transport().is_some();
-        if call.phase == Phase::Bind && call.errno == 0 && is_hooked {
-            let place = Via::EXPLICIT.iter().position(|via| *via == call.via);
-            if let Some(told) = place.and_then(|place| self.told.get_mut(place)) {
-                *told += 1;
-            }
+        if call.phase != Phase::Bind || call.protocol().transport().is_none() {
+            return;
+        }
+        let Some(place) = Via::EXPLICIT.iter().position(|via| *via == call.via) else { return };
+        let counters = [Some(&mut self.told.attempts), (call.errno == 0).then_some(&mut self.told.successes)];
+        for counter in counters.into_iter().flatten().filter_map(|counters| counters.get_mut(place)) {
+            *counter += 1;
         }
     }
 
-    /// Compares with what the hooks have counted; how many successes by each way turn out to have been missed. Every record
-    /// that arrived must have been taken in, and between two looks must be time for a call to return.
-    pub fn look(&mut self, counted: Successes) -> Successes {
+    /// Compares with what the hooks have counted; how many binds by each way turn out to have been missed. Every record that
+    /// arrived must have been taken in, and between two looks must be time for a call to return.
+    ///
+    /// Successes are compared exactly. Of attempts more may be told than were counted, since some are refused before the
+    /// hooks: of the refused ones that were missed the least possible number is found.
+    pub fn look(&mut self, counted: Passed) -> ByWay {
         let quiet = self.counted.replace(counted) == Some(counted);
-        let mut found = Successes::default();
+        let mut found = ByWay::default();
         if !quiet {
             return found;
         }
-        for (((found, counted), told), missed) in
-            found.iter_mut().zip(counted).zip(self.told).zip(&mut self.missed)
+        let successes = counted.successes.into_iter().zip(self.told.successes);
+        let attempts = counted.attempts.into_iter().zip(self.told.attempts);
+        for (((found, missed), successes), attempts) in
+            found.iter_mut().zip(&mut self.missed).zip(successes).zip(attempts)
         {
-            *found = counted.saturating_sub(told + *missed);
+            let untold = |(counted, told): (u64, u64)| counted.saturating_sub(told);
+            *found = untold(successes).max(untold(attempts)).saturating_sub(*missed);
             *missed += *found;
         }
         found
@@ -63,27 +79,41 @@ mod tests {
         Call { via, ..call(Phase::Bind, errno, 10, 1, facts(1, 8080)) }
     }
 
-    #[test]
-    fn what_was_told_is_not_missed_and_what_was_not_is_found_once() {
-        let mut check = CrossCheck::beginning_at([5, 0, 0, 0]);
-        check.told(&bind(Via::Syscall, 0));
-        check.told(&bind(Via::IoUring, 0));
-        assert_eq!(check.look([6, 0, 1, 0]), [0; 4]);
-        assert_eq!(check.look([6, 0, 1, 0]), [0; 4]);
-        check.told(&bind(Via::Compat, 0));
-        assert_eq!(check.look([7, 2, 1, 0]), [0; 4], "not while binds go on");
-        assert_eq!(check.look([7, 2, 1, 0]), [1, 1, 0, 0]);
-        assert_eq!(check.look([7, 2, 1, 0]), [0; 4]);
+    /// As many attempts as successes.
+    fn all_succeeded(successes: ByWay) -> Passed {
+        Passed { attempts: successes, successes }
     }
 
     #[test]
-    fn refusals_listens_and_sockets_that_pass_no_hook_do_not_count() {
-        let mut check = CrossCheck::beginning_at([0; 4]);
+    fn what_was_told_is_not_missed_and_what_was_not_is_found_once() {
+        let mut check = CrossCheck::beginning_at(all_succeeded([5, 0, 0, 0]));
+        check.told(&bind(Via::Syscall, 0));
+        check.told(&bind(Via::IoUring, 0));
+        assert_eq!(check.look(all_succeeded([6, 0, 1, 0])), [0; 4]);
+        assert_eq!(check.look(all_succeeded([6, 0, 1, 0])), [0; 4]);
+        check.told(&bind(Via::Compat, 0));
+        assert_eq!(check.look(all_succeeded([7, 2, 1, 0])), [0; 4], "not while binds go on");
+        assert_eq!(check.look(all_succeeded([7, 2, 1, 0])), [1, 1, 0, 0]);
+        assert_eq!(check.look(all_succeeded([7, 2, 1, 0])), [0; 4]);
+    }
+
+    #[test]
+    fn a_refusal_that_was_not_told_is_missed_too() {
+        let mut check = CrossCheck::beginning_at(Passed::default());
+        let counted = Passed { attempts: [3, 0, 0, 0], successes: [1, 0, 0, 0] };
+        check.told(&bind(Via::Syscall, 0));
         check.told(&bind(Via::Syscall, 98));
+        check.look(counted);
+        assert_eq!(check.look(counted), [1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn listens_and_sockets_that_pass_no_hook_do_not_count() {
+        let mut check = CrossCheck::beginning_at(Passed::default());
         check.told(&call(Phase::Listen, 0, 10, 1, facts(1, 8080)));
         check.told(&Call { socket: None, ..bind(Via::Syscall, 0) });
         check.told(&bind(Via::Implicit, 0));
-        check.look([1, 0, 0, 0]);
-        assert_eq!(check.look([1, 0, 0, 0]), [1, 0, 0, 0]);
+        check.look(all_succeeded([1, 0, 0, 0]));
+        assert_eq!(check.look(all_succeeded([1, 0, 0, 0])), [1, 0, 0, 0]);
     }
 }

@@ -11,7 +11,7 @@ use reuse_ebpf::{
     record::Way,
 };
 use reuse_model::{
-    cross_check::Successes,
+    cross_check::{self, ByWay},
     event::{Counter, MemberCount},
     socket::{Cookie, Inode},
 };
@@ -94,14 +94,20 @@ impl Losses {
 pub struct Passed(pub(super) PerCpuArray<MapData, u64>);
 
 impl Passed {
-    /// The successful ones by way, summed over the CPUs, in the order of [`reuse_model::event::Via::EXPLICIT`]; `None`
-    /// where the map cannot be read.
+    /// Both counts by way, summed over the CPUs; `None` where the map cannot be read.
     #[must_use]
-    pub fn successes(&self) -> Option<Successes> {
-        let mut successes = Successes::default();
-        for (sum, way) in successes.iter_mut().zip(Way::EXPLICIT) {
-            *sum = self.0.get(&passed::successes(way), 0).ok()?.iter().sum();
+    pub fn read(&self) -> Option<cross_check::Passed> {
+        Some(cross_check::Passed {
+            attempts: self.sums(passed::attempts)?,
+            successes: self.sums(passed::successes)?,
+        })
+    }
+
+    fn sums(&self, slot: fn(Way) -> u32) -> Option<ByWay> {
+        let mut sums = ByWay::default();
+        for (sum, way) in sums.iter_mut().zip(Way::EXPLICIT) {
+            *sum = self.0.get(&slot(way), 0).ok()?.iter().sum();
         }
-        Some(successes)
+        Some(sums)
     }
 }

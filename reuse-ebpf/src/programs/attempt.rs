@@ -62,22 +62,18 @@ pub(crate) fn reuse_post_bind6(ctx: SockContext) -> i32 {
 #[inline(always)]
 fn about_to_bind(ctx: &SockAddrContext, family: u16) {
     let task = Task::current();
-    if is_own(task) {
-        return;
-    }
     // SAFETY: members of the program's context, always readable.
     let (sk, protocol) = unsafe { ((*ctx.sock_addr).__bindgen_anon_1.sk, (*ctx.sock_addr).protocol) };
-    if !is_traced(protocol) {
+    if !is_traced(protocol) || is_own(task) {
         return;
     }
-    let sk = address_of(sk);
-    let way = way::of(task, sk, BIND);
+    let way = way::of(task, BIND, || address_of(sk));
     count(passed::attempts(way));
     if !is_bind_told(way) {
         return;
     }
     let call = Call { task, kind: Kind::BindAttempt, way, result: 0, fd: -1, length: 0 };
-    call.tell_with_evidence(Some(of_user(user_socket(sk))), true, |record| {
+    call.tell_with_evidence(Some(of_user(user_socket(address_of(sk)))), true, |record| {
         // SAFETY: a filled record.
         unsafe { (*record).requested_len = copy_request(&raw mut (*record).requested, ctx, family) };
     });
@@ -86,20 +82,17 @@ fn about_to_bind(ctx: &SockAddrContext, family: u16) {
 #[inline(always)]
 fn bound(ctx: &SockContext) {
     let task = Task::current();
-    if is_own(task) {
-        return;
-    }
     // SAFETY: a member of the program's context, always readable.
-    if !is_traced(unsafe { (*ctx.sock).protocol }) {
+    if !is_traced(unsafe { (*ctx.sock).protocol }) || is_own(task) {
         return;
     }
-    let sk = address_of(ctx.sock);
-    let way = way::of(task, sk, BIND);
+    let way = way::of(task, BIND, || address_of(ctx.sock));
     count(passed::successes(way));
     if !is_bind_told(way) {
         return;
     }
     let call = Call { task, kind: Kind::Bind, way, result: 0, fd: -1, length: 0 };
+    let sk = address_of(ctx.sock);
     let user = user_socket(sk);
     call.tell(Some(of_user(user)), |record| {
         if user != sk {

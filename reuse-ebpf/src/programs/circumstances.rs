@@ -8,6 +8,7 @@ use super::{
     socket::{AF_INET, Common, IPPROTO_MPTCP},
     task::Task,
     uid::uid_of,
+    way::has_bind_hooks,
 };
 
 /// include/uapi/linux/capability.h
@@ -90,6 +91,10 @@ fn has_program(cgroup: u64, at: usize) -> bool {
         return false;
     }
     let mut item = programs + offset!(prog_array_items) as u64;
+    if has_bind_hooks() && read::<u64>(item + offset!(prog_array_item_size) as u64) == 0 {
+        // The only one is this daemon's.
+        return false;
+    }
     for _ in 0..OURS_AT_MOST {
         let program: u64 = read(item);
         if program == 0 {

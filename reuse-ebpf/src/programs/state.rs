@@ -99,7 +99,7 @@ fn told_listen(sk: *const u8) -> Option<(u64, Task<false>, Way)> {
         return None;
     }
     let (sk, task) = (address_of(sk), Task::current_address());
-    let way = way::of(task, sk, LISTEN);
+    let way = way::of(task, LISTEN, || sk);
     (is_listen_told(way) && !is_own(task)).then_some((sk, task, way))
 }
 

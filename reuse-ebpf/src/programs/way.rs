@@ -18,25 +18,29 @@ const IO_URING_ENTER: u32 = 426;
 /// numbers so high.
 const X32: u32 = 0x4000_0000;
 
-/// The way of a call on `sk` that the running task makes; `number` is that of the system call which does it.
+/// The way of a call that the running task makes on the socket that `sk` gives; `number` is that of the system call which
+/// does it. What a system call of that number does is its own, also where it makes a protocol use a TCP socket below.
 #[inline(always)]
-pub(crate) fn of<const TYPED: bool>(task: Task<TYPED>, sk: u64, number: u32) -> Way {
+pub(crate) fn of<const TYPED: bool>(task: Task<TYPED>, number: u32, sk: impl FnOnce() -> u64) -> Way {
     let flags = task.flags();
-    if flags & PF_KTHREAD != 0 || is_kernels(sk) {
+    if flags & PF_KTHREAD != 0 {
         return Way::Kernel;
     }
     if flags & PF_IO_WORKER != 0 {
         return Way::IoUring;
     }
     let (running, compat) = task.system_call();
+    if running == number && !compat {
+        return Way::Syscall;
+    }
+    if is_kernels(sk()) {
+        return Way::Kernel;
+    }
     if running == IO_URING_ENTER {
         return Way::IoUring;
     }
     if compat || running == number | X32 {
         return Way::Compat;
-    }
-    if running == number {
-        return Way::Syscall;
     }
     // What io_uring does later it does at the end of whatever system call comes next (io_uring/io_uring.c, task work).
     // Else the kernel does something for that call, as MPTCP's path manager that is told to listen.
@@ -59,6 +63,12 @@ fn is_kernels(sk: u64) -> bool {
 #[inline(always)]
 pub(crate) fn is_bind_told(way: Way) -> bool {
     TOLD.get(0).is_some_and(|told| told & way.bit() != 0)
+}
+
+/// Whether this daemon's hooks are on the root cgroup, and so among the programs of every group.
+#[inline(always)]
+pub(crate) fn has_bind_hooks() -> bool {
+    TOLD.get(0).is_some_and(|told| told & Way::BIND_BITS != 0)
 }
 
 /// Whether listens of this way are to be told by the changes of state.
