@@ -14,16 +14,16 @@ use anyhow::{Context as _, Result};
 use crate::process;
 
 /// From power-on to power-off, all tests included.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(1500);
 /// A machine that says nothing for this long hangs: init gives no test this long.
 const SILENCE: Duration = Duration::from_secs(150);
 
 /// Kernel parameters: everything to the serial port, any oops a panic, a panic an immediate reboot (which `-no-reboot`
-/// turns into an exit), and only critical messages between the lines of init. Mitigations guard against nobody here and
-/// are emulated instruction by instruction. What the kernel does not know goes to the environment of init, and from there
-/// to the tests: how many times slower than a usual one this machine is (tests/src/deadline.rs).
+/// turns into an exit), and only critical messages between the lines of init. Mitigations and pages cleared beforehand
+/// guard nobody here and cost emulated instructions. What the kernel does not know goes to the environment of init, and
+/// from there to the tests: how many times slower than a usual one this machine is (tests/src/deadline.rs).
 const PARAMETERS: &str = "console=ttyS0 panic=-1 oops=panic loglevel=3 random.trust_cpu=on mitigations=off \
-    REUSE_TESTS_SLOWNESS=10";
+    init_on_alloc=0 REUSE_TESTS_SLOWNESS=10";
 
 /// What is booted.
 #[derive(Debug, Clone, Copy)]
