@@ -30,7 +30,7 @@ const COSTS: &[(&str, &[&str])] = &[
         &["close", "other_ways", "bind", "listen", "holders", "circumstances", "answers", "implicit_connect"],
     ),
     (
-        "way_members,udp_fail_queue_rcv_skb,io_uring_complete",
+        "way_members,udp_fail_queue_rcv_skb,fentry,io_uring_complete",
         &["other_ways", "implicit_connect", "selection_drops", "io_uring"],
     ),
     ("sk_data_ready,fentry,kprobe,udp_refused_datagram", &["selection"]),

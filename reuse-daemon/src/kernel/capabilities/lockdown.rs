@@ -18,7 +18,7 @@ pub enum Lockdown {
     Integrity,
     /// Nor may its secrets be read
     Confidentiality,
-    /// Nobody shows it, but programs may read kernel memory: none, or integrity
+    /// It is not shown in known words, but programs may read kernel memory: none, or integrity
     NotConfidentiality,
 }
 
@@ -26,14 +26,12 @@ impl Lockdown {
     /// That of the running kernel; where securityfs is not mounted, by trying.
     #[must_use]
     pub fn of_running_kernel() -> Self {
-        match fs::read_to_string(FILE) {
-            Ok(text) => Self::parse(&text).unwrap_or(Self::Off),
-            Err(_) => match trial::read_kernel_memory() {
-                // What the helper is refused with, when only lockdown can be the reason (kernel/trace/bpf_trace.c).
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Self::Confidentiality,
-                _ => Self::NotConfidentiality,
-            },
-        }
+        let shown = fs::read_to_string(FILE).ok();
+        shown.and_then(|text| Self::parse(&text)).unwrap_or_else(|| match trial::read_kernel_memory() {
+            // What the helper is refused with, when only lockdown can be the reason (kernel/trace/bpf_trace.c).
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Self::Confidentiality,
+            _ => Self::NotConfidentiality,
+        })
     }
 
     /// `none [integrity] confidentiality`: the one in force is in brackets.
