@@ -226,7 +226,7 @@ mod tests {
     use reuse_model::{
         conflict::{Conflict, Possession},
         endpoint::{Endpoint, Family, Protocol},
-        event::{Call, Caller, Comm, Moment, Phase},
+        event::{Call, Caller, Comm, Moment, Phase, Via},
         inventory::Owner,
         port::Occupant,
         process::Process,
@@ -280,6 +280,9 @@ mod tests {
         let call = Call {
             phase,
             errno,
+            via: Via::Syscall,
+            certain: true,
+            peer: None,
             at: Moment(0),
             caller,
             fd: 3,

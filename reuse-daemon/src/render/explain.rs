@@ -148,6 +148,7 @@ mod tests {
 
     use reuse_model::{
         endpoint::{Family, Protocol, Transport},
+        event::Phase,
         refusal::Rule,
         report::{Alternative, OwnerReport, QuestionReport},
     };

@@ -9,6 +9,19 @@ mod words {
     pub(crate) const THIRD: usize = 12;
     /// `orig_ax`
     pub(crate) const NUMBER: usize = 15;
+    /// `ax`
+    const RESULT: usize = 10;
+
+    /// Whether the call is not over: its result stands as ENOSYS until then (arch/x86/entry/entry_64.S).
+    ///
+    /// # Safety
+    /// `registers` must be the saved ones of a task.
+    #[inline(always)]
+    pub(crate) unsafe fn is_running(registers: *const u64) -> bool {
+        const ENOSYS: i64 = -38;
+        // SAFETY: promised by the caller.
+        unsafe { registers.add(RESULT).read() as i64 == ENOSYS }
+    }
 
     /// arch/x86/entry/syscalls/syscall_64.tbl
     pub(crate) const BIND: u32 = 49;
@@ -29,6 +42,19 @@ mod words {
     pub(crate) const THIRD: usize = 2;
     /// `syscallno`, the lower half of the word
     pub(crate) const NUMBER: usize = 35;
+    /// `x0`
+    const RESULT: usize = 0;
+
+    /// Whether the call is not over: its result overwrites the first argument (arch/arm64/kernel/syscall.c). One that is the
+    /// same as that argument is not noticed.
+    ///
+    /// # Safety
+    /// `registers` must be the saved ones of a task.
+    #[inline(always)]
+    pub(crate) unsafe fn is_running(registers: *const u64) -> bool {
+        // SAFETY: promised by the caller.
+        unsafe { registers.add(RESULT).read() == registers.add(FIRST).read() }
+    }
 
     /// include/uapi/asm-generic/unistd.h
     pub(crate) const BIND: u32 = 200;
@@ -40,7 +66,7 @@ mod words {
     pub(crate) const COMPAT_LISTEN: [u32; 2] = [284, 102];
 }
 
-pub(crate) use words::{BIND, COMPAT, COMPAT_LISTEN, FIRST, LISTEN, NUMBER, SECOND, THIRD};
+pub(crate) use words::{BIND, COMPAT, COMPAT_LISTEN, FIRST, LISTEN, NUMBER, SECOND, THIRD, is_running};
 
 /// Where `ret` usually is in the record of a `syscalls:sys_exit_*` tracepoint, bytes.
 pub(crate) const USUAL_EXIT_RESULT: usize = 16;

@@ -115,7 +115,7 @@ fn of_user(sk: u64) -> Socket {
 fn is_in_listen(task: Task<false>, way: Way) -> bool {
     match way {
         Way::Syscall => true,
-        Way::Compat => COMPAT_LISTEN.contains(&task.system_call().0),
+        Way::Compat => task.system_call().is_some_and(|(number, _)| COMPAT_LISTEN.contains(&number)),
         Way::IoUring | Way::Kernel | Way::Implicit => false,
     }
 }

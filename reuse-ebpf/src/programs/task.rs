@@ -11,7 +11,7 @@ use aya_ebpf::{
 use reuse_ebpf::{offsets::ABSENT, record::COMM};
 
 use super::{
-    arch::{COMPAT, NUMBER},
+    arch::{COMPAT, NUMBER, is_running},
     field::{load, offset, read},
 };
 
@@ -93,14 +93,18 @@ impl<const TYPED: bool> Task<TYPED> {
         unsafe { Self::at::<u64>(self.0, offset!(task_io_uring)) != 0 }
     }
 
-    /// Number of the system call it is in, if it is in one, and whether that is of the 32-bit kind.
+    /// Number of the system call that the running task is in, and whether it is of the 32-bit kind; `None` at the end of
+    /// one, where it does what was left for then.
     #[inline(always)]
-    pub(crate) fn system_call(self) -> (u32, bool) {
+    pub(crate) fn system_call(self) -> Option<(u32, bool)> {
         // SAFETY: as above; the saved registers of the current task are whole.
         unsafe {
             let registers = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u64;
+            if !is_running(registers) {
+                return None;
+            }
             let status: u32 = Self::at(self.0, offset!(task_call_status));
-            (registers.add(NUMBER).read() as u32, status & COMPAT != 0)
+            Some((registers.add(NUMBER).read() as u32, status & COMPAT != 0))
         }
     }
 

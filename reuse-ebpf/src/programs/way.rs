@@ -29,22 +29,21 @@ pub(crate) fn of<const TYPED: bool>(task: Task<TYPED>, number: u32, sk: impl FnO
     if flags & PF_IO_WORKER != 0 {
         return Way::IoUring;
     }
-    let (running, compat) = task.system_call();
-    if running == number && !compat {
+    let running = task.system_call();
+    if running == Some((number, false)) {
         return Way::Syscall;
     }
     if is_kernels(sk()) {
         return Way::Kernel;
     }
-    if running == IO_URING_ENTER {
-        return Way::IoUring;
+    match running {
+        Some((IO_URING_ENTER, _)) => Way::IoUring,
+        Some((running, compat)) if compat || running == number | X32 => Way::Compat,
+        // What io_uring does later it does at the end of whatever system call comes next (io_uring/io_uring.c, task
+        // work). Else the kernel does something for that call, as MPTCP's path manager that is told to listen.
+        _ if task.uses_io_uring() => Way::IoUring,
+        _ => Way::Kernel,
     }
-    if compat || running == number | X32 {
-        return Way::Compat;
-    }
-    // What io_uring does later it does at the end of whatever system call comes next (io_uring/io_uring.c, task work).
-    // Else the kernel does something for that call, as MPTCP's path manager that is told to listen.
-    if task.uses_io_uring() { Way::IoUring } else { Way::Kernel }
 }
 
 /// Whether the task is a thread that io_uring made in its process: its name is io_uring's.

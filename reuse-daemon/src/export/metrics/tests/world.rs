@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use reuse_model::{
     conflict::Conflict,
     endpoint::{Endpoint, Family, Protocol},
-    event::{Call, Caller, Comm, Counter, Event, Evidence, MemberCount, MemberGauges, Moment, Phase},
+    event::{Call, Caller, Comm, Counter, Event, Evidence, MemberCount, MemberGauges, Moment, Phase, Via},
     inventory::Limits,
     port::{Occupant, Port, Table},
     process::{Process, Processes},
@@ -142,6 +142,9 @@ pub(super) fn call(phase: Phase, errno: i32, socket: SocketFacts) -> Call {
     Call {
         phase,
         errno,
+        via: Via::Syscall,
+        certain: true,
+        peer: None,
         at: Moment(1_000),
         caller: Caller { pid: 7, tid: 7, comm: Comm::default(), uid: 33, cgroup: 1 },
         fd: 3,
