@@ -62,8 +62,9 @@ impl Fuzzer {
         if !status.success() {
             bail!("{} {}: {status}\n{account}", self.binary.display(), arguments.join(" "));
         }
-        let lines = stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let refusals = lines.map(serde_json::from_slice).collect::<Result<_, _>>();
+        // Beside the objects it says in words on which kernel it was and what came of it.
+        let objects = stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{"));
+        let refusals = objects.map(serde_json::from_slice).collect::<Result<_, _>>();
         Ok(Agreement { account, refusals: refusals.context("refusals of the fuzzer")? })
     }
 }
