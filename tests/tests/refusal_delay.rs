@@ -91,7 +91,8 @@ fn ten_thousand_refusals_a_second_are_told_in_milliseconds() -> Result<()> {
     let mut actor = Actor::start("rt-holder")?;
     let port = actor.run("h = listening('127.0.0.1', 0); answer = h.getsockname()[1]")?;
     let port = u16::try_from(port.as_u64().context("a port")?)?;
-    let limit = LIMIT * f64::from(deadline::slowness());
+    // An emulated machine is slow, and waits besides for its turn among what else its host does.
+    let limit = LIMIT * f64::from(deadline::slowness()).powi(2);
     let mut quantiles = Vec::new();
     while quantiles.len() < ATTEMPTS {
         quantiles.push(measure(&daemon, (Ipv4Addr::LOCALHOST, port).into())?);

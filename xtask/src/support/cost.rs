@@ -58,13 +58,14 @@ pub(crate) fn check(workspace: &Workspace, results: &Results) -> Result<Tally> {
     Ok(Tally { failed: grown.len(), ..Tally::default() })
 }
 
-/// Writes what these runs measured into the record; series that were not run stay as they are.
+/// Writes what these runs measured into the record; series that were not run stay as they are. A kernel with parameters of
+/// its own may have fewer programs and is no measure.
 ///
 /// # Errors
 /// If the record cannot be read or written.
 pub(crate) fn record(workspace: &Workspace, results: &[Results]) -> Result<PathBuf> {
     let mut record = read(workspace)?;
-    for results in results {
+    for results in results.iter().filter(|results| results.parameters.is_empty()) {
         let measured = measured(results);
         if !measured.is_empty() {
             record.insert(series(&results.kernel), measured);
