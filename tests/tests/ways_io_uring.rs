@@ -1,7 +1,13 @@
 //! What only `io_uring` does: requests that depend on each other, rings that outlive their submission, and kernels that
 //! have no such request.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::AsFd as _,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+};
 
 use anyhow::{Context, Result, ensure};
 use reuse_tests::{
@@ -108,6 +114,46 @@ fn one_ring_makes_many_binds() -> Result<()> {
         ensure!(after >= before + BINDS, "{style:?}");
     }
     Ok(())
+}
+
+/// A request that waited is done at the end of whatever call its thread makes then, here of binds.
+#[test]
+fn a_bind_done_at_the_end_of_another_call_is_io_uring_s() -> Result<()> {
+    const ROUNDS: usize = 5;
+    if !io_uring::available()? {
+        reuse_tests::skip::skip("this kernel's io_uring has no BIND and LISTEN");
+        return Ok(());
+    }
+    let Some((namespace, daemon)) = stage::begin("deferred", &[])? else { return Ok(()) };
+    let address = SocketAddr::new(LOOPBACKS[0], 0);
+    for round in 0..ROUNDS {
+        let socket = namespace.run(|| {
+            let bound = sockets::bound(Transport::Udp, address)?;
+            let socket = sockets::open(Transport::Udp, LOOPBACKS[0])?;
+            let (awaited, trigger) = std::io::pipe()?;
+            let tries = AtomicUsize::new(0);
+            let mut ring = Ring::new(Style::Plain)?;
+            thread::scope(|scope| {
+                // Once the other thread is in the middle of its calls.
+                let writer = scope.spawn(|| {
+                    while tries.load(Relaxed) < 20 {
+                        thread::yield_now();
+                    }
+                    (&trigger).write_all(b"x")
+                });
+                ring.bind_once_readable(awaited.as_fd(), &socket, address, || {
+                    // Refused: it is bound.
+                    let _ = bound.bind(&address.into());
+                    tries.fetch_add(1, Relaxed);
+                })?;
+                writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })?;
+            Ok(socket)
+        })?;
+        let event = events::wait_for(&daemon, &socket, "bind", "bind").with_context(|| format!("{round}"))?;
+        assert_fields(&event["contender"], &json!({ "via": "io_uring" }));
+    }
+    agreement::settle(&daemon).map(drop)
 }
 
 /// Linux 6.1 has no such request: it is answered before any socket is looked at, so nothing was tried.

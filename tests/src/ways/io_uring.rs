@@ -4,7 +4,7 @@
 use std::{
     fmt, io,
     net::SocketAddr,
-    os::fd::{AsRawFd as _, RawFd},
+    os::fd::{AsRawFd as _, BorrowedFd, RawFd},
 };
 
 use ::io_uring::{
@@ -144,6 +144,34 @@ impl Ring {
             outcome(result)
         };
         Ok([answer(FIRST), answer(SECOND)])
+    }
+
+    /// Submits BIND linked to the wait for a descriptor to become readable, then does `meanwhile` over and over until the
+    /// bind is answered. The kernel executes it at the end of whatever call this thread is in when the wait is over.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn bind_once_readable(
+        &mut self,
+        awaited: BorrowedFd<'_>,
+        socket: &Socket,
+        address: SocketAddr,
+        mut meanwhile: impl FnMut(),
+    ) -> io::Result<()> {
+        let address = SockAddr::from(address);
+        let target = self.target(socket)?;
+        let wait = opcode::PollAdd::new(Fd(awaited.as_raw_fd()), libc::POLLIN as u32).build();
+        let entries = [wait.flags(Flags::IO_LINK), bind_entry(&target, &address).user_data(FIRST)];
+        // SAFETY: `address` lives until this returns, which is after the answer.
+        unsafe { self.ring.submission().push_multiple(&entries) }.map_err(io::Error::other)?;
+        self.ring.submit()?;
+        loop {
+            meanwhile();
+            let answer = self.ring.completion().find(|entry| entry.user_data() == FIRST);
+            if let Some(answer) = answer {
+                return outcome(answer.result());
+            }
+        }
     }
 
     fn target(&self, socket: &Socket) -> io::Result<Target> {
