@@ -9,7 +9,7 @@
 pub enum Place {
     /// A tracepoint: BTF has its prototype behind the type `btf_trace_NAME`
     Tracepoint,
-    /// A function: its entry
+    /// A function: its entry, or its end
     Function,
     /// An iterator: the arguments are the members of its context, those of the function `bpf_iter_NAME`
     Iterator,
@@ -62,6 +62,8 @@ hooks! {
     UDP_FAIL_QUEUE_RCV_SKB: Tracepoint "udp_fail_queue_rcv_skb",
         ["int", "struct sock *", "struct sk_buff *"] since "6.10",
         ["int", "struct sock *"] since "3.2";
+    /// Queues a datagram or refuses it, net/ipv4/udp.c: its end, where the result stands after the arguments
+    UDP_ENQUEUE_SCHEDULE_SKB: Function "__udp_enqueue_schedule_skb", ["struct sock *", "struct sk_buff *"] since "4.10";
     /// A thread ends, include/trace/events/sched.h
     SCHED_PROCESS_EXIT: Tracepoint "sched_process_exit", ["struct task_struct *"] since "2.6";
     /// A TCP socket changes its state, include/trace/events/sock.h

@@ -276,6 +276,9 @@ impl Kernel {
             (Program::FEntry(program), _) => {
                 program.attach()?;
             }
+            (Program::FExit(program), _) => {
+                program.attach()?;
+            }
             (Program::KProbe(program), Hook::FunctionProbe(name)) => {
                 program.attach(name, 0)?;
             }

@@ -56,6 +56,7 @@ fn load_one(program: &mut Program, hook: &Hook, types: &Btf) -> Result<(), Progr
         (Program::TracePoint(program), _) => program.load(),
         (Program::BtfTracePoint(program), Hook::BtfTracepoint(name)) => program.load(name, types),
         (Program::FEntry(program), Hook::FunctionEntry(name)) => program.load(name, types),
+        (Program::FExit(program), Hook::FunctionExit(name)) => program.load(name, types),
         (Program::KProbe(program), Hook::FunctionProbe(_)) => program.load(),
         (Program::CgroupSock(program), _) => program.load(),
         (Program::CgroupSockAddr(program), _) => program.load(),

@@ -11,8 +11,8 @@ mod sock;
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    macros::{btf_tracepoint, fentry, kprobe},
-    programs::{BtfTracePointContext, FEntryContext, ProbeContext},
+    macros::{btf_tracepoint, fentry, fexit, kprobe},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext},
 };
 use reuse_ebpf::count::{Lost, Selection};
 
@@ -75,7 +75,19 @@ pub(crate) fn udp_refused(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The same before, when the tracepoint did not show the datagram: what was delivered last stands for it.
+/// `fexit/__udp_enqueue_schedule_skb(struct sock *sk, struct sk_buff *skb)`: the same before, when the tracepoint did not
+/// show the datagram, and until 6.5 (8139dccd464a) told of IPv4's alone.
+#[fexit(function = "__udp_enqueue_schedule_skb")]
+pub(crate) fn udp_queued(ctx: FExitContext) -> i32 {
+    let (sk, result) = (Sock::typed(ctx.arg(0)), ctx.arg::<i32>(2));
+    if result < 0 && sk.in_group() {
+        let datagram: *const u8 = ctx.arg(1);
+        count(sk, Copy::Known(is_copy(address_of(datagram), sk.address())));
+    }
+    0
+}
+
+/// The tracepoint before, where the kernel has no trampolines: what was delivered last stands for the datagram.
 #[btf_tracepoint(function = "udp_fail_queue_rcv_skb")]
 pub(crate) fn udp_refused_unseen(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock::typed(ctx.arg(1));

@@ -16,7 +16,7 @@ pub enum Capability {
     Cgroup,
     /// The helper `bpf_loop` (5.17)
     BpfLoop,
-    /// Programs at the entry of functions
+    /// Programs at the entry and at the end of functions
     Fentry,
     /// Probes at the entry of functions
     Kprobe,
@@ -30,7 +30,7 @@ pub enum Capability {
 
 impl Capability {
     /// Those that a start may do without.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::SyscallTracepoints,
         Self::Cgroup,
         Self::BpfLoop,
@@ -41,6 +41,7 @@ impl Capability {
         Self::SUBFLOW_DATA_READY,
         Self::UDP_FAIL_QUEUE_RCV_SKB,
         Self::UdpRefusedDatagram,
+        Self::UDP_ENQUEUE_SCHEDULE_SKB,
         Self::SCHED_PROCESS_EXIT,
         Self::INET_SOCK_SET_STATE,
         Self::IO_URING_COMPLETE,
@@ -58,6 +59,7 @@ impl Capability {
     pub(in crate::kernel) const SOCK_DEF_READABLE: Self = Self::of(&hooks::SOCK_DEF_READABLE);
     pub(in crate::kernel) const SUBFLOW_DATA_READY: Self = Self::of(&hooks::SUBFLOW_DATA_READY);
     pub(in crate::kernel) const UDP_FAIL_QUEUE_RCV_SKB: Self = Self::of(&hooks::UDP_FAIL_QUEUE_RCV_SKB);
+    pub(in crate::kernel) const UDP_ENQUEUE_SCHEDULE_SKB: Self = Self::of(&hooks::UDP_ENQUEUE_SCHEDULE_SKB);
     pub(in crate::kernel) const SCHED_PROCESS_EXIT: Self = Self::of(&hooks::SCHED_PROCESS_EXIT);
     pub(in crate::kernel) const INET_SOCK_SET_STATE: Self = Self::of(&hooks::INET_SOCK_SET_STATE);
     pub(in crate::kernel) const IO_URING_COMPLETE: Self = Self::of(&hooks::IO_URING_COMPLETE);

@@ -82,9 +82,11 @@ impl Capabilities {
         }
     }
 
-    /// Tries what stands in for the tracepoint at wake-ups, where that is not there.
+    /// Tries what stands in for the tracepoints of sockets, where one is not there.
     fn with_functions_tried(self, btf: &Btf<'_>) -> Self {
-        let needed = !self.has(Capability::SK_DATA_READY);
+        let best =
+            [Capability::SK_DATA_READY, Capability::UDP_FAIL_QUEUE_RCV_SKB, Capability::UdpRefusedDatagram];
+        let needed = best.into_iter().any(|capability| !self.has(capability));
         let function = hooks::SOCK_DEF_READABLE.name;
         let fentry = match btf.function_number(function) {
             Some(number) => trial::function_entry(number, needed).map_err(|error| error.to_string()),
@@ -92,7 +94,7 @@ impl Capabilities {
         };
         let mut have = self;
         if let Err(why) = fentry {
-            let why = format!("the kernel refuses programs at the entry of functions ({why})");
+            let why = format!("the kernel refuses programs at functions ({why})");
             have = have.without(Capability::Fentry, Lack::new(why, NEWER));
         }
         if let Err(error) = trial::function_probe(function) {

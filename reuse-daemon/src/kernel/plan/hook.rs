@@ -11,7 +11,9 @@ pub enum Hook {
     BtfTracepoint(&'static str),
     /// Entry of a kernel function
     FunctionEntry(&'static str),
-    /// The same by a probe, which puts a breakpoint or a jump there
+    /// End of a kernel function
+    FunctionExit(&'static str),
+    /// Entry of a kernel function by a probe, which puts a breakpoint or a jump there
     FunctionProbe(&'static str),
     /// A hook of the root cgroup, by the name of its kind
     Cgroup(&'static str, PathBuf),
@@ -29,6 +31,7 @@ impl Hook {
             Self::Tracepoint(..) => "tracepoint",
             Self::BtfTracepoint(_) => "btf_tracepoint",
             Self::FunctionEntry(_) => "fentry",
+            Self::FunctionExit(_) => "fexit",
             Self::FunctionProbe(_) => "kprobe",
             Self::Cgroup(..) => "cgroup",
             Self::Iterator(_) => "iterator",
@@ -43,6 +46,7 @@ impl Hook {
             Self::Tracepoint(category, name) => format!("tracepoint/{category}/{name}"),
             Self::BtfTracepoint(name) => format!("tp_btf/{name}"),
             Self::FunctionEntry(name) => format!("fentry/{name}"),
+            Self::FunctionExit(name) => format!("fexit/{name}"),
             Self::FunctionProbe(name) => format!("kprobe/{name}"),
             Self::Cgroup(kind, _) => format!("cgroup/{kind}"),
             Self::Iterator(name) => format!("iter/{name}"),

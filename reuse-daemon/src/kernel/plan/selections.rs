@@ -16,21 +16,29 @@ impl Plan {
             return self.gap(&TIERS, lack, "only the test group is counted");
         }
         self.wakeups(have);
-        let refused = Hook::BtfTracepoint("udp_fail_queue_rcv_skb");
-        match have.lack(Capability::UDP_FAIL_QUEUE_RCV_SKB) {
-            Some(lack) => self.gap(
-                &[Tier::SelectionDrops],
-                lack,
-                "datagrams refused by a full buffer are not in the selections; group_drops_total has them",
-            ),
-            None if have.has(Capability::UdpRefusedDatagram) => {
-                self.step(&[Tier::SelectionDrops], "udp_refused", refused);
-            }
-            None => self.step(&[Tier::SelectionDrops], "udp_refused_unseen", refused),
+        self.refused(have);
+    }
+
+    /// The tracepoint that shows the datagram; the end of the function that queues it, by a trampoline; the tracepoint that
+    /// does not show it, which in the oldest kernels tells of IPv4 alone.
+    fn refused(&mut self, have: &Capabilities) {
+        const TIER: [Tier; 1] = [Tier::SelectionDrops];
+        let tracepoint = Hook::BtfTracepoint("udp_fail_queue_rcv_skb");
+        let no_tracepoint = have.lack(Capability::UDP_FAIL_QUEUE_RCV_SKB);
+        if no_tracepoint.is_none() && have.has(Capability::UdpRefusedDatagram) {
+            self.step(&TIER, "udp_refused", tracepoint);
+        } else if have.has(Capability::Fentry) && have.has(Capability::UDP_ENQUEUE_SCHEDULE_SKB) {
+            self.step(&TIER, "udp_queued", Hook::FunctionExit("__udp_enqueue_schedule_skb"));
+        } else if let Some(lack) = no_tracepoint {
+            let lost =
+                "datagrams refused by a full buffer are not in the selections; group_drops_total has them";
+            self.gap(&TIER, lack, lost);
+        } else {
+            self.step(&TIER, "udp_refused_unseen", tracepoint);
         }
     }
 
-    /// The tracepoint, or the entries of the functions that it stands in, by a trampoline or by a probe.
+    /// The tracepoint at wake-ups, or the entries of the functions that it stands in, by a trampoline or by a probe.
     fn wakeups(&mut self, have: &Capabilities) {
         let Some(no_tracepoint) = have.lack(Capability::SK_DATA_READY) else {
             return self.step(&[Tier::Selection], "sk_data_ready", Hook::BtfTracepoint("sk_data_ready"));
