@@ -2,7 +2,9 @@
 
 mod binds;
 mod connections;
+mod copies;
 mod datagrams;
+mod scene;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,6 +15,7 @@ pub use self::{
     binds::{Calls, binds},
     connections::connections,
     datagrams::{Traffic, datagrams},
+    scene::{Kind, Scene},
 };
 use crate::sockets::{self, Transport};
 
@@ -71,6 +74,15 @@ impl Group {
     /// The kernel's.
     pub fn inode(&self) -> Result<u64> {
         sockets::inode(self.members.first().context("a group has a member")?)
+    }
+
+    /// What the members got before anything was sent: nothing.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn untouched(&self) -> Result<Vec<Share>> {
+        let nothing = |member| Ok(Share { inode: sockets::inode(member)?, taken: 0, dropped: 0 });
+        self.members.iter().map(nothing).collect()
     }
 
     /// Adds a member.
