@@ -12,7 +12,16 @@ pub fn fewer<N: Copy + Display + Div<Output = N> + From<u8>>(full: N, what: &str
         return full;
     }
     let less = full / N::from(slowness);
-    // Nobody to tell if standard error is closed.
-    let _ = writeln!(std::io::stderr(), "\nSMALLER: {less} {what} instead of {full}");
+    say(&format!("{less} {what} instead of {full}"));
     less
+}
+
+/// Says aloud that a test goes on without a part of it, which this kernel does not have.
+pub fn without(part: &str) {
+    say(&format!("this kernel has no {part}"));
+}
+
+fn say(what: &str) {
+    // Nobody to tell if standard error is closed.
+    let _ = writeln!(std::io::stderr(), "\nSMALLER: {what}");
 }

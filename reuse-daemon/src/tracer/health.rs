@@ -6,10 +6,7 @@ use reuse_model::event::{Event, Moment, Phase};
 use super::Tracer;
 use crate::{
     export::metrics::{BlindSpot, KernelHealth, MapFill, Program, RunStats, Tier},
-    kernel::{
-        attach::{Kernel, Stage},
-        plan, program_stats,
-    },
+    kernel::{attach::Stage, plan, program_stats},
 };
 
 /// Ways to a port, or to change its options, that may go unseen.
@@ -58,8 +55,8 @@ impl Tracer {
         let active = |tier| self.kernel.active(tier);
         match what {
             "compat" | "kernel" => !active(plan::Tier::OtherWays),
-            // A kernel whose io_uring cannot bind has no such tier at all.
-            "io_uring" => self.has_tier(plan::Tier::IoUring) && !active(plan::Tier::IoUring),
+            // Where the tier is off, this kernel's io_uring cannot bind.
+            "io_uring" => !self.is_off(plan::Tier::IoUring) && !active(plan::Tier::IoUring),
             "implicit_connect" => !active(plan::Tier::ImplicitConnect),
             "implicit_listen" => !active(plan::Tier::Listen),
             "implicit_sendto" => !active(plan::Tier::ImplicitSend),
@@ -71,21 +68,15 @@ impl Tracer {
         }
     }
 
-    /// Whether this kernel has what the tier watches.
-    fn has_tier(&self, tier: plan::Tier) -> bool {
-        let Kernel { programs, gaps, off, .. } = &self.kernel;
-        programs.iter().any(|planned| planned.step.serves(tier))
-            || gaps.iter().chain(off).any(|gap| gap.tier == tier)
+    /// Whether the tier is not asked for, or has nothing to see on this kernel.
+    fn is_off(&self, tier: plan::Tier) -> bool {
+        self.kernel.off.iter().any(|off| off.tier == tier)
     }
 
     pub(super) fn health(&self) -> KernelHealth {
         let Received { bind, listen, implicit, close, exit, undecodable: _, last } = self.received;
         KernelHealth {
-            tiers: plan::Tier::ALL
-                .into_iter()
-                .filter(|tier| self.has_tier(*tier))
-                .map(|tier| self.tier(tier))
-                .collect(),
+            tiers: plan::Tier::ALL.into_iter().map(|tier| self.tier(tier)).collect(),
             blind_spots: BLIND_SPOTS.map(|what| BlindSpot { what, blind: self.is_blind(what) }).to_vec(),
             programs: self.programs(),
             maps: vec![MapFill { map: "SELECTIONS", entries: self.counted, capacity: SELECTIONS_MAX.into() }],

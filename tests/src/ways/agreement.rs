@@ -48,7 +48,11 @@ pub fn settle(daemon: &Daemon) -> Result<Vec<Value>> {
 pub fn assert_nothing_missed(metrics: &Metrics) {
     let lost: Vec<_> = metrics
         .series("reuse_daemon_events_lost_total", &[])
-        .filter(|(_, lost)| *lost != 0.0)
+        // Runs that the kernel skipped are those of wake-ups that interrupted each other; a bind that was not told for such
+        // a reason is missing from the counts.
+        .filter(|(labels, lost)| {
+            *lost != 0.0 && labels.get("stage").is_none_or(|stage| stage != "program_skipped")
+        })
         .map(|(labels, lost)| format!("{labels:?}: {lost}"))
         .collect();
     assert!(lost.is_empty(), "events lost: {lost:?}");

@@ -20,7 +20,7 @@ use self::{
     compat::Door,
     io_uring::{Ring, Style},
 };
-use crate::skip;
+use crate::effort;
 
 /// How a call reaches the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,12 +64,12 @@ impl Way {
         let caller = match self {
             Self::Call => Caller::Native,
             Self::Compat(_) if !compat::available()? => {
-                skip::skip("this kernel takes no 32-bit system calls");
+                effort::without("32-bit system calls");
                 return Ok(None);
             }
             Self::Compat(door) => Caller::Compat(compat::Caller::new(door)?),
             Self::Ring(_) if !io_uring::available()? => {
-                skip::skip("this kernel's io_uring has no BIND and LISTEN");
+                effort::without("BIND and LISTEN by io_uring");
                 return Ok(None);
             }
             Self::Ring(style) => Caller::Ring(Box::new(Ring::new(style)?)),

@@ -30,7 +30,7 @@ pub enum Capability {
 
 impl Capability {
     /// Those that a start may do without.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::SyscallTracepoints,
         Self::Cgroup,
         Self::BpfLoop,
@@ -45,6 +45,7 @@ impl Capability {
         Self::SCHED_PROCESS_EXIT,
         Self::INET_SOCK_SET_STATE,
         Self::IO_URING_COMPLETE,
+        Self::BPF_MAP_ELEM,
         Self::Members(Concern::Holders),
         Self::Members(Concern::Circumstances),
         Self::Members(Concern::Selection),
