@@ -3,6 +3,8 @@
 //! The daemon is one static binary for every kernel and distribution. `crt-static` cannot build procedural macros
 //! on a glibc host, so the target is named even though it is the host: flags then apply to the daemon alone.
 
+mod foreign;
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -44,7 +46,10 @@ impl Profile {
 pub(crate) fn command(workspace: &Workspace, args: &BuildArgs) -> Result<ExitCode> {
     let toolchain = setup::prepare(workspace, &args.setup, &[Purpose::Build])?;
     let profile = if args.release { Profile::Release } else { Profile::Dev };
-    let daemon = daemon(workspace, &toolchain, profile)?;
+    let daemon = match args.arch {
+        Some(architecture) => foreign::daemon(workspace, &toolchain, architecture, profile)?,
+        None => daemon(workspace, &toolchain, profile)?,
+    };
     eprintln!("xtask: built {}; {toolchain}", daemon.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -116,7 +121,18 @@ pub(crate) fn static_cargo(
     target: &str,
     subcommand: &str,
 ) -> Result<Command> {
-    let (key, flags) = static_flags(target, env::var("RUSTFLAGS").ok().as_deref());
+    build_command(workspace, toolchain, target, env::var("RUSTFLAGS").ok().as_deref(), subcommand)
+}
+
+/// The same with the user's flags as given.
+fn build_command(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    target: &str,
+    user: Option<&str>,
+    subcommand: &str,
+) -> Result<Command> {
+    let (key, flags) = static_flags(target, user);
     let mut cargo = workspace.cargo();
     cargo
         .args([subcommand, "--target", target])

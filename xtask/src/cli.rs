@@ -62,6 +62,18 @@ pub(crate) struct BuildArgs {
     /// Optimise; the binary is left in target/release instead of target/debug.
     #[arg(long)]
     pub(crate) release: bool,
+    /// Build for another architecture; the binary is left in the folder of its target.
+    #[arg(long, value_enum)]
+    pub(crate) arch: Option<Architecture>,
+}
+
+/// Architectures that the eBPF programs know the registers of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Architecture {
+    #[value(name = "x86_64")]
+    X86,
+    #[value(name = "aarch64")]
+    Arm,
 }
 
 #[derive(Debug, Args)]
