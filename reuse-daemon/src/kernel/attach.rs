@@ -3,36 +3,29 @@
 
 mod error;
 mod groundwork;
+mod hooking;
+mod maps;
 
-use std::{
-    fs::File,
-    io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    panic, thread,
-};
+use std::{fs::File, io, os::fd::BorrowedFd, panic, thread};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::{CgroupAttachMode, Iter, Program, ProgramError, SkReuseport},
+    maps::{Array, MapData},
+    programs::{Iter, Program, ProgramError, SkReuseport},
 };
-use reuse_ebpf::record::Way;
 use reuse_model::rulebook;
 
-pub use self::error::StartError;
 use self::groundwork::Groundwork;
+pub use self::{error::StartError, maps::Maps};
 use super::{
     btf,
     capabilities::{Capabilities, Capability},
-    counts::{Hashes, Losses, Passed, Selections},
     decode::Decoder,
     diagnostics, load, object,
     owners::Owners,
-    plan::{Gap, Hook, Step, Tier, Wanted},
+    plan::{Gap, Step, Tier, Wanted},
     program_stats::{self, ProgramStats},
-    ring::Ring,
     snapshot::Pending,
-    sys, tracefs,
 };
 
 /// How far a planned program came.
@@ -74,26 +67,6 @@ pub struct Kernel {
     rules: rulebook::Kernel,
     /// This process is in the initial pid namespace
     all_processes: bool,
-}
-
-/// The maps, each with the part of the daemon that reads it.
-pub struct Maps {
-    /// Records of calls and ends
-    pub ring: Ring,
-    /// Selection counters
-    pub selections: Selections,
-    /// The same counters for the test group, which looks at few of them and often
-    pub own_selections: Selections,
-    /// Hashes of the test group's probes
-    pub hashes: Hashes,
-    /// Losses
-    pub losses: Losses,
-    /// Binds that passed the hooks of the root cgroup
-    pub passed: Passed,
-    /// Who has given sockets open; `None` where the kernel refuses
-    pub owners: Option<Owners>,
-    /// The daemon's process id in the initial pid namespace
-    pub own_pid: u32,
 }
 
 /// How to start.
@@ -239,103 +212,6 @@ impl Kernel {
         self.gaps.iter().find(|gap| gap.tier == Tier::Inventory).map(|gap| gap.reason.clone())
     }
 
-    fn attach_all(&mut self) {
-        // Attaching a tracepoint reads its number there; without it the step itself says what failed.
-        let _tracefs = tracefs::Mounted::ensure();
-        self.each_loaded(|kernel, step| kernel.attach(step).map(|()| Stage::Attached));
-        if let Err(error) = self.told.set(0, self.told_by_hooks(), 0) {
-            log::warn!("binds by 32-bit calls, io_uring and the kernel are not told: {error}");
-        }
-    }
-
-    /// What the root cgroup's hooks and the changes of state are to tell: each way that no other program does.
-    fn told_by_hooks(&self) -> u32 {
-        let hooks = ["reuse_bind4", "reuse_bind6", "reuse_post_bind4", "reuse_post_bind6"];
-        let hooked = hooks.iter().all(|hook| self.is_attached(hook));
-        let mut told = 0;
-        for way in Way::EXPLICIT {
-            let (bind, listen) = match way {
-                Way::Syscall => (!self.is_attached("sys_exit_bind"), !self.is_attached("sys_exit_listen")),
-                // A listen that io_uring refuses is told by its completion alone.
-                Way::IoUring => (true, self.is_attached("io_uring_complete")),
-                Way::Compat | Way::Kernel | Way::Implicit => (true, true),
-            };
-            told |= if bind && hooked { way.bit() } else { 0 } | if listen { way.listen_bit() } else { 0 };
-        }
-        told
-    }
-
-    fn attach(&mut self, step: &Step) -> Result<(), Box<dyn std::error::Error>> {
-        match (self.program(step.program)?, &step.hook) {
-            (Program::TracePoint(program), Hook::Tracepoint(category, name)) => {
-                program.attach(category, name)?;
-            }
-            (Program::BtfTracePoint(program), _) => {
-                program.attach()?;
-            }
-            (Program::FEntry(program), _) => {
-                program.attach()?;
-            }
-            (Program::FExit(program), _) => {
-                program.attach()?;
-            }
-            (Program::KProbe(program), Hook::FunctionProbe(name)) => {
-                program.attach(name, 0)?;
-            }
-            (Program::CgroupSock(program), Hook::Cgroup(_, root)) => {
-                program.attach(File::open(root)?, CgroupAttachMode::Single)?;
-            }
-            (Program::CgroupSockAddr(program), Hook::Cgroup(_, root)) => {
-                program.attach(File::open(root)?, CgroupAttachMode::Single)?;
-            }
-            // Iterators are attached each time they are read, the test group's program by the test group.
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn maps(&mut self) -> Result<Maps, StartError> {
-        let records: RingBuf<MapData> = self.take("RING")?.try_into().map_err(|_| StartError::Map("RING"))?;
-        let sleeping: Array<MapData, u32> =
-            self.take("SLEEPING")?.try_into().map_err(|_| StartError::Map("SLEEPING"))?;
-        let losses: PerCpuArray<MapData, u64> =
-            self.take("LOST")?.try_into().map_err(|_| StartError::Map("LOST"))?;
-        let passed: PerCpuArray<MapData, u64> =
-            self.take("PASSED")?.try_into().map_err(|_| StartError::Map("PASSED"))?;
-        let own: Array<MapData, u32> = self.take("OWN")?.try_into().map_err(|_| StartError::Map("OWN"))?;
-        let hashes = self.take("PROBES")?.try_into().map_err(|_| StartError::Map("PROBES"))?;
-        let Map::HashMap(selections) = self.take("SELECTIONS")? else {
-            return Err(StartError::Map("SELECTIONS"));
-        };
-        let iterator = self.link_sample(&selections);
-        let second = MapData::from_fd(clone_fd(selections.fd().as_fd())?)
-            .map_err(|_| StartError::Map("SELECTIONS"))?;
-        let typed = |data| HashMap::try_from(Map::HashMap(data)).map_err(|_| StartError::Map("SELECTIONS"));
-        Ok(Maps {
-            ring: Ring::new(records, sleeping).map_err(StartError::Ring)?,
-            selections: Selections::new(typed(selections)?, iterator),
-            own_selections: Selections::new(typed(second)?, None),
-            hashes: Hashes(hashes),
-            losses: Losses(losses),
-            passed: Passed(passed),
-            owners: None,
-            own_pid: own.get(&0, 0).map_err(|_| StartError::Map("OWN"))?,
-        })
-    }
-
-    fn take(&mut self, name: &'static str) -> Result<Map, StartError> {
-        self.ebpf.take_map(name).ok_or(StartError::Map(name))
-    }
-
-    fn link_sample(&mut self, map: &MapData) -> Option<OwnedFd> {
-        let is_sample =
-            |planned: &Planned| planned.step.serves(Tier::Sample) && planned.stage == Stage::Loaded;
-        let index = self.programs.iter().position(is_sample)?;
-        let program = self.ebpf.program(self.programs.get(index)?.step.program)?.fd().ok()?;
-        let link = sys::link_map_iterator(program.as_fd(), map.fd().as_fd());
-        link.inspect_err(|error| self.refused(index, error)).ok()
-    }
-
     /// Opens the iterator over every process's descriptors.
     ///
     /// # Errors
@@ -419,8 +295,4 @@ impl Kernel {
 pub(super) fn open(program: &mut Iter) -> Result<File, Box<dyn std::error::Error + Send + Sync>> {
     let id = program.attach()?;
     Ok(program.take_link(id)?.into_file()?)
-}
-
-fn clone_fd(fd: BorrowedFd<'_>) -> Result<OwnedFd, StartError> {
-    fd.try_clone_to_owned().map_err(StartError::Ring)
 }
