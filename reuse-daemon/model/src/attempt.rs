@@ -172,6 +172,7 @@ impl Attempts {
                 self.inferred.pop_front();
             }
         }
-        Event::Call(Box::new(Call { errno, certain: errno == 0, ..attempt }))
+        let evidence = attempt.evidence.filter(|_| errno != 0);
+        Event::Call(Box::new(Call { errno, certain: errno == 0, evidence, ..attempt }))
     }
 }

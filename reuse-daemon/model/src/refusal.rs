@@ -13,8 +13,8 @@ mod rule;
 mod tests;
 
 pub use errno::{
-    EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EPERM, errno_name,
-    result_name,
+    EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EPERM,
+    errno_name, result_name,
 };
 pub use phase::RefusedPhase;
 pub use rule::{Confidence, Rule};

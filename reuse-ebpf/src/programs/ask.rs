@@ -37,7 +37,7 @@ pub(crate) fn ask(ctx: RawTracePointContext) -> i32 {
     // SAFETY: the record is this program's until it is released; the call's fields are written, `requested` is not sent as
     // read.
     unsafe {
-        call.fill(&raw mut (*scratch).call, Some(socket));
+        call.fill(&raw mut (*scratch).call, socket);
         let protocol = (*scratch).call.socket.protocol;
         port::clear(scratch);
         circumstances::note(&raw mut (*scratch).evidence, task, socket.sk, protocol, &common);

@@ -34,9 +34,9 @@ impl<const TYPED: bool> Call<TYPED> {
     /// Writes the record of the call but for the address that it asked for, of which it says that there is none.
     ///
     /// # Safety
-    /// `record` must be valid for writes; all its fields are written, `socket` only if there is one, `requested` never.
+    /// `record` must be valid for writes; all its fields are written, `socket` only if it is one, `requested` never.
     #[inline(always)]
-    pub(crate) unsafe fn fill(&self, record: *mut CallRecord, socket: Option<Socket>) {
+    pub(crate) unsafe fn fill(&self, record: *mut CallRecord, socket: Socket) {
         let Self { task, kind, way, result, fd, length } = *self;
         // SAFETY: promised by the caller.
         unsafe {
@@ -59,7 +59,7 @@ impl<const TYPED: bool> Call<TYPED> {
             (*record).way = way as u8;
             (*record).doubtful = 0;
             (*record).reserved = [0; 2];
-            if let Some(socket) = socket {
+            if socket.is_some() {
                 copy_raw(&raw mut (*record).socket, socket, task);
                 (*record).has_socket = 1;
                 if matches!(kind, Kind::Listen) && result == 0 {
@@ -71,7 +71,7 @@ impl<const TYPED: bool> Call<TYPED> {
 
     /// Tells a call that succeeded, or failed for a reason that needs no evidence.
     #[inline(always)]
-    pub(crate) fn tell(&self, socket: Option<Socket>, complete: impl FnOnce(*mut CallRecord)) {
+    pub(crate) fn tell(&self, socket: Socket, complete: impl FnOnce(*mut CallRecord)) {
         let Some(mut entry) = reserve::<CallRecord>(Lost::RingCall) else { return };
         // SAFETY: the reserved space of one record.
         unsafe { self.fill(entry.as_mut_ptr(), socket) };
@@ -84,7 +84,7 @@ impl<const TYPED: bool> Call<TYPED> {
     #[inline(always)]
     pub(crate) fn tell_with_evidence(
         &self,
-        socket: Option<Socket>,
+        socket: Socket,
         reads_port: bool,
         request: impl FnOnce(*mut CallRecord),
     ) {
@@ -94,13 +94,12 @@ impl<const TYPED: bool> Call<TYPED> {
         unsafe {
             self.fill(&raw mut (*scratch).call, socket);
             request(&raw mut (*scratch).call);
-            let length = match socket {
-                Some(socket) => {
-                    port::clear(scratch);
-                    self.note_evidence(scratch, socket, reads_port);
-                    port::length(scratch)
-                }
-                None => size_of::<CallRecord>() as u64,
+            let length = if socket.is_some() {
+                port::clear(scratch);
+                self.note_evidence(scratch, socket, reads_port);
+                port::length(scratch)
+            } else {
+                size_of::<CallRecord>() as u64
             };
             send(scratch.cast::<u8>(), length, Lost::RingCall);
             release(scratch);

@@ -6,7 +6,7 @@ use reuse_ebpf::record::{Kind, Way};
 use super::{
     call::{Call, is_own},
     field::{offset, read},
-    socket::of_file,
+    socket::{Socket, of_file},
     task::Task,
     way::is_bind_told,
 };
@@ -14,7 +14,6 @@ use super::{
 /// include/uapi/linux/io_uring.h, since 6.11
 const IORING_OP_BIND: u8 = 56;
 const IORING_OP_LISTEN: u8 = 57;
-const EADDRINUSE: i64 = -98;
 
 /// `tp_btf/io_uring_complete(struct io_ring_ctx *ctx, void *req, struct io_uring_cqe *cqe)`: every completion that is
 /// reported. A failure always is; a success need not be (`IOSQE_CQE_SKIP_SUCCESS`): those of binds are told by the
@@ -38,12 +37,8 @@ pub(crate) fn io_uring_complete(ctx: BtfTracePointContext) -> i32 {
     }
     let call = Call { task, kind, way: Way::IoUring, result, fd: -1, length: 0 };
     let file: u64 = read(request + offset!(request_file) as u64);
-    let socket = if file == 0 { None } else { of_file(file, true) };
-    if result == 0 {
-        call.tell(socket, |_| ());
-    } else {
-        // The address of a bind was told when it was attempted, with the port.
-        call.tell_with_evidence(socket, matches!(kind, Kind::Listen) && result == EADDRINUSE, |_| ());
-    }
+    let socket = if file == 0 { None } else { of_file(file, true) }.unwrap_or(Socket::NONE);
+    // The address asked for, and the port, were told when it was attempted.
+    call.tell(socket, |_| ());
     0
 }

@@ -29,6 +29,17 @@ pub(crate) struct Socket {
     pub(crate) sk: u64,
 }
 
+impl Socket {
+    /// No socket. An `Option` of one leaves undefined what it does not have, and the verifier refuses a program in which
+    /// the compiler saves that to the stack.
+    pub(crate) const NONE: Self = Self { socket: 0, sk: 0 };
+
+    #[inline(always)]
+    pub(crate) fn is_some(self) -> bool {
+        self.sk != 0
+    }
+}
+
 /// The first bytes of a `struct sock_common`, read at once: one helper call for all of its members.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -26,8 +26,7 @@ pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
     match (old as u8, new as u8) {
         (TCP_SYN_SENT, TCP_CLOSE) => connect_ended(ctx.arg(0)),
-        (TCP_CLOSE, TCP_LISTEN) => about_to_listen(ctx.arg(0)),
-        (TCP_LISTEN, TCP_CLOSE) => listening_ended(ctx.arg(0)),
+        (TCP_CLOSE, TCP_LISTEN) | (TCP_LISTEN, TCP_CLOSE) => listening(ctx.arg(0), new as u8 == TCP_CLOSE),
         _ => {}
     }
     0
@@ -53,8 +52,9 @@ fn connect_ended(sk: *const u8) {
     if read::<u8>(sk + offset!(csk_pending) as u64) != 0 || is_own(task) {
         return;
     }
-    let call = Call { task, kind: Kind::Connect, way: Way::Implicit, result: EADDRNOTAVAIL, fd: -1, length: 0 };
-    call.tell(Some(of_user(sk)), |record| {
+    let call =
+        Call { task, kind: Kind::Connect, way: Way::Implicit, result: EADDRNOTAVAIL, fd: -1, length: 0 };
+    call.tell(of_user(sk), |record| {
         let common: Common = read(sk);
         // SAFETY: a filled record.
         unsafe {
@@ -66,29 +66,24 @@ fn connect_ended(sk: *const u8) {
     });
 }
 
+/// A socket that is about to listen, or was refused it. A listener that closes within a `listen` was refused
+/// (net/ipv4/inet_connection_sock.c, `inet_csk_listen_start`); all others close in a `close`, `shutdown` or `connect`. Both
+/// are told with the port as it is then.
 #[inline(always)]
-fn about_to_listen(sk: *const u8) {
+fn listening(sk: *const u8, ended: bool) {
     let Some((sk, task, way)) = told_listen(sk) else { return };
-    let call = Call { task, kind: Kind::ListenAttempt, way, result: 0, fd: -1, length: 0 };
-    call.tell(Some(of_user(sk)), |record| {
+    if ended && !is_in_listen(task, way) {
+        return;
+    }
+    let (kind, result) = if ended { (Kind::Listen, EADDRINUSE) } else { (Kind::ListenAttempt, 0) };
+    let call = Call { task, kind, way, result, fd: -1, length: 0 };
+    call.tell_with_evidence(of_user(sk), true, |record| {
         // SAFETY: a filled record.
         unsafe {
             // Set before the change (net/ipv4/af_inet.c, `__inet_listen_sk`).
             (*record).queue_limit = read_if_there(sk, offset!(sk_max_ack_backlog));
         }
     });
-}
-
-/// A listener that closes within a `listen` was refused (net/ipv4/inet_connection_sock.c, `inet_csk_listen_start`); all
-/// others close in a `close`, `shutdown` or `connect`.
-#[inline(always)]
-fn listening_ended(sk: *const u8) {
-    let Some((sk, task, way)) = told_listen(sk) else { return };
-    if !is_in_listen(task, way) {
-        return;
-    }
-    let call = Call { task, kind: Kind::Listen, way, result: EADDRINUSE, fd: -1, length: 0 };
-    call.tell_with_evidence(Some(of_user(sk)), true, |_| ());
 }
 
 /// The socket as an address, with who changes its state by which way, if that is to be told.

@@ -39,6 +39,8 @@ pub(crate) unsafe fn show_address(record: *mut CallRecord, sk: u64) {
         let to = (&raw mut (*record).socket.common).cast::<u8>();
         to.add(offset!(sk_num)).cast::<u16>().write_unaligned(common.at(offset!(sk_num)));
         to.add(offset!(sk_rcv_saddr)).cast::<u32>().write_unaligned(common.at(offset!(sk_rcv_saddr)));
-        to.add(offset!(sk_v6_rcv_saddr)).cast::<[u64; 2]>().write_unaligned(common.at(offset!(sk_v6_rcv_saddr)));
+        to.add(offset!(sk_v6_rcv_saddr))
+            .cast::<[u64; 2]>()
+            .write_unaligned(common.at(offset!(sk_v6_rcv_saddr)));
     }
 }

@@ -92,8 +92,6 @@ fn tell(ctx: &TracePointContext, kind: Kind) {
     let (fd, second, third) = arguments(task);
     // `bind(fd, address, length)`, `listen(fd, backlog)`
     let length = if matches!(kind, Kind::Bind) { third } else { second as i32 };
-    let call = Call { task, kind, way: Way::Syscall, result, fd, length };
-    let socket = of_descriptor(task, fd, result != 0);
     let request = |record: *mut CallRecord| {
         // SAFETY: a filled record.
         unsafe {
@@ -106,8 +104,13 @@ fn tell(ctx: &TracePointContext, kind: Kind) {
         }
     };
     if result == 0 {
-        call.tell(socket, request);
+        let call = Call { task, kind, way: Way::Syscall, result, fd, length };
+        call.tell(of_descriptor(task, fd, false).unwrap_or(Socket::NONE), request);
     } else {
+        // Rare enough to read through the helper, which the verifier is done with sooner.
+        let task = Task::current_address();
+        let call = Call { task, kind, way: Way::Syscall, result, fd, length };
+        let socket = of_descriptor(task, fd, true).unwrap_or(Socket::NONE);
         call.tell_with_evidence(socket, result == EADDRINUSE, request);
         debug!(ctx, "refused call of process {}", task.pid());
     }
@@ -130,7 +133,7 @@ fn tell_without_port(ctx: &TracePointContext, kind: Kind) {
         return;
     }
     let call = Call { task, kind, way: Way::Implicit, result, fd, length: 0 };
-    call.tell(Some(socket), |_| ());
+    call.tell(socket, |_| ());
 }
 
 #[inline(always)]
