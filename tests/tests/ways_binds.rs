@@ -1,7 +1,7 @@
 //! Binds and listens by system calls of either word size and by `io_uring`: whatever the way, each is told once, with
 //! what was asked for and what came of it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result};
 use reuse_tests::{
@@ -11,13 +11,12 @@ use reuse_tests::{
         Way,
         io_uring::Style,
         ledger::{Ledger, Refusal},
+        refusals::{self, LOOPBACKS},
         stage,
     },
 };
-use socket2::{SockAddr, Socket};
 
 const TRANSPORTS: [Transport; 3] = [Transport::Tcp, Transport::Udp, Transport::Mptcp];
-const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// Makes calls every way in a namespace, and compares what is told of them.
 fn every_way(purpose: &str, calls: impl Fn(&mut Ledger) -> Result<()> + Send + Sync) -> Result<()> {
@@ -99,43 +98,12 @@ fn a_port_that_is_held_shows_its_holder() -> Result<()> {
 
 #[test]
 fn a_listen_that_is_refused_shows_who_listens() -> Result<()> {
-    every_way("listening", |ledger| {
-        for transport in [Transport::Tcp, Transport::Mptcp] {
-            for ip in LOOPBACKS {
-                let open = || -> Result<Socket> {
-                    let socket = sockets::open(transport, ip)?;
-                    socket.set_reuse_address(true)?;
-                    Ok(socket)
-                };
-                let (holder, contender) = (open()?, open()?);
-                holder.bind(&SockAddr::from(SocketAddr::new(ip, 0)))?;
-                ledger.bind(&contender, sockets::local_address(&holder)?)?;
-                holder.listen(1)?;
-                let why = Refusal { errno: "EADDRINUSE", rule: "holder_is_listening", holders: &[&holder] };
-                ledger.refused_listen("listen", &contender, why)?;
-            }
-        }
-        Ok(())
-    })
+    every_way("listening", refusals::of_a_second_listener)
 }
 
 #[test]
 fn a_refusal_that_no_socket_causes_has_its_own_rule() -> Result<()> {
-    every_way("others", |ledger| {
-        for transport in TRANSPORTS {
-            for text in ["192.0.2.7", "2001:db8::7"] {
-                let ip: IpAddr = text.parse()?;
-                let socket = sockets::open(transport, ip)?;
-                let why = Refusal::alone("EADDRNOTAVAIL", "address_not_local");
-                ledger.refused_bind(&socket, SocketAddr::new(ip, 8080), why)?;
-            }
-            let socket = sockets::open(transport, LOOPBACKS[0])?;
-            ledger.bind(&socket, SocketAddr::new(LOOPBACKS[0], 0))?;
-            let why = Refusal::alone("EINVAL", "already_bound");
-            ledger.refused_bind(&socket, SocketAddr::new(LOOPBACKS[0], 4321), why)?;
-        }
-        Ok(())
-    })
+    every_way("others", |ledger| refusals::without_a_holder(ledger, &TRANSPORTS))
 }
 
 /// The right is the calling thread's, or that of who made the ring.
@@ -147,13 +115,7 @@ fn a_privileged_port_is_refused_to_a_user_without_the_right() -> Result<()> {
         let made = namespace.run(|| {
             user::run_as(user::NOBODY, || {
                 let Some(mut ledger) = Ledger::open(way)? else { return Ok(None) };
-                for transport in [Transport::Tcp, Transport::Udp] {
-                    for ip in LOOPBACKS {
-                        let socket = sockets::open(transport, ip)?;
-                        let why = Refusal::alone("EACCES", "privileged_port");
-                        ledger.refused_bind(&socket, SocketAddr::new(ip, 80), why)?;
-                    }
-                }
+                refusals::of_a_privileged_port(&mut ledger)?;
                 Ok(Some(ledger))
             })
         });

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     os::fd::AsRawFd as _,
 };
 
@@ -17,14 +17,14 @@ use reuse_tests::{
         Way, agreement,
         compat::Door,
         ledger::{Ledger, Refusal},
+        refusals::{self, LOOPBACKS},
         stage,
     },
 };
-use socket2::{SockAddr, Socket};
+use socket2::SockAddr;
 
 const LIGHT: [&str; 1] = ["--trace.syscalls=false"];
 const TRANSPORTS: [Transport; 3] = [Transport::Tcp, Transport::Udp, Transport::Mptcp];
-const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// Makes system calls of either word size, all of whose refusals must be inferred.
 fn inferred(purpose: &str, calls: impl Fn(&mut Ledger) -> Result<()> + Send + Sync) -> Result<()> {
@@ -124,43 +124,12 @@ fn refusals_and_a_success_of_one_socket_are_told_one_for_one() -> Result<()> {
 
 #[test]
 fn a_refused_listen_shows_who_listens() -> Result<()> {
-    inferred("light-listen", |ledger| {
-        for transport in [Transport::Tcp, Transport::Mptcp] {
-            for ip in LOOPBACKS {
-                let open = || -> Result<Socket> {
-                    let socket = sockets::open(transport, ip)?;
-                    socket.set_reuse_address(true)?;
-                    Ok(socket)
-                };
-                let (holder, contender) = (open()?, open()?);
-                holder.bind(&SockAddr::from(SocketAddr::new(ip, 0)))?;
-                ledger.bind(&contender, sockets::local_address(&holder)?)?;
-                holder.listen(1)?;
-                let why = Refusal { errno: "EADDRINUSE", rule: "holder_is_listening", holders: &[&holder] };
-                ledger.refused_listen("listen", &contender, why)?;
-            }
-        }
-        Ok(())
-    })
+    inferred("light-listen", refusals::of_a_second_listener)
 }
 
 #[test]
 fn a_refusal_that_no_socket_causes_has_its_own_rule() -> Result<()> {
-    inferred("light-others", |ledger| {
-        for transport in [Transport::Tcp, Transport::Udp] {
-            for text in ["192.0.2.7", "2001:db8::7"] {
-                let ip: IpAddr = text.parse()?;
-                let socket = sockets::open(transport, ip)?;
-                let why = Refusal::alone("EADDRNOTAVAIL", "address_not_local");
-                ledger.refused_bind(&socket, SocketAddr::new(ip, 8080), why)?;
-            }
-            let socket = sockets::open(transport, LOOPBACKS[0])?;
-            ledger.bind(&socket, SocketAddr::new(LOOPBACKS[0], 0))?;
-            let why = Refusal::alone("EINVAL", "already_bound");
-            ledger.refused_bind(&socket, SocketAddr::new(LOOPBACKS[0], 4321), why)?;
-        }
-        Ok(())
-    })
+    inferred("light-others", |ledger| refusals::without_a_holder(ledger, &[Transport::Tcp, Transport::Udp]))
 }
 
 #[test]
@@ -169,13 +138,7 @@ fn a_privileged_port_is_refused_to_a_user_without_the_right() -> Result<()> {
     let ledger = namespace.run(|| {
         user::run_as(user::NOBODY, || {
             let mut ledger = Ledger::open(Way::Call)?.context("system calls are always there")?.inferred();
-            for transport in [Transport::Tcp, Transport::Udp] {
-                for ip in LOOPBACKS {
-                    let socket = sockets::open(transport, ip)?;
-                    let why = Refusal::alone("EACCES", "privileged_port");
-                    ledger.refused_bind(&socket, SocketAddr::new(ip, 80), why)?;
-                }
-            }
+            refusals::of_a_privileged_port(&mut ledger)?;
             Ok(ledger)
         })
     })?;

@@ -7,6 +7,7 @@ pub mod implicit;
 pub mod io_uring;
 pub mod kernel;
 pub mod ledger;
+pub mod refusals;
 pub mod seccomp;
 pub mod stage;
 pub mod storm;
