@@ -207,7 +207,9 @@ impl Tracer {
 
     fn closed(&mut self, at: Moment) {
         for change in &self.changes {
-            if let Change::Removed(socket) = change {
+            if let Change::Removed(socket) = change
+                && !socket.is_own()
+            {
                 self.outlet.tell(at, &self.names, |names| RecordBody::close(socket, names));
             }
         }
