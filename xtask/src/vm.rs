@@ -31,7 +31,7 @@ use crate::{
     cli::VmArgs,
     fuzz, process,
     setup::{self, Purpose, Toolchain, kernels},
-    support::cost,
+    support::{cost, results::Results},
     tally::Tally,
     test::suite::{self, TestBinary},
     workspace::Workspace,
@@ -111,43 +111,48 @@ fn boot(
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let guest = build::binary(workspace, toolchain, "reuse-guest", Profile::Release)?;
     let files = machine::Files::collect(built, &guest, &folder)?;
-    let machines = ready.into_iter().map(|(qemu, variant, kernel)| {
+    let machines = ready.into_iter().flat_map(|(qemu, variant, kernel)| {
         let plan = files.plan(variant.tests, only.unwrap_or_default());
-        Machine { qemu, variant, kernel, plan }
+        let parts = machine::divide(&plan, variant.parts).into_iter().enumerate();
+        parts.map(move |(part, plan)| Machine { qemu, variant, kernel: kernel.clone(), part, plan })
     });
-    let machines = machines.filter(|machine| !machine.plan.is_empty());
-    tally += side_by_side(machines.collect(), &|machine| {
+    let runs = side_by_side(machines.collect(), &|machine| {
         let name = machine.variant.name;
-        let results = machine.run(&files, &folder).with_context(|| format!("the virtual machine {name}"))?;
+        machine.run(&files, &folder).with_context(|| format!("the virtual machine {name}"))
+    })?;
+    for results in Results::joined(runs) {
         if only.is_none() {
             results.write(workspace)?;
         }
-        let grown = cost::check(workspace, &results)?;
-        Ok(results.tally() + grown)
-    })?;
+        println!("vm {}: {}", results.machine, results.tally());
+        tally += results.tally() + cost::check(workspace, &results)?;
+    }
     Ok(tally)
 }
 
-/// Runs the machines, as many at a time as there are processors: each keeps one busy.
+/// Runs the machines, half as many again at a time as there are processors: each keeps one busy, but for the time that it
+/// waits.
 fn side_by_side(
     machines: VecDeque<Machine<'_>>,
-    run: &(impl Fn(&Machine<'_>) -> Result<Tally> + Sync),
-) -> Result<Tally> {
+    run: &(impl Fn(&Machine<'_>) -> Result<Results> + Sync),
+) -> Result<Vec<Results>> {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let queue = Mutex::new(machines);
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     thread::scope(|scope| {
-        let work = || -> Result<Tally> {
-            let mut tally = Tally::default();
+        let work = || -> Result<Vec<Results>> {
+            let mut results = Vec::new();
             while let Some(machine) = next() {
-                tally += run(&machine)?;
+                results.push(run(&machine)?);
             }
-            Ok(tally)
+            Ok(results)
         };
-        let workers: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
-        workers
+        let workers: Vec<_> =
+            (0..processors.saturating_mul(3).div_ceil(2)).map(|_| scope.spawn(work)).collect();
+        let results: Result<Vec<Vec<Results>>> = workers
             .into_iter()
             .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .sum()
+            .collect();
+        Ok(results?.into_iter().flatten().collect())
     })
 }

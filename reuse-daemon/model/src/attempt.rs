@@ -21,7 +21,7 @@ use crate::{
 
 /// How long a result may take. A call that is held up longer between its two hooks, by a debugger or a frozen machine, is
 /// taken for refused.
-pub const PATIENCE: Duration = Duration::from_millis(100);
+pub const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Inferred refusals that are remembered in case that the kernel tells them after all.
 const REMEMBERED: usize = 1024;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     endpoint::Endpoint,
     port::{Port, Reuse},
-    socket::{Cookie, Inode, SocketFacts},
+    socket::{Cookie, GroupFacts, Inode, SocketFacts},
 };
 
 /// Nanoseconds since boot, suspended time included (`CLOCK_BOOTTIME`).
@@ -248,6 +248,9 @@ pub struct MemberCount {
     pub inode: Inode,
     /// Selections since the daemon started
     pub selections: u64,
+    /// Flows that were new to the socket in the window that ran then, since the daemon started; `None` where flows are
+    /// not told apart. For TCP each selection is a flow.
+    pub flows: Option<u64>,
     /// What the socket itself says now, `None` when it is gone
     pub live: Option<MemberGauges>,
 }
@@ -261,4 +264,6 @@ pub struct MemberGauges {
     pub queue: u64,
     /// As [`SocketFacts::queue_limit`]
     pub queue_limit: u64,
+    /// As [`SocketFacts::group`]
+    pub group: Option<GroupFacts>,
 }

@@ -110,6 +110,7 @@ pub(crate) fn facts(inode: u64, port: u16) -> SocketFacts {
         queue: 0,
         queue_limit: 0,
         drops: 0,
+        group: None,
     }
 }
 

@@ -74,6 +74,35 @@ pub struct Device {
     pub name: Arc<str>,
 }
 
+/// How the kernel picks a member of a SO_REUSEPORT group (net/core/sock_reuseport.c, `reuseport_select_sock`, Linux 6.18).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Selector {
+    /// By the hash of the flow
+    #[default]
+    Hash,
+    /// By a classic BPF program (`SO_ATTACH_REUSEPORT_CBPF`)
+    ClassicBpf,
+    /// By an eBPF program (`SO_ATTACH_REUSEPORT_EBPF`)
+    Ebpf,
+    /// By the hash, but preferring a member whose `SO_INCOMING_CPU` is the current CPU
+    IncomingCpu,
+}
+
+/// The SO_REUSEPORT group that a socket is in, as the kernel keeps it (`struct sock_reuseport`, Linux 6.18).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupFacts {
+    /// How a member is picked
+    pub selector: Selector,
+    /// Members that can be picked (`num_socks`)
+    pub members: u32,
+    /// Position of this socket among them, which the hash indexes; `None` where it was not found
+    pub index: Option<u32>,
+    /// A UDP member is or was connected (`has_conns`): datagrams of its peer go to it, and the hash skips it
+    pub has_connected: bool,
+    /// This socket's `SO_INCOMING_CPU`, `None` where it is not set
+    pub incoming_cpu: Option<u32>,
+}
+
 /// One socket as the kernel shows it at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketFacts {
@@ -103,4 +132,6 @@ pub struct SocketFacts {
     pub queue_limit: u64,
     /// Packets dropped at this socket (`sk_drops`)
     pub drops: u64,
+    /// The SO_REUSEPORT group it is in, `None` where it is in none or the group was not read
+    pub group: Option<GroupFacts>,
 }

@@ -202,6 +202,12 @@ impl<'a> Btf<'a> {
         self.function_number(name).is_some()
     }
 
+    /// Number of the type that carries the prototype of the tracepoint of that name.
+    #[must_use]
+    pub fn tracepoint_number(&self, name: &str) -> Option<u32> {
+        self.tracepoints.get(name.as_bytes()).copied()
+    }
+
     /// Its type's number.
     #[must_use]
     pub fn function_number(&self, name: &str) -> Option<u32> {

@@ -45,7 +45,7 @@ impl Selections {
         let entries = self.map.iter().map(|entry| {
             let (key, value) = entry.map_err(io::Error::other)?;
             let (counter, inode) = (Counter(key), Inode(value.inode));
-            Ok(MemberCount { counter, inode, selections: value.selected, live: None })
+            Ok(MemberCount { counter, inode, selections: value.selected, flows: None, live: None })
         });
         entries.collect()
     }

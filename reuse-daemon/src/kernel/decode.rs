@@ -158,6 +158,7 @@ impl Decoder {
             queue: 0,
             queue_limit: 0,
             drops: 0,
+            group: None,
         })
     }
 
@@ -185,6 +186,7 @@ pub fn counts(bytes: &[u8]) -> impl Iterator<Item = MemberCount> + '_ {
         counter: Counter(row.key),
         inode: Inode(row.inode),
         selections: row.selected,
+        flows: None,
         live: (row.live == 1).then(|| {
             gauges(
                 state(row.state),
@@ -202,7 +204,7 @@ fn rows<T: Wire>(bytes: &[u8]) -> impl Iterator<Item = T> {
 
 fn gauges(state: State, accept: [u32; 2], receive: [u32; 2], drops: u32) -> MemberGauges {
     let [queue, queue_limit] = if state == State::Listen { accept } else { receive };
-    MemberGauges { drops: drops.into(), queue: queue.into(), queue_limit: queue_limit.into() }
+    MemberGauges { drops: drops.into(), queue: queue.into(), queue_limit: queue_limit.into(), group: None }
 }
 
 fn device(index: u32, raw: &RawSocket) -> Option<Device> {

@@ -11,8 +11,8 @@ use super::{
     attach::StartError,
     btf::{Btf, BtfError, Types},
     decode::Decoder,
-    iterator_types,
     layout::{ProgramLayout, SocketLayout},
+    loader_types::{self, Anchor},
     object,
     owners::ITERATOR,
     rules, sys,
@@ -74,7 +74,7 @@ impl KernelTypes {
         let Types { path, bytes } = Types::find(named)?;
         let malformed = |reason| BtfError::Malformed { path: path.clone(), reason };
         let kernel = Btf::parse(&bytes).map_err(malformed)?;
-        let iterator = iterator_types::for_iterator(&kernel, ITERATOR);
+        let iterator = loader_types::of(&kernel, [Anchor::iterator(ITERATOR)]);
         Ok(Self {
             layout: ProgramLayout::from_btf(&kernel)?,
             decoder: Decoder::new(SocketLayout::from_btf(&kernel)?, sys::tick()),

@@ -274,6 +274,7 @@ mod tests {
             queue: 0,
             queue_limit: 0,
             drops: 0,
+            group: None,
         };
         let caller = Caller { pid: 12, tid: 12, comm: name, uid: 33, cgroup: 1 };
         let requested = Some(local);

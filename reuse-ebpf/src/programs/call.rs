@@ -40,23 +40,24 @@ impl<const TYPED: bool> Call<TYPED> {
         let Self { task, kind, way, result, fd, length } = *self;
         // SAFETY: promised by the caller.
         unsafe {
+            // What depends on the way comes first: afterwards all ways are one to the verifier.
+            (&raw mut (*record).way).write_volatile(way as u8);
+            // No system call ends in a thread of io_uring's.
+            let lent = !matches!(way, Way::Syscall) && is_io_worker(task);
+            let comm = if lent { task.process_comm() } else { task.comm() };
+            (&raw mut (*record).comm).cast::<[u64; COMM / 8]>().write_unaligned(comm);
             (*record).kind = kind as u32;
             (*record).result = result as i32;
             (*record).boottime_ns = bpf_ktime_get_boot_ns();
             (*record).pid = task.pid();
             (*record).tid = task.tid();
             (*record).cgroup = task.cgroup();
-            // No system call ends in a thread of io_uring's.
-            let lent = !matches!(way, Way::Syscall) && is_io_worker(task);
-            let comm = if lent { task.process_comm() } else { task.comm() };
-            (&raw mut (*record).comm).cast::<[u64; COMM / 8]>().write_unaligned(comm);
             (*record).uid = task.euid();
             (*record).fd = fd;
             (*record).length = length;
             (*record).queue_limit = 0;
             (*record).requested_len = 0;
             (*record).has_socket = 0;
-            (*record).way = way as u8;
             (*record).doubtful = 0;
             (*record).reserved = [0; 2];
             if socket.is_some() {

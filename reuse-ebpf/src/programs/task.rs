@@ -12,7 +12,7 @@ use reuse_ebpf::{offsets::ABSENT, record::COMM};
 
 use super::{
     arch::{COMPAT, NUMBER, is_running},
-    field::{load, offset, read},
+    field::{address_of, load, offset, read},
 };
 
 /// The task that runs the program: typed for the verifier, or a mere address.
@@ -62,6 +62,11 @@ impl<const TYPED: bool> Task<TYPED> {
         }
     }
 
+    #[inline(always)]
+    fn address(self) -> u64 {
+        if TYPED { address_of(self.0) } else { self.0 as u64 }
+    }
+
     /// Process id in the initial pid namespace.
     #[inline(always)]
     pub(crate) fn pid(self) -> u32 {
@@ -89,8 +94,8 @@ impl<const TYPED: bool> Task<TYPED> {
         if offset!(task_io_uring) as u32 == ABSENT {
             return true;
         }
-        // SAFETY: as above.
-        unsafe { Self::at::<u64>(self.0, offset!(task_io_uring)) != 0 }
+        // Asked seldom, on each of many paths: the helper costs less than to verify loads of a pointer.
+        read::<u64>(self.address() + offset!(task_io_uring) as u64) != 0
     }
 
     /// Number of the system call that the running task is in, and whether it is of the 32-bit kind; `None` at the end of

@@ -1,6 +1,7 @@
 //! What a run of the tests on one kernel came to, in a file below cargo's target folder that other commands read.
 
 use std::{
+    collections::{BTreeMap, btree_map::Entry},
     fs,
     path::{Path, PathBuf},
 };
@@ -96,6 +97,30 @@ impl Results {
         self.tests.iter().map(Outcome::tally).sum()
     }
 
+    /// One of each machine, in the order of their names: what several of one name came to is joined.
+    pub(crate) fn joined(runs: Vec<Self>) -> Vec<Self> {
+        let mut machines = BTreeMap::new();
+        for run in runs {
+            match machines.entry(run.machine.clone()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(run);
+                }
+                Entry::Occupied(mut entry) => {
+                    let joined: &mut Self = entry.get_mut();
+                    if joined.findings.is_empty() {
+                        (joined.kernel, joined.findings) = (run.kernel, run.findings);
+                    }
+                    joined.tests.extend(run.tests);
+                }
+            }
+        }
+        let mut joined: Vec<Self> = machines.into_values().collect();
+        for results in &mut joined {
+            results.tests.sort_by(|one, other| one.test.cmp(&other.test));
+        }
+        joined
+    }
+
     /// Writes them to their file, in place of those of an earlier run.
     ///
     /// # Errors
@@ -135,6 +160,34 @@ fn folder(workspace: &Workspace) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_parts_of_a_machine_are_joined_and_one_that_never_spoke_hides_nothing() {
+        let run = |machine: &str, kernel: &str, test: &str| Results {
+            machine: machine.into(),
+            parameters: String::new(),
+            kernel: kernel.into(),
+            findings: if kernel == machine {
+                Vec::new()
+            } else {
+                vec![Finding {
+                    check: "bind".into(),
+                    ok: true,
+                    state: "active".into(),
+                    detail: String::new(),
+                    verified_instructions: None,
+                }]
+            },
+            tests: vec![Outcome::failure(test, String::new())],
+        };
+        let runs = vec![run("6.1", "6.1", "b"), run("6.12", "6.12.1", "c"), run("6.1", "6.1.9", "a")];
+        let joined = Results::joined(runs);
+        let seen: Vec<_> =
+            joined.iter().map(|results| (results.kernel.as_str(), results.findings.len())).collect();
+        assert_eq!(seen, [("6.1.9", 1), ("6.12.1", 1)]);
+        let tests: Vec<_> = joined[0].tests.iter().map(|outcome| outcome.test.as_str()).collect();
+        assert_eq!(tests, ["a", "b"]);
+    }
 
     #[test]
     fn only_what_is_attached_is_a_program() {

@@ -95,8 +95,16 @@ pub(crate) struct Machine<'a> {
     pub(crate) variant: &'static Variant,
     /// The kernel on this machine.
     pub(crate) kernel: Kernel,
+    /// Which of the variant's machines it is, from 0.
+    pub(crate) part: usize,
     /// The tests it runs.
     pub(crate) plan: Vec<String>,
+}
+
+/// Divides the tests of a variant among its machines: tests of one file, which take about as long, go to different ones.
+pub(crate) fn divide(plan: &[String], parts: usize) -> Vec<Vec<String>> {
+    let part = |number| plan.iter().skip(number).step_by(parts).cloned().collect();
+    (0..parts).map(part).filter(|plan: &Vec<String>| !plan.is_empty()).collect()
 }
 
 impl Machine<'_> {
@@ -105,20 +113,21 @@ impl Machine<'_> {
     /// # Errors
     /// If it cannot be prepared or QEMU cannot be run. Whatever happens inside is a verdict.
     pub(crate) fn run(&self, files: &Files, folder: &Path) -> Result<Results> {
-        let Variant { name, parameters, .. } = self.variant;
-        let archive = folder.join(format!("{name}.cpio"));
+        let Variant { name, parameters, processors, parts, .. } = *self.variant;
+        let file = if parts == 1 { name.to_owned() } else { format!("{name}-part{}", self.part + 1) };
+        let archive = folder.join(format!("{file}.cpio"));
         files.write(&archive, &self.plan, &self.kernel)?;
         println!(
             "xtask: booting {} {parameters} under emulation: {} tests",
             self.kernel.package,
             self.plan.len()
         );
-        let log = folder.join(format!("{name}.log"));
+        let log = folder.join(format!("{file}.log"));
         let mut writer =
             BufWriter::new(File::create(&log).with_context(|| format!("cannot write {}", log.display()))?);
         let mut console = Console::new(self.plan.clone());
         let (mut said, mut unwritten) = (Vec::new(), None);
-        let boot = Boot { kernel: &self.kernel.image, initramfs: &archive, parameters };
+        let boot = Boot { kernel: &self.kernel.image, initramfs: &archive, parameters, processors };
         let ending = qemu::boot(self.qemu, boot, |line| {
             if let Err(error) = writeln!(writer, "{line}").and_then(|()| writer.flush()) {
                 unwritten = Some(error);
@@ -140,13 +149,13 @@ impl Machine<'_> {
             said.clear();
         }
         let results = Results {
-            machine: (*name).to_owned(),
-            parameters: (*parameters).to_owned(),
+            machine: name.to_owned(),
+            parameters: parameters.to_owned(),
             kernel: conclusion.kernel.unwrap_or_else(|| (*name).to_owned()),
             findings: conclusion.findings,
             tests: conclusion.outcomes,
         };
-        println!("vm {name}: {} (console in {})", results.tally(), log.display());
+        println!("vm {file}: {} (console in {})", results.tally(), log.display());
         Ok(results)
     }
 }
@@ -166,6 +175,23 @@ fn show(machine: &str, outcome: &Outcome, said: &[String]) {
             let said: Vec<String> =
                 said.map(|line| format!("  {machine} | {}\n", line.replace(char::is_control, ""))).collect();
             println!("{}vm {machine} {test} ... FAILED: {why}", said.concat());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_test_is_in_one_part_and_no_part_is_empty() {
+        let plan: Vec<String> = (0..7).map(|number| number.to_string()).collect();
+        for parts in 1..9 {
+            let divided = divide(&plan, parts);
+            assert_eq!(divided.len(), parts.min(plan.len()));
+            let mut all = divided.concat();
+            all.sort();
+            assert_eq!(all, plan);
         }
     }
 }

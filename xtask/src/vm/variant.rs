@@ -13,8 +13,12 @@ pub(crate) struct Variant {
     series: &'static str,
     /// Kernel parameters beside the usual ones.
     pub(crate) parameters: &'static str,
+    /// How many processors it has.
+    pub(crate) processors: u8,
     /// Which tests are run.
     pub(crate) tests: Selection,
+    /// Among how many machines its tests are divided.
+    pub(crate) parts: usize,
 }
 
 /// Which tests are run in a machine.
@@ -28,19 +32,23 @@ pub(crate) enum Selection {
 
 /// Every variant, those that take longest first.
 pub(crate) const VARIANTS: &[Variant] = &[
-    Variant { name: "6.1", series: "6.1", parameters: "", tests: Selection::All },
-    Variant { name: "6.12", series: "6.12", parameters: "", tests: Selection::All },
+    Variant { name: "6.1", series: "6.1", parameters: "", processors: 1, tests: Selection::All, parts: 4 },
+    Variant { name: "6.12", series: "6.12", parameters: "", processors: 1, tests: Selection::All, parts: 4 },
     Variant {
         name: "6.12-integrity",
         series: "6.12",
         parameters: "lockdown=integrity",
+        processors: 2,
         tests: Selection::Of(&["lockdown", "bind_listen", "lifecycle", "refusals", "tiers"]),
+        parts: 1,
     },
     Variant {
         name: "6.12-confidentiality",
         series: "6.12",
         parameters: "lockdown=confidentiality",
+        processors: 1,
         tests: Selection::Of(&["lockdown"]),
+        parts: 1,
     },
 ];
 

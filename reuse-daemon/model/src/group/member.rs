@@ -123,11 +123,11 @@ impl Group {
 
     /// Takes the newest version of a member.
     pub(super) fn renew(&mut self, slot: u32, socket: &Arc<Socket>) {
-        let SocketFacts { drops, queue, queue_limit, .. } = socket.facts;
+        let SocketFacts { drops, queue, queue_limit, group, .. } = socket.facts;
         if let Some(member) = self.slot_mut(slot).and_then(|slot| slot.member.as_mut()) {
             member.socket = Arc::clone(socket);
         }
-        self.gauge(slot, &MemberGauges { drops, queue, queue_limit });
+        self.gauge(slot, &MemberGauges { drops, queue, queue_limit, group });
     }
 
     /// Adds selections to a slot.

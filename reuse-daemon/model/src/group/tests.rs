@@ -67,7 +67,7 @@ impl Host {
 }
 
 fn count(inode: u64, counter: u64, selections: u64) -> MemberCount {
-    MemberCount { counter: Counter(counter), inode: Inode(inode), selections, live: None }
+    MemberCount { counter: Counter(counter), inode: Inode(inode), selections, flows: None, live: None }
 }
 
 fn listener(inode: u64) -> SocketFacts {
@@ -147,7 +147,7 @@ fn slots_are_reused_and_go_on_counting() {
 fn drops_told_with_the_close_are_counted() {
     let mut host = Host::default();
     host.put(udp_member(1, 53));
-    let live = Some(MemberGauges { drops: 3, queue: 0, queue_limit: 9 });
+    let live = Some(MemberGauges { drops: 3, queue: 0, queue_limit: 9, group: None });
     host.groups.count(&[MemberCount { live, ..count(1, 11, 5) }]);
     let last = SocketFacts { drops: 8, ..udp_member(1, 53) };
     host.apply(&Change::Removed(socket(last, 10)));
@@ -203,7 +203,7 @@ fn the_last_count_of_a_closed_socket_may_come_late_and_touches_no_other() {
     host.close(1);
     host.put(udp_member(3, 53));
     host.groups.prune(Moment(RETAINED));
-    let live = Some(MemberGauges { drops: 9, queue: 9, queue_limit: 9 });
+    let live = Some(MemberGauges { drops: 9, queue: 9, queue_limit: 9, group: None });
     host.groups.count(&[MemberCount { live, ..count(1, 11, 6) }]);
     assert_eq!(host.selections(), [6, 0]);
     let group = host.groups.iter().next().expect("one group");
@@ -214,7 +214,7 @@ fn the_last_count_of_a_closed_socket_may_come_late_and_touches_no_other() {
 #[test]
 fn drops_add_up_and_gauges_follow() {
     let mut host = Host::default();
-    let live = |drops, queue| Some(MemberGauges { drops, queue, queue_limit: 100 });
+    let live = |drops, queue| Some(MemberGauges { drops, queue, queue_limit: 100, group: None });
     let read = |inode, drops, queue| MemberCount { live: live(drops, queue), ..count(inode, inode, 0) };
     host.put(SocketFacts { drops: 3, queue: 9, ..udp_member(1, 53) });
     host.groups.count(&[read(1, 5, 42)]);

@@ -9,6 +9,8 @@ use crate::kernel::{
     capabilities::{Capabilities, Capability, Lockdown},
     decode::Decoder,
     layout::{ProgramLayout, SocketLayout},
+    loader_types::{self, Anchor},
+    owners::ITERATOR,
     plan::{self, Plan},
     rules, sys,
 };
@@ -45,14 +47,16 @@ impl Groundwork {
         if let Some(lack) = have.lack(Capability::TASK_FILE) {
             return Err(StartError::Lacking(lack.clone()));
         }
+        let plan = plan::plan(&have, options.wanted);
+        let hooks = plan.steps.iter().filter_map(|step| step.hook.anchor());
+        let anchors = hooks.chain([Anchor::iterator(ITERATOR)]);
         Ok(Self {
             offsets: layout.offsets(&have.left_out()),
             decoder: Decoder::new(SocketLayout::from_btf(&kernel)?, sys::tick()),
             rules: rules::of_running_kernel(&kernel),
-            plan: plan::plan(&have, options.wanted),
+            types: loader_types::of(&kernel, anchors).ok_or_else(|| malformed("refused by the loader"))?,
+            plan,
             have,
-            types: aya::Btf::parse(&bytes, aya::Endianness::default())
-                .map_err(|_| malformed("refused by the loader"))?,
         })
     }
 }

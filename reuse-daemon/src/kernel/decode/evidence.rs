@@ -168,6 +168,7 @@ mod tests {
             queue: 0,
             queue_limit: 0,
             drops: 0,
+            group: None,
         })
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::kernel::loader_types::Anchor;
+
 /// Where a program goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hook {
@@ -24,6 +26,18 @@ pub enum Hook {
 }
 
 impl Hook {
+    /// The type that its program is attached by, if by one.
+    pub(in crate::kernel) fn anchor(&self) -> Option<Anchor> {
+        match self {
+            Self::BtfTracepoint(name) => Some(Anchor::Tracepoint((*name).to_owned())),
+            Self::FunctionEntry(name) | Self::FunctionExit(name) => {
+                Some(Anchor::Function((*name).to_owned()))
+            }
+            Self::Iterator(kind) => Some(Anchor::iterator(kind)),
+            Self::Tracepoint(..) | Self::FunctionProbe(_) | Self::Cgroup(..) | Self::OwnGroup => None,
+        }
+    }
+
     /// Value of the label `mechanism`.
     #[must_use]
     pub fn mechanism(&self) -> &'static str {

@@ -113,7 +113,8 @@ impl World {
                 counter: Counter(*inode),
                 inode: Inode(*inode),
                 selections: *selections,
-                live: Some(MemberGauges { drops: 2, queue: 3, queue_limit: 128 }),
+                flows: None,
+                live: Some(MemberGauges { drops: 2, queue: 3, queue_limit: 128, group: None }),
             })
             .collect();
         self.groups.count(&counts);
@@ -135,6 +136,7 @@ pub(super) fn facts(inode: u64, port: u16, protocol: Protocol) -> SocketFacts {
         queue: 0,
         queue_limit: 0,
         drops: 0,
+        group: None,
     }
 }
 
