@@ -1,8 +1,8 @@
 //! A SO_REUSEPORT group with its members.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Context, OwnerReport, View};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Body of `/api/v1/groups`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupList {
     /// Version of the JSON
     pub schema: u32,
@@ -20,7 +20,7 @@ pub struct GroupList {
 }
 
 /// One group of `/api/v1/groups`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupReport {
     /// Port table
     pub protocol: Transport,
@@ -41,7 +41,7 @@ pub struct GroupReport {
     /// Name of the network namespace
     pub netns_name: Arc<str>,
     /// How the kernel selects, null where that is not read
-    pub selector: Option<&'static str>,
+    pub selector: Option<Cow<'static, str>>,
     /// Who is in it, by slot
     pub members: Vec<MemberReport>,
     /// Share of the flows that a fair selection gives each member
@@ -51,11 +51,11 @@ pub struct GroupReport {
     /// Result of the test
     pub p_value: Option<f64>,
     /// What follows from it
-    pub verdict: Option<&'static str>,
+    pub verdict: Option<Cow<'static, str>>,
 }
 
 /// One member of a group.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemberReport {
     /// Slot
     pub member: u32,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Context;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Body of `/api/v1/test-group`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TestGroupList {
     /// Version of the JSON
     pub schema: u32,
@@ -20,7 +20,7 @@ pub struct TestGroupList {
 }
 
 /// One group of `/api/v1/test-group`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TestGroupReport {
     /// Transport
     pub protocol: Transport,
@@ -47,7 +47,7 @@ pub struct TestGroupReport {
 }
 
 /// One member of a test group.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TestMemberReport {
     /// Slot
     pub member: u32,
@@ -60,7 +60,7 @@ pub struct TestMemberReport {
 }
 
 /// A probe with its three answers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mismatch {
     /// When it was sent
     pub time: String,
