@@ -28,7 +28,10 @@ pub use owner::OwnerReport;
 pub use record::{Record, RecordBody};
 pub use socket::{SocketList, SocketReport};
 pub use status::{ActiveTier, AttachedProgram, BlindSpot, Loss, StatusReport};
-pub use test_group::{Mismatch, TestGroupList, TestGroupReport, TestMemberReport};
+pub use test_group::{
+    EvennessReport, ExperimentList, ExperimentReport, Mismatch, StepReport, TestGroupList, TestGroupReport,
+    TestMemberReport,
+};
 
 /// Version of the JSON.
 pub const SCHEMA: u32 = 1;

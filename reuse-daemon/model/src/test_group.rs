@@ -1,12 +1,16 @@
 //! The test group's three answers for each probe: the member the hash predicts, the one the kernel delivered to, the
 //! one that accepted or received. They must agree.
 
+mod evenness;
+mod moves;
 mod probe;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
+pub use evenness::{EVEN_P_VALUE_MIN, Evenness};
+pub use moves::{Cause, Experiment, FlowSeen, MoveTally, Round, Step, moved_share};
 pub use probe::{Outcome, Probe, TestGroup};
 
 use crate::{
@@ -42,6 +46,11 @@ pub struct GroupTally {
     /// Flows that the kernel delivered to each member in the running window
     flows: Vec<u64>,
     window_began: Option<Moment>,
+    /// What experiments found, by cause in the order of [`Cause::ALL`]
+    moves: [MoveTally; 2],
+    /// Flows that were probed again while no member changed
+    again: MoveTally,
+    experiment: Option<Experiment>,
 }
 
 impl GroupTally {
@@ -73,6 +82,24 @@ impl GroupTally {
     #[must_use]
     pub fn uniformity(&self) -> Option<Uniformity> {
         uniformity(&self.flows)
+    }
+
+    /// What became of the flows that were tried across such a change.
+    #[must_use]
+    pub fn moves(&self, cause: Cause) -> MoveTally {
+        self.moves[cause as usize]
+    }
+
+    /// What became of flows that were probed again while no member changed: none is to move.
+    #[must_use]
+    pub fn again(&self) -> MoveTally {
+        self.again
+    }
+
+    /// The latest experiment.
+    #[must_use]
+    pub fn experiment(&self) -> Option<&Experiment> {
+        self.experiment.as_ref()
     }
 
     fn record(&mut self, probe: &Probe) {
@@ -133,6 +160,18 @@ impl TestGroups {
             self.mismatches.push_back(*probe);
         }
         outcome
+    }
+
+    /// Counts what became of the flows of an experiment.
+    pub fn record_experiment(&mut self, experiment: Experiment) {
+        let tally = self.tallies.entry(experiment.group).or_default();
+        for step in &experiment.steps {
+            match step.cause {
+                Some(cause) => tally.moves[cause as usize].add(step),
+                None => tally.again.add(step),
+            }
+        }
+        tally.experiment = Some(experiment);
     }
 
     /// Every group, in order.

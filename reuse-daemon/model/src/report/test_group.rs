@@ -1,13 +1,13 @@
 //! The test group: its members' tallies and the probes whose answers differed.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
 use super::Context;
 use crate::{
     endpoint::{Family, Transport},
-    test_group::{GroupTally, Outcome, Probe, TestGroup, TestGroups},
+    test_group::{Evenness, Experiment, GroupTally, Outcome, Probe, Step, TestGroup, TestGroups},
 };
 
 /// Body of `/api/v1/test-group`.
@@ -42,8 +42,104 @@ pub struct TestGroupReport {
     pub flows: u64,
     /// Result of the test for uniformity over the running window, null below five flows for each member
     pub p_value: Option<f64>,
+    /// Whether this kernel spreads the flows since the start evenly, null while there are too few
+    pub evenness: Option<EvennessReport>,
+    /// What became of flows when members came and went, as tried last; null before the first time
+    pub experiment: Option<ExperimentReport>,
     /// The last probes whose answers differed
     pub mismatches: Vec<Mismatch>,
+}
+
+/// Whether flows are spread evenly.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvennessReport {
+    /// Whether a fair choice explains how they are spread
+    pub even: bool,
+    /// Probability that a fair choice is at least as uneven
+    pub p_value: f64,
+    /// Sample size
+    pub flows: u64,
+}
+
+impl From<Evenness> for EvennessReport {
+    fn from(Evenness { even, p_value, flows }: Evenness) -> Self {
+        Self { even, p_value, flows }
+    }
+}
+
+impl From<EvennessReport> for Evenness {
+    fn from(EvennessReport { even, p_value, flows }: EvennessReport) -> Self {
+        Self { even, p_value, flows }
+    }
+}
+
+/// Answer to a request for an experiment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExperimentList {
+    /// Version of the JSON
+    pub schema: u32,
+    /// One for each transport and family
+    pub experiments: Vec<ExperimentReport>,
+}
+
+/// The same flows before and after each of several changes of a group's members.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExperimentReport {
+    /// Transport
+    pub protocol: Transport,
+    /// Family
+    pub family: Family,
+    /// When it began
+    pub time: String,
+    /// One for each change, in order
+    pub steps: Vec<StepReport>,
+}
+
+/// What became of the flows at one change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// `join`, `leave`, or null: probed again with the members as they were
+    pub cause: Option<Cow<'static, str>>,
+    /// Place, in the kernel's order, of the member that joined or left
+    pub place: Option<u32>,
+    /// Members before
+    pub before: u32,
+    /// Members after
+    pub after: u32,
+    /// Flows that arrived both times
+    pub tried: u64,
+    /// Of these, those that reached another member
+    pub moved: u64,
+    /// Of these, those that were to do so by the kernel's hash
+    pub predicted: u64,
+    /// Of these, those that went otherwise than the hash says, or whose hash is not known
+    pub contradicted: u64,
+    /// Share of all possible flows that such a change moves
+    pub expected_share: f64,
+}
+
+impl ExperimentReport {
+    /// The report of one experiment.
+    #[must_use]
+    pub fn new(experiment: &Experiment, context: &dyn Context) -> Self {
+        let step = |step: &Step| StepReport {
+            cause: step.cause.map(|cause| Cow::Borrowed(cause.as_str())),
+            place: step.place,
+            before: step.before,
+            after: step.after,
+            tried: step.tried,
+            moved: step.moved,
+            predicted: step.predicted,
+            contradicted: step.contradicted,
+            expected_share: step.expected_share,
+        };
+        Self {
+            protocol: experiment.group.transport,
+            family: experiment.group.family,
+            time: context.time(experiment.at),
+            steps: experiment.steps.iter().map(step).collect(),
+        }
+    }
 }
 
 /// One member of a test group.
@@ -118,6 +214,8 @@ impl TestGroupReport {
             members: members.collect(),
             flows: tally.flows().iter().sum(),
             p_value: tally.uniformity().map(|seen| seen.p_value),
+            evenness: tally.evenness().map(EvennessReport::from),
+            experiment: tally.experiment().map(|experiment| ExperimentReport::new(experiment, context)),
             mismatches: mismatches.map(|probe| Mismatch::new(probe, context)).collect(),
         }
     }
