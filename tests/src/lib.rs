@@ -16,6 +16,7 @@ pub mod deadline;
 pub mod effort;
 pub mod events;
 pub mod explain;
+pub mod flows;
 pub mod generator;
 pub mod groups;
 pub mod http;

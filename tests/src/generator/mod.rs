@@ -62,6 +62,12 @@ impl Group {
         self.address
     }
 
+    /// Their transport.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
     /// The members' sockets, in the order they joined.
     #[must_use]
     pub fn members(&self) -> &[Socket] {
