@@ -4,6 +4,7 @@
 //! as a [`event::Moment`]. Data flows one way: [`event`] -> [`inventory`], [`group`], [`refusal`] -> [`report`].
 
 pub mod attempt;
+pub mod claim;
 pub mod conflict;
 pub mod cross_check;
 pub mod distribution;

@@ -77,6 +77,12 @@ impl Kernel {
         }
     }
 
+    /// Whether a bind to one address finds a socket in TIME_WAIT there.
+    #[must_use]
+    pub const fn finds_time_wait(&self) -> bool {
+        !self.buckets_by_address || self.time_wait_by_address
+    }
+
     /// Which of the [`DIFFERENCES`] are this kernel's.
     pub fn differences(&self) -> impl Iterator<Item = &'static Difference> {
         DIFFERENCES.iter().filter(|difference| (difference.is)(self))
