@@ -4,6 +4,7 @@
 //! transport, family, `IPV6_V6ONLY`, address, port, device and socket uid. A UDP socket is a member once bound, a TCP
 //! socket once it listens.
 
+mod change;
 mod counts;
 mod key;
 mod member;
@@ -15,6 +16,7 @@ use std::{
     sync::Arc,
 };
 
+pub use change::{GroupChange, GroupChangeKind};
 pub use key::GroupKey;
 pub use member::{Group, Member, SlotCounts};
 
@@ -31,43 +33,6 @@ pub const RETAINED: u64 = 900_000_000_000;
 
 /// Most groups without a member that are kept; the one empty for longest goes first.
 pub const RETAINED_MAX: usize = 10_000;
-
-/// A socket that joined or left a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupChange {
-    /// Which of the two
-    pub kind: GroupChangeKind,
-    /// The group
-    pub key: GroupKey,
-    /// Device the group is bound to, by name
-    pub device: Option<Arc<str>>,
-    /// Slot of the member
-    pub slot: u32,
-    /// Members after the change
-    pub members: usize,
-    /// The socket as it is, or as it was last
-    pub socket: Arc<Socket>,
-}
-
-/// What happened to a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum GroupChangeKind {
-    /// A socket became a member
-    Join,
-    /// A member closed, or moved elsewhere
-    Leave,
-}
-
-impl GroupChangeKind {
-    /// The JSON word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Join => "join",
-            Self::Leave => "leave",
-        }
-    }
-}
 
 /// Where a member sits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ pub use contender::Contender;
 pub use context::{Context, View};
 pub use events::{CallEvent, CloseEvent, ConflictEvent, GroupEvent, LostEvent, TestGroupEvent};
 pub use explain::{Alternative, AnswerReport, ExplainReport, Outcome, QuestionReport};
-pub use group::{GroupList, GroupReport, MemberReport};
+pub use group::{GroupList, GroupReport, MemberReport, MemberWindowReport, WindowReport};
 pub use holder::HolderReport;
 pub use owner::OwnerReport;
 pub use record::{Record, RecordBody};

@@ -168,6 +168,7 @@ impl Group {
             device: self.device.clone(),
             slot,
             members: self.members,
+            moved_share: None,
             socket: Arc::clone(socket),
         }
     }

@@ -84,6 +84,7 @@ impl RecordBody {
             netns_name: context.netns_name(key.netns),
             member: change.slot,
             members: change.members,
+            moved_share: change.moved_share,
             inode: socket.facts.inode.0,
             cookie: socket.facts.cookie.0,
             owners: owners.collect(),

@@ -88,6 +88,9 @@ pub struct GroupEvent {
     pub member: u32,
     /// Members after the change
     pub members: usize,
+    /// Share of all flows that the change sends to another member; null where it is not known, or there was nobody to
+    /// take them before or after
+    pub moved_share: Option<f64>,
     /// Inode number of the socket
     pub inode: u64,
     /// Cookie of the socket, 0 where the kernel has given none yet

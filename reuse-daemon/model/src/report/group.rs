@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Context, OwnerReport, View};
 use crate::{
     endpoint::{Family, Transport},
-    group::{Group, Member},
+    group::{Group, Member, SlotCounts},
 };
 
 /// Body of `/api/v1/groups`.
@@ -42,16 +42,50 @@ pub struct GroupReport {
     pub netns_name: Arc<str>,
     /// How the kernel selects, null where that is not read
     pub selector: Option<Cow<'static, str>>,
+    /// Whether a UDP member is or was connected, which takes the hash's even shares away; null where that is not read
+    #[serde(default)]
+    pub has_connected: Option<bool>,
+    /// TCP: whether the connections of a member that closes go to another (`net.ipv4.tcp_migrate_req` of the namespace);
+    /// null where that cannot be read
+    #[serde(default)]
+    pub migrates: Option<bool>,
     /// Who is in it, by slot
     pub members: Vec<MemberReport>,
-    /// Share of the flows that a fair selection gives each member
+    /// Share of the flows that each member gets on average; null where the kernel does not select evenly by design
     pub expected_share: Option<f64>,
-    /// Sample size of the test, null where flows are not counted
+    /// Flows in the running window, null where flows are not counted
     pub flows: Option<u64>,
-    /// Result of the test
+    /// Of the running window: how often a fair choice would be at least as uneven; null below five flows for each member
     pub p_value: Option<f64>,
-    /// What follows from it
+    /// Of the running window: the busiest member's flows over the mean
+    #[serde(default)]
+    pub imbalance_ratio: Option<f64>,
+    /// Of the running window: Jain's index of the members' flows
+    #[serde(default)]
+    pub fairness_index: Option<f64>,
+    /// What the last two closed windows say
     pub verdict: Option<Cow<'static, str>>,
+    /// When the running window began, null until the counters are read after a change of members
+    #[serde(default)]
+    pub window_since: Option<String>,
+    /// The last closed windows under the selector in force, at most two, the older one first
+    #[serde(default)]
+    pub closed_windows: Vec<WindowReport>,
+}
+
+/// A window that has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowReport {
+    /// When it began
+    pub since: String,
+    /// When the counters were last read in it
+    pub until: String,
+    /// Members throughout
+    pub members: usize,
+    /// Flows, null where they were not counted
+    pub flows: Option<u64>,
+    /// As [`GroupReport::p_value`]
+    pub p_value: Option<f64>,
 }
 
 /// One member of a group.
@@ -59,20 +93,49 @@ pub struct GroupReport {
 pub struct MemberReport {
     /// Slot
     pub member: u32,
+    /// Position in the kernel's array, which the hash indexes; null where it is not known
+    #[serde(default)]
+    pub index: Option<u32>,
     /// Cookie, 0 where the kernel has given none yet
     pub cookie: u64,
     /// Inode number
     pub inode: u64,
+    /// Its `SO_INCOMING_CPU`, null where it is not set or not read
+    #[serde(default)]
+    pub incoming_cpu: Option<u32>,
     /// Who has it open
     pub owners: Vec<OwnerReport>,
     /// Selections of the slot, null where they are not counted
     pub selections: Option<u64>,
+    /// Of these, what came to its queue. UDP: less the drops, also those of a socket filter, so rather too few
+    #[serde(default)]
+    pub deliveries: Option<u64>,
+    /// TCP: connections that the socket accepted since it joined: its selections less what its queue grew by
+    #[serde(default)]
+    pub accepted: Option<u64>,
     /// Drops of the slot
     pub drops: u64,
     /// Listener: connections waiting; UDP: bytes waiting
     pub queue: u64,
     /// Most of these
     pub queue_limit: u64,
+    /// TCP: its queue is full and it accepted nothing for ten seconds
+    #[serde(default)]
+    pub stalled: bool,
+    /// Counts of the running window, null while none runs
+    #[serde(default)]
+    pub window: Option<MemberWindowReport>,
+}
+
+/// What one member counted in the running window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberWindowReport {
+    /// Selections, null where they are not counted
+    pub selections: Option<u64>,
+    /// Flows, null where they are not counted
+    pub flows: Option<u64>,
+    /// Drops
+    pub drops: u64,
 }
 
 impl GroupReport {
@@ -80,15 +143,21 @@ impl GroupReport {
     #[must_use]
     pub fn new(group: &Group, counted: bool, context: &dyn Context, view: View) -> Self {
         let key = group.key();
-        let report = |(slot, member, counts): (u32, &Member, crate::group::SlotCounts)| MemberReport {
+        let report = |(slot, member, counts): (u32, &Member, SlotCounts)| MemberReport {
             member: slot,
+            index: None,
             cookie: member.socket.facts.cookie.0,
             inode: member.socket.facts.inode.0,
+            incoming_cpu: None,
             owners: member.socket.owners.iter().map(|owner| OwnerReport::new(owner, context, view)).collect(),
             selections: counted.then_some(counts.selections),
+            deliveries: None,
+            accepted: None,
             drops: counts.drops,
             queue: member.queue,
             queue_limit: member.queue_limit,
+            stalled: false,
+            window: None,
         };
         Self {
             protocol: key.transport,
@@ -101,11 +170,17 @@ impl GroupReport {
             netns: key.netns.0,
             netns_name: context.netns_name(key.netns),
             selector: None,
+            has_connected: None,
+            migrates: None,
             members: group.members().map(report).collect(),
             expected_share: group.is_live().then(|| 1.0 / group.len() as f64),
             flows: None,
             p_value: None,
+            imbalance_ratio: None,
+            fairness_index: None,
             verdict: None,
+            window_since: None,
+            closed_windows: Vec::new(),
         }
     }
 }
