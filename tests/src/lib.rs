@@ -30,6 +30,7 @@ pub mod prometheus;
 pub mod rules;
 pub mod schema;
 pub mod scratch;
+pub mod servers;
 pub mod skip;
 pub mod sockets;
 pub mod user;
