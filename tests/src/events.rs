@@ -1,6 +1,6 @@
 //! Picking the events of one socket, thread or process out of the host's.
 
-use std::collections::BTreeSet;
+use std::{borrow::Borrow, collections::BTreeSet};
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -35,10 +35,11 @@ pub fn keys(value: &Value) -> BTreeSet<&str> {
 /// Bind calls that processes other than this one made, by their events. On a host that runs nothing else it is empty;
 /// subtracting it keeps exact comparisons exact on one that does.
 #[must_use]
-pub fn foreign_binds(events: &[Value]) -> Tally {
+pub fn foreign_binds(events: &[impl Borrow<Value>]) -> Tally {
     let own = std::process::id();
     let mut tally = Tally::default();
-    for event in events.iter().filter(|event| event["contender"]["pid"] != own) {
+    let events = events.iter().map(Borrow::borrow);
+    for event in events.filter(|event: &&Value| event["contender"]["pid"] != own) {
         let kind = event["type"].as_str().unwrap_or_default();
         if event["phase"] == "bind" && (kind == "bind" || kind == "conflict") {
             let text = |key: &str| event["contender"][key].as_str().unwrap_or_default().to_owned();

@@ -1,7 +1,7 @@
 //! The rulebook against the running kernel: what it predicts of random binds and listens, and what the daemon says of
 //! those that were refused.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
 use reuse_tests::{
@@ -64,13 +64,13 @@ fn by_thread_id(refusals: Vec<Value>) -> BTreeMap<i32, Vec<Value>> {
 }
 
 /// The conflict events of a thread's binds and listens, once there are as many as it made.
-fn told(daemon: &Daemon, tid: i32, count: usize) -> Result<Vec<Value>> {
-    let of_thread = |event: &Value| {
+fn told(daemon: &Daemon, tid: i32, count: usize) -> Result<Vec<Arc<Value>>> {
+    let of_thread = |event: &Arc<Value>| {
         let explicit = event["phase"] == "bind" || event["phase"] == "listen";
         event["type"] == "conflict" && explicit && by_thread(event, tid)
     };
     let told = deadline::until(&format!("{count} conflict events of thread {tid}"), TOLD_WITHIN, || {
-        let told: Vec<Value> = daemon.events()?.into_iter().filter(of_thread).collect();
+        let told: Vec<Arc<Value>> = daemon.events()?.into_iter().filter(of_thread).collect();
         Ok((told.len() >= count).then_some(told))
     })?;
     assert_eq!(told.len(), count, "conflict events of thread {tid}");

@@ -102,7 +102,7 @@ fn named_in_every_round(daemon: &Daemon, namespace: &Namespace, race: &str) -> R
     };
     let told = deadline::until("an event for every refusal", PROMPT, || {
         let mut told = daemon.events()?;
-        told.retain(in_the_race);
+        told.retain(|event| in_the_race(event));
         Ok((told.len() >= count).then_some(told))
     })?;
     assert_eq!(told.len(), count, "one for each");

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -68,10 +69,11 @@ fn listen(calls: &mut Calls, transport: Transport, socket: &Socket) -> Result<()
 }
 
 /// The events of this process' calls.
-fn own_calls(all: &[Value]) -> Vec<Value> {
+fn own_calls(all: &[Arc<Value>]) -> Vec<Value> {
     let own = std::process::id();
     let is_call = |event: &&Value| ["bind", "listen", "conflict"].iter().any(|kind| event["type"] == *kind);
-    all.iter().filter(|event| event["contender"]["pid"] == own).filter(is_call).cloned().collect()
+    let all = all.iter().map(AsRef::as_ref);
+    all.filter(|event: &&Value| event["contender"]["pid"] == own).filter(is_call).cloned().collect()
 }
 
 /// The calls on each socket in their order, without what differs by the moment of telling.

@@ -1,6 +1,7 @@
 //! A refusal met in a loop: counted every time, told once and then as a sum.
 
 use std::{
+    borrow::Borrow,
     net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -33,12 +34,13 @@ fn holder() -> Result<Socket> {
     sockets::bound(Transport::Tcp, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
 }
 
-fn conflicts(events: Vec<Value>, port: u16) -> Vec<Value> {
-    events.into_iter().filter(|e| e["type"] == "conflict" && e["contender"]["port"] == port).collect()
+fn conflicts<E: Borrow<Value>>(events: Vec<E>, port: u16) -> Vec<E> {
+    let of_port = |e: &Value| e["type"] == "conflict" && e["contender"]["port"] == port;
+    events.into_iter().filter(|event| of_port(event.borrow())).collect()
 }
 
-fn repeated(events: &[Value]) -> u64 {
-    events.iter().filter_map(|event| event["repeated"].as_u64()).sum()
+fn repeated(events: &[impl Borrow<Value>]) -> u64 {
+    events.iter().filter_map(|event| event.borrow()["repeated"].as_u64()).sum()
 }
 
 #[test]

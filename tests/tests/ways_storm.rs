@@ -97,8 +97,9 @@ fn through_all_ways(namespace: &Namespace, daemon: &Daemon) -> Result<()> {
     let Made { calls, pids } = made;
     let events = agreement::settle(daemon)?;
     let own = |pid: u64| pid == u64::from(std::process::id()) || pids.contains(&pid);
-    let told =
-        Told::by_events(events.iter().filter(|event| event["contender"]["pid"].as_u64().is_some_and(own)));
+    let told = Told::by_events(
+        events.iter().map(AsRef::as_ref).filter(|event| event["contender"]["pid"].as_u64().is_some_and(own)),
+    );
     ensure!(told.binds == calls.binds, "binds told:\n{}made:\n{}", told.binds, calls.binds);
     ensure!(told.listens == calls.listens, "listens told:\n{}made:\n{}", told.listens, calls.listens);
     let connects = ["tcp", "connect", "EADDRNOTAVAIL"].map(str::to_owned);

@@ -5,7 +5,10 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -125,8 +128,17 @@ impl Launch {
         let (child, stdout, stderr) = self.spawn()?;
         let (socket, binary) = (self.socket_path(), self.binary);
         let (web, start_to_ready) = (self.web, Duration::ZERO);
-        let mut daemon =
-            Daemon { child, web, socket, binary, stdout, stderr, start_to_ready, _scratch: self.scratch };
+        let mut daemon = Daemon {
+            child,
+            web,
+            socket,
+            binary,
+            stdout,
+            parsed: Mutex::default(),
+            stderr,
+            start_to_ready,
+            _scratch: self.scratch,
+        };
         let ready = deadline::until("the daemon is ready", START_LIMIT, || {
             if let Some(status) = daemon.child.try_wait()? {
                 bail!("the daemon ended before it was ready: {status}");

@@ -9,6 +9,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -37,6 +38,8 @@ pub struct Daemon {
     socket: PathBuf,
     binary: PathBuf,
     stdout: Output,
+    /// The events among its lines that were parsed so far: tests ask again and again
+    parsed: Mutex<Vec<Arc<Value>>>,
     stderr: Output,
     /// From starting the process to `/-/ready` answering 200.
     pub start_to_ready: Duration,
@@ -105,8 +108,11 @@ impl Daemon {
     ///
     /// # Errors
     /// When a line on standard output is not a JSON object of schema 1.
-    pub fn events(&self) -> Result<Vec<Value>> {
-        parse_events(&self.stdout.since(0)?)
+    pub fn events(&self) -> Result<Vec<Arc<Value>>> {
+        let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = parse_events(&self.stdout.since(parsed.len())?)?;
+        parsed.extend(fresh.into_iter().map(Arc::new));
+        Ok(parsed.clone())
     }
 
     /// The first event that `accept` picks, waiting for it.

@@ -1,13 +1,13 @@
 //! Whether the daemon's counters say what its events say, and whether it knows of anything that neither does.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::{
     attempts::Tally,
-    daemon::{Daemon, parse_events},
+    daemon::Daemon,
     deadline::{self, PROMPT},
     metrics::Metrics,
 };
@@ -20,17 +20,16 @@ use crate::{
 ///
 /// # Panics
 /// When an event was lost, or a bind found that no event told of.
-pub fn settle(daemon: &Daemon) -> Result<Vec<Value>> {
+pub fn settle(daemon: &Daemon) -> Result<Vec<Arc<Value>>> {
     let mut last = "the events never stood still".to_owned();
     let settled = deadline::until("counters that agree with the events", PROMPT, || {
-        let earlier = daemon.stdout_lines()?;
+        let events = daemon.events()?;
         let metrics = daemon.metrics()?;
         // A scrape between two readings that are the same belongs to both.
-        if daemon.stdout_lines()?.len() != earlier.len() {
+        if daemon.events()?.len() != events.len() {
             return Ok(None);
         }
-        let events = parse_events(&earlier)?;
-        let told = Told::by_events(&events);
+        let told = Told::by_events(events.iter().map(AsRef::as_ref));
         let counted = Told::by_metrics(&metrics);
         last = format!("told:\n{told:?}\ncounted:\n{counted:?}");
         Ok((told == counted).then_some((metrics, events)))

@@ -1,6 +1,6 @@
 //! What the daemon must tell of the calls that a test makes one way: an event for each, in their order, and no other.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -225,8 +225,8 @@ fn assert_event(event: &Value, expected: &Expected) {
 }
 
 /// The events of one socket that a call made.
-fn of_calls(all: &[Value], inode: u64) -> Vec<Value> {
-    let call = |event: &&Value| ["bind", "listen", "conflict"].iter().any(|kind| event["type"] == *kind);
+fn of_calls(all: &[Arc<Value>], inode: u64) -> Vec<Arc<Value>> {
+    let call = |event: &&Arc<Value>| ["bind", "listen", "conflict"].iter().any(|kind| event["type"] == *kind);
     all.iter().filter(call).filter(|event| events::of_inode(event, inode)).cloned().collect()
 }
 
