@@ -6,13 +6,22 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     privilege,
     process::{find, output, run},
     setup::Step,
 };
+
+/// How much of what a package needs is unpacked with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Nothing: its programs bring all they need.
+    Alone,
+    /// What the machine lacks of it: libraries.
+    WithWhatItLacks,
+}
 
 /// apt as set-up uses it; refreshes the package lists at most once, and only when something is to be fetched.
 #[derive(Debug)]
@@ -55,12 +64,12 @@ impl Apt {
         run(command.arg("-y").args(packages))
     }
 
-    /// Puts the content of a package into the folder `into`, which appears only once it is complete. Nothing is
-    /// registered, configured or started.
+    /// Puts the content of packages into the folder `into`, which appears only once it is complete. Nothing is registered,
+    /// configured or started.
     ///
     /// # Errors
-    /// If the package cannot be fetched or unpacked.
-    pub(crate) fn unpack(&mut self, package: &str, into: &Path) -> Result<()> {
+    /// If a package cannot be fetched or unpacked.
+    pub(crate) fn unpack(&mut self, package: &str, extent: Extent, into: &Path) -> Result<()> {
         self.refresh();
         let mut folder = into.as_os_str().to_owned();
         folder.push(".partial");
@@ -69,19 +78,26 @@ impl Apt {
             fs::remove_dir_all(&folder).with_context(|| format!("cannot clear {}", folder.display()))?;
         }
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let packages = match extent {
+            Extent::Alone => vec![package.to_owned()],
+            Extent::WithWhatItLacks => lacking(package)?,
+        };
         let mut download = Command::new("apt-get");
         if privilege::is_root() {
             // apt's own user may not write into the cache of this one.
             download.args(["-o", "APT::Sandbox::User=root"]);
         }
-        run(download.args(["-qq", "download", package]).current_dir(&folder))?;
-        let archive = fs::read_dir(&folder)?
+        run(download.args(["-qq", "download"]).args(&packages).current_dir(&folder))?;
+        let archives: Vec<PathBuf> = fs::read_dir(&folder)?
             .flatten()
             .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .with_context(|| format!("apt-get download {package} left no .deb"))?;
-        run(Command::new("dpkg").arg("-x").arg(&archive).arg(&folder))?;
-        fs::remove_file(&archive)?;
+            .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+            .collect();
+        ensure!(!archives.is_empty(), "apt-get download {} left no .deb", packages.join(" "));
+        for archive in archives {
+            run(Command::new("dpkg").arg("-x").arg(&archive).arg(&folder))?;
+            fs::remove_file(&archive)?;
+        }
         if into.exists() {
             fs::remove_dir_all(into).with_context(|| format!("cannot replace {}", into.display()))?;
         }
@@ -104,11 +120,47 @@ pub(crate) fn install_step(packages: Vec<&'static str>, why: String) -> Step {
     Step::new(packages.join(", "), why, shown, move |apt| apt.install(&packages))
 }
 
+/// The package and whatever of its dependencies this machine lacks, as apt would install them.
+fn lacking(package: &str) -> Result<Vec<String>> {
+    let mut simulate = Command::new("apt-get");
+    let said = output(simulate.args(["-qq", "-s", "install", "--no-install-recommends", package]))?;
+    let packages = installed_in(&said);
+    ensure!(packages.iter().any(|name| name == package), "apt-get would not install {package}: {said}");
+    Ok(packages)
+}
+
+/// The packages that a simulated installation names: `Inst name (version ...)`.
+fn installed_in(said: &str) -> Vec<String> {
+    let lines = said.lines().filter_map(|line| line.strip_prefix("Inst "));
+    lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
 /// A step that unpacks a package into the cache without installing it.
-pub(crate) fn unpack_step(package: &'static str, why: String, into: &Path) -> Step {
-    let shown = format!("apt-get download {package} && dpkg -x {package}_*.deb {}", into.display());
+pub(crate) fn unpack_step(package: &'static str, why: String, into: &Path, extent: Extent) -> Step {
+    let packages = match extent {
+        Extent::Alone => package.to_owned(),
+        Extent::WithWhatItLacks => format!(
+            "$(apt-get -s install --no-install-recommends {package} | sed -n 's/^Inst \\([^ ]*\\).*/\\1/p')"
+        ),
+    };
+    let folder = into.display();
+    let shown =
+        format!("apt-get download {packages} && for deb in *.deb; do dpkg -x \"$deb\" {folder}; done");
     let into = into.to_path_buf();
     Step::new(format!("{package} (unpacked, not installed)"), why, shown, move |apt| {
-        apt.unpack(package, &into)
+        apt.unpack(package, extent, &into)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_simulation_names_what_would_be_installed() {
+        let said = "Inst libfirst (1.2-3 Debian:12/stable [amd64])\n\
+                    Inst server (2:4.5 Debian:12/stable [amd64])\n\
+                    Conf libfirst (1.2-3 Debian:12/stable [amd64])\n";
+        assert_eq!(installed_in(said), ["libfirst", "server"]);
+    }
 }

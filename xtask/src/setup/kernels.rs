@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    setup::{Apt, Step},
+    setup::{Apt, Step, apt::Extent},
     workspace::Workspace,
 };
 
@@ -85,7 +85,7 @@ fn step(workspace: &Workspace, series: &'static Series) -> Step {
             eprintln!("xtask: {} is no longer in the archive; taking {package}", series.pinned);
         }
         let into = folder.join(package);
-        apt.unpack(package, &into)?;
+        apt.unpack(package, Extent::Alone, &into)?;
         keep_what_is_booted(&into)
     })
 }

@@ -1,6 +1,8 @@
-//! The distribution's packages, each with its reason.
+//! The distribution's packages: which are missing, and how each is brought.
 //!
 //! A package counts as present when the program it brings is found, whoever installed it.
+
+mod table;
 
 use std::{
     path::{Path, PathBuf},
@@ -9,9 +11,17 @@ use std::{
 
 use crate::{
     process,
-    setup::{Apt, Step, apt, step::Failure},
+    setup::{
+        Apt, Step,
+        apt::{self, Extent},
+        step::Failure,
+    },
     workspace::Workspace,
 };
+use table::PACKAGES;
+
+/// Where a package has its programs; those of servers are in the second.
+const PROGRAMS: [&str; 2] = ["usr/bin", "usr/sbin"];
 
 /// What set-up is asked to make possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +41,8 @@ enum Delivery {
     Install,
     /// Only its programs are wanted, not its service or its user.
     Unpack,
+    /// The same with the libraries that this machine lacks for them.
+    UnpackWithLibraries,
 }
 
 #[derive(Debug)]
@@ -50,57 +62,6 @@ struct Package {
     without_it: Failure,
 }
 
-const PACKAGES: &[Package] = &[
-    Package {
-        name: "gcc",
-        purpose: Purpose::Build,
-        brings: Brings::Program("cc"),
-        delivery: Delivery::Install,
-        why: "rustc links with it",
-        without_it: Failure::Ends,
-    },
-    Package {
-        name: "libc6-dev",
-        purpose: Purpose::Build,
-        brings: Brings::LinkerInput("libc.a"),
-        delivery: Delivery::Install,
-        why: "the static C library: one daemon binary for every kernel and distribution",
-        without_it: Failure::Ends,
-    },
-    Package {
-        name: "iproute2",
-        purpose: Purpose::Test,
-        brings: Brings::Program("ip"),
-        delivery: Delivery::Install,
-        why: "network namespaces of the end-to-end tests",
-        without_it: Failure::Ends,
-    },
-    Package {
-        name: "python3",
-        purpose: Purpose::Test,
-        brings: Brings::Program("python3"),
-        delivery: Delivery::Install,
-        why: "programs other than the tests themselves that hold sockets",
-        without_it: Failure::Ends,
-    },
-    Package {
-        name: "prometheus",
-        purpose: Purpose::Test,
-        brings: Brings::Program("promtool"),
-        delivery: Delivery::Unpack,
-        why: "checks the metrics, the alert rules and every dashboard query",
-        without_it: Failure::IsNoticedLater,
-    },
-    Package {
-        name: "qemu-system-x86",
-        purpose: Purpose::Vm,
-        brings: Brings::Program("qemu-system-x86_64"),
-        delivery: Delivery::Install,
-        why: "boots the other kernels",
-        without_it: Failure::IsNoticedLater,
-    },
-];
-
 /// The steps for the packages that the purposes need and this machine lacks.
 pub(crate) fn missing(workspace: &Workspace, purposes: &[Purpose], apt: &Apt) -> Vec<Step> {
     let wanted = PACKAGES.iter().filter(|package| purposes.contains(&package.purpose));
@@ -110,10 +71,11 @@ pub(crate) fn missing(workspace: &Workspace, purposes: &[Purpose], apt: &Apt) ->
     }
     absent
         .into_iter()
-        .map(|Package { name, delivery, why, without_it, .. }| {
+        .map(|package @ Package { name, delivery, why, without_it, .. }| {
             let step = match delivery {
                 Delivery::Install => apt::install_step(vec![name], (*why).into()),
-                Delivery::Unpack => apt::unpack_step(name, (*why).into(), &folder(workspace, name)),
+                Delivery::Unpack => unpack(workspace, package, Extent::Alone),
+                Delivery::UnpackWithLibraries => unpack(workspace, package, Extent::WithWhatItLacks),
             };
             step.on_failure(*without_it)
         })
@@ -124,10 +86,14 @@ pub(crate) fn missing(workspace: &Workspace, purposes: &[Purpose], apt: &Apt) ->
 pub(crate) fn unpacked_programs(workspace: &Workspace) -> Vec<PathBuf> {
     PACKAGES
         .iter()
-        .filter(|package| package.delivery == Delivery::Unpack)
-        .map(|package| folder(workspace, package.name).join("usr/bin"))
+        .filter(|package| package.delivery != Delivery::Install)
+        .flat_map(|package| PROGRAMS.map(|programs| folder(workspace, package.name).join(programs)))
         .filter(|folder| folder.is_dir())
         .collect()
+}
+
+fn unpack(workspace: &Workspace, package: &Package, extent: Extent) -> Step {
+    apt::unpack_step(package.name, package.why.into(), &folder(workspace, package.name), extent)
 }
 
 fn folder(workspace: &Workspace, package: &str) -> PathBuf {
@@ -137,8 +103,13 @@ fn folder(workspace: &Workspace, package: &str) -> PathBuf {
 fn is_present(workspace: &Workspace, package: &Package) -> bool {
     match package.brings {
         Brings::Program(program) => {
+            let unpacked = folder(workspace, package.name);
+            // In the system's second place also where it is not in this user's PATH: the tests run as root.
+            let places = [Path::new("/"), &unpacked];
             process::find(program).is_some()
-                || folder(workspace, package.name).join("usr/bin").join(program).is_file()
+                || places
+                    .iter()
+                    .any(|root| PROGRAMS.iter().any(|place| root.join(place).join(program).is_file()))
         }
         Brings::LinkerInput(file) => {
             // The compiler answers with the bare name when it finds nothing.

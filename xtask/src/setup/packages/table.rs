@@ -1,0 +1,103 @@
+//! Every package, what it brings and why.
+
+use super::{Brings, Delivery, Package, Purpose};
+use crate::setup::step::Failure;
+
+pub(super) const PACKAGES: &[Package] = &[
+    Package {
+        name: "gcc",
+        purpose: Purpose::Build,
+        brings: Brings::Program("cc"),
+        delivery: Delivery::Install,
+        why: "rustc links with it",
+        without_it: Failure::Ends,
+    },
+    Package {
+        name: "libc6-dev",
+        purpose: Purpose::Build,
+        brings: Brings::LinkerInput("libc.a"),
+        delivery: Delivery::Install,
+        why: "the static C library: one daemon binary for every kernel and distribution",
+        without_it: Failure::Ends,
+    },
+    Package {
+        name: "iproute2",
+        purpose: Purpose::Test,
+        brings: Brings::Program("ip"),
+        delivery: Delivery::Install,
+        why: "network namespaces of the end-to-end tests",
+        without_it: Failure::Ends,
+    },
+    Package {
+        name: "python3",
+        purpose: Purpose::Test,
+        brings: Brings::Program("python3"),
+        delivery: Delivery::Install,
+        why: "programs other than the tests themselves that hold sockets",
+        without_it: Failure::Ends,
+    },
+    Package {
+        name: "prometheus",
+        purpose: Purpose::Test,
+        brings: Brings::Program("promtool"),
+        delivery: Delivery::Unpack,
+        why: "checks the metrics, the alert rules and every dashboard query",
+        without_it: Failure::IsNoticedLater,
+    },
+    Package {
+        name: "nginx",
+        purpose: Purpose::Test,
+        brings: Brings::Program("nginx"),
+        delivery: Delivery::UnpackWithLibraries,
+        why: "counts connections by worker, beside the daemon (0.7 MB)",
+        without_it: Failure::IsNoticedLater,
+    },
+    Package {
+        name: "haproxy",
+        purpose: Purpose::Test,
+        brings: Brings::Program("haproxy"),
+        delivery: Delivery::UnpackWithLibraries,
+        why: "counts sessions by listener, beside the daemon (2.2 MB)",
+        without_it: Failure::IsNoticedLater,
+    },
+    Package {
+        name: "unbound",
+        purpose: Purpose::Test,
+        brings: Brings::Program("unbound"),
+        delivery: Delivery::UnpackWithLibraries,
+        why: "counts queries by thread, beside the daemon (1 MB)",
+        without_it: Failure::IsNoticedLater,
+    },
+    Package {
+        name: "caddy",
+        purpose: Purpose::Test,
+        brings: Brings::Program("caddy"),
+        delivery: Delivery::Unpack,
+        why: "a Go server that shares its port between processes, and logs what each serves (12 MB)",
+        without_it: Failure::IsNoticedLater,
+    },
+    Package {
+        name: "wrk",
+        purpose: Purpose::Test,
+        brings: Brings::Program("wrk"),
+        delivery: Delivery::UnpackWithLibraries,
+        why: "loads the web servers of the tests (0.4 MB)",
+        without_it: Failure::IsNoticedLater,
+    },
+    Package {
+        name: "dnsperf",
+        purpose: Purpose::Test,
+        brings: Brings::Program("dnsperf"),
+        delivery: Delivery::UnpackWithLibraries,
+        why: "loads the DNS server of the tests (0.3 MB)",
+        without_it: Failure::IsNoticedLater,
+    },
+    Package {
+        name: "qemu-system-x86",
+        purpose: Purpose::Vm,
+        brings: Brings::Program("qemu-system-x86_64"),
+        delivery: Delivery::Install,
+        why: "boots the other kernels",
+        without_it: Failure::IsNoticedLater,
+    },
+];
