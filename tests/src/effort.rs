@@ -16,6 +16,20 @@ pub fn fewer<N: Copy + Display + Div<Output = N> + From<u8>>(full: N, what: &str
     less
 }
 
+/// As [`fewer`], but never less than `least`, below which the test would show nothing.
+pub fn fewer_but<N>(full: N, least: N, what: &str) -> N
+where
+    N: Copy + Display + Div<Output = N> + From<u8> + Ord,
+{
+    let slowness = slowness();
+    if slowness == 1 {
+        return full;
+    }
+    let less = (full / N::from(slowness)).max(least);
+    say(&format!("{less} {what} instead of {full}"));
+    less
+}
+
 /// Says aloud that a test goes on without a part of it, which this kernel does not have.
 pub fn without(part: &str) {
     say(&format!("this kernel has no {part}"));
