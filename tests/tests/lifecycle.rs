@@ -9,12 +9,13 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use reuse_tests::{
     bpf,
-    daemon::{Daemon, Launch},
+    daemon::{Daemon, Launch, parse_events},
     deadline, effort,
     events::foreign_binds,
     generator::Group,
     sockets::{self, Transport},
 };
+use serde_json::Value;
 
 /// Programs and maps are freed after a grace period of the kernel.
 const FREED: Duration = Duration::from_secs(5);
@@ -120,6 +121,14 @@ fn its_own_sockets_are_no_one_s_attempts() -> Result<()> {
         })
     });
     assert_eq!(own, None, "its test group is listed among the host's");
+    // Its sockets close at its end, while the programs are still attached.
+    let told = parse_events(&daemon.stop_cleanly()?.stdout)?;
+    let of_daemon = |event: &&Value| {
+        let owners = event["owners"].as_array().map(Vec::as_slice).unwrap_or_default();
+        owners.iter().any(|owner| owner["pid"] == pid)
+    };
+    let own: Vec<&Value> = told.iter().filter(of_daemon).collect();
+    assert!(own.is_empty(), "events of its own sockets: {own:?}");
     Ok(())
 }
 
