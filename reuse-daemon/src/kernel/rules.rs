@@ -10,17 +10,21 @@ use super::btf::Btf;
 /// How the running kernel decides a bind, from its names and its type information.
 #[must_use]
 pub fn of_running_kernel(btf: &Btf<'_>) -> Kernel {
-    let name = uname().ok();
-    let signature = fs::read_to_string("/proc/version_signature").unwrap_or_default();
-    let release = name
-        .as_ref()
-        .and_then(|name| Release::of_names(name.release().to_str()?, name.version().to_str()?, &signature));
+    let release = release_of_running_kernel();
     if release.is_none() {
         log::warn!(
             "the kernel's release is not a version; refusals are explained as by the newest kernel known"
         );
     }
     Kernel::new(release.unwrap_or(Release::NEWEST), features(btf))
+}
+
+/// The version of the running kernel, where its names tell.
+#[must_use]
+pub fn release_of_running_kernel() -> Option<Release> {
+    let name = uname().ok()?;
+    let signature = fs::read_to_string("/proc/version_signature").unwrap_or_default();
+    Release::of_names(name.release().to_str()?, name.version().to_str()?, &signature)
 }
 
 fn features(btf: &Btf<'_>) -> Features {
