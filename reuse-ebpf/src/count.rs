@@ -1,5 +1,7 @@
 //! Values of the maps that count in the kernel and are read at scrape.
 
+use crate::group::RawGroup;
+
 /// What is counted for one socket of a SO_REUSEPORT group. Key of the map: the socket's cookie; while it has none and the
 /// program cannot make one, [`Selection::key_of_inode`]. A socket may so have two, which add up.
 #[repr(C)]
@@ -11,12 +13,20 @@ pub struct Selection {
     pub inode: u64,
     /// `struct sock *`, only to look at the socket again; it is checked by what the key says before it is believed
     pub sock: u64,
+    /// Flows that were new to the socket in the window that ran then, see [`crate::flow`]
+    pub flows: u64,
+    /// The flow that was looked at last and its window, as one number
+    pub latest: u64,
     /// 1 if the newest datagram that could be looked at was a multicast or broadcast copy
-    pub copy: u32,
+    pub copy: u8,
+    /// 1 if its flows are told apart: a socket of UDP, where the programs can
+    pub tells_flows: u8,
+    /// 1 if one wake-up may stand for several datagrams (`UDP_GRO`)
+    pub batches: u8,
     /// Always 0
-    pub reserved: u32,
+    pub reserved: [u8; 5],
 }
-const _: () = assert!(size_of::<Selection>() == 32);
+const _: () = assert!(size_of::<Selection>() == 48);
 
 impl Selection {
     /// Marks keys that are inode numbers. Those of sockets have 32 bits (fs/inode.c, `get_next_ino`). Cookies are counted
@@ -52,6 +62,10 @@ pub struct SelectionRow {
     pub selected: u64,
     /// As [`Selection::inode`]
     pub inode: u64,
+    /// As [`Selection::flows`]
+    pub flows: u64,
+    /// The group it is in, if `live`
+    pub group: RawGroup,
     /// `sk_drops`, both halves added where the kernel splits it
     pub drops: u32,
     /// `sk_ack_backlog`
@@ -66,10 +80,12 @@ pub struct SelectionRow {
     pub live: u8,
     /// `skc_state`, valid if `live`
     pub state: u8,
+    /// As [`Selection::tells_flows`]
+    pub tells_flows: u8,
     /// Always 0
-    pub reserved: [u8; 2],
+    pub reserved: u8,
 }
-const _: () = assert!(size_of::<SelectionRow>() == 48);
+const _: () = assert!(size_of::<SelectionRow>() == 72);
 
 /// Slots of the `PASSED` map: binds that passed the hooks of the root cgroup, by [`crate::record::Way`].
 pub mod passed {
@@ -120,12 +136,24 @@ pub enum Lost {
     ProbeMap = 4,
     /// No room to build a record of a call: too many programs at once on one CPU
     Scratch = 5,
+    /// No room in the map of flows: one was not counted
+    FlowMap = 6,
+    /// Several datagrams in one buffer (`UDP_GRO`) that was gone before it was looked at: counted as one
+    Batch = 7,
 }
 
 impl Lost {
     /// Every slot, in order.
-    pub const ALL: [Self; 6] =
-        [Self::RingCall, Self::RingClose, Self::RingExit, Self::SelectionMap, Self::ProbeMap, Self::Scratch];
+    pub const ALL: [Self; 8] = [
+        Self::RingCall,
+        Self::RingClose,
+        Self::RingExit,
+        Self::SelectionMap,
+        Self::ProbeMap,
+        Self::Scratch,
+        Self::FlowMap,
+        Self::Batch,
+    ];
 
     /// Value of the label `stage`.
     #[must_use]
@@ -137,6 +165,8 @@ impl Lost {
             Self::SelectionMap => "selection_map",
             Self::ProbeMap => "probe_map",
             Self::Scratch => "scratch",
+            Self::FlowMap => "flow_map",
+            Self::Batch => "batch",
         }
     }
 }

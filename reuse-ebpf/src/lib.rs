@@ -5,6 +5,8 @@
 #![cfg_attr(target_arch = "bpf", no_std)]
 
 pub mod count;
+pub mod flow;
+pub mod group;
 pub mod hooks;
 pub mod offsets;
 pub mod record;

@@ -16,6 +16,9 @@ pub enum Measure {
     Bits,
     /// Size of the structure that the path names, bytes
     Size,
+    /// Bits from the start of the structure to one bit of a word: `member[ENUMERATOR]`, where the enumerator numbers the
+    /// bits; or a bit-field
+    Flag,
 }
 
 /// Where a member is found in BTF.
@@ -53,11 +56,17 @@ pub enum Concern {
     IoUring,
     /// By which way a bind came
     Ways,
+    /// Telling the flows of datagrams apart
+    Flows,
+    /// What picks a member of a group
+    Groups,
+    /// In which order a group has its members
+    GroupOrder,
 }
 
 impl Concern {
     /// Those that the lack of a member costs, and nothing else.
-    pub const COSTING: [Self; 8] = [
+    pub const COSTING: [Self; 11] = [
         Self::Holders,
         Self::Circumstances,
         Self::Selection,
@@ -66,6 +75,9 @@ impl Concern {
         Self::Connect,
         Self::IoUring,
         Self::Ways,
+        Self::Flows,
+        Self::Groups,
+        Self::GroupOrder,
     ];
 }
 

@@ -1,5 +1,7 @@
 //! Records: what the programs send through the ring, and the snapshot iterator through its file.
 
+use crate::group::RawGroup;
+
 /// First field of every ring record.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -306,7 +308,9 @@ pub struct HoldingRecord {
     pub receive_queue_limit: u32,
     /// `comm` of the process
     pub comm: [u8; COMM],
+    /// The group it is in
+    pub group: RawGroup,
     /// The socket
     pub socket: RawSocket,
 }
-const _: () = assert!(size_of::<HoldingRecord>() == 200);
+const _: () = assert!(size_of::<HoldingRecord>() == 216);

@@ -20,7 +20,7 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// What to do without, and which tiers that costs wherever everything else is there.
 const COSTS: &[(&str, &[&str])] = &[
     ("syscall_tracepoints", &["answers"]),
-    ("cgroup,bpf_loop,sched_process_exit", &["close", "other_ways", "holders", "exit"]),
+    ("cgroup,bpf_loop,sched_process_exit", &["close", "other_ways", "holders", "group_order", "exit"]),
     (
         "holder_members,circumstance_members,gauge_members,exit_members,connect_members",
         &["holders", "circumstances", "queues", "exit", "implicit_connect"],
@@ -33,8 +33,9 @@ const COSTS: &[(&str, &[&str])] = &[
         "way_members,udp_fail_queue_rcv_skb,fentry,io_uring_complete",
         &["other_ways", "implicit_connect", "selection_drops", "io_uring"],
     ),
-    ("sk_data_ready,fentry,kprobe,udp_refused_datagram", &["selection"]),
-    ("selection_members", &["selection", "selection_drops"]),
+    ("sk_data_ready,fentry,kprobe,udp_refused_datagram", &["selection", "flows"]),
+    ("selection_members", &["selection", "flows", "selection_drops"]),
+    ("flow_members,group_members", &["flows", "groups", "group_order"]),
 ];
 
 /// The tiers that are not active.

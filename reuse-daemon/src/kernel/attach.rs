@@ -6,13 +6,20 @@ mod groundwork;
 mod hooking;
 mod maps;
 
-use std::{fs::File, io, os::fd::BorrowedFd, panic, thread};
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    panic, thread,
+    time::Duration,
+};
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, MapData},
     programs::{Iter, Program, ProgramError, SkReuseport},
 };
+use reuse_ebpf::flow::{LOOKS_PER_SECOND, LOOKS_PER_TICK_MAX};
 use reuse_model::rulebook;
 
 use self::groundwork::Groundwork;
@@ -26,6 +33,7 @@ use super::{
     plan::{Gap, Step, Tier, Wanted},
     program_stats::{self, ProgramStats},
     snapshot::Pending,
+    sys,
 };
 
 /// How far a planned program came.
@@ -99,6 +107,7 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
         .btf(Some(&types))
         .override_global("OFFSETS", &offsets, true)
         .override_global("EXIT_RESULT", &have.exit_result(), true)
+        .override_global("LOOKS_PER_TICK", &looks_per_tick(sys::tick()), true)
         .override_global(aya_log::LEVEL, &options.log_level, true)
         .load(object)
         .map_err(|error| StartError::Load(Box::new(error)))?;
@@ -140,6 +149,12 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     drop(types);
     return_memory();
     Ok((kernel, maps))
+}
+
+/// What a CPU may look at in one tick, of [`LOOKS_PER_SECOND`].
+fn looks_per_tick(tick: Duration) -> u32 {
+    let looks = tick.as_micros().saturating_mul(LOOKS_PER_SECOND.into()) / 1_000_000;
+    u32::try_from(looks).unwrap_or(u32::MAX).clamp(1, LOOKS_PER_TICK_MAX)
 }
 
 /// Parsing BTF needed many times what is kept; glibc holds on to it until told otherwise.
@@ -267,6 +282,15 @@ impl Kernel {
         program.attach(member)
     }
 
+    /// The program for the daemon's own groups, to attach it to those that come later.
+    ///
+    /// # Errors
+    /// It is not loaded, or there is no descriptor left.
+    pub fn own_group_program(&mut self) -> Result<OwnedFd, ProgramError> {
+        let program: &mut SkReuseport = self.program("own_group")?.try_into()?;
+        Ok(program.fd()?.as_fd().try_clone_to_owned()?)
+    }
+
     /// Whether a tier is active: it has a program, and each of its programs is attached.
     #[must_use]
     pub fn active(&self, tier: Tier) -> bool {
@@ -295,4 +319,18 @@ impl Kernel {
 pub(super) fn open(program: &mut Iter) -> Result<File, Box<dyn std::error::Error + Send + Sync>> {
     let id = program.attach()?;
     Ok(program.take_link(id)?.into_file()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_are_as_many_a_second_whatever_the_tick() {
+        assert_eq!(looks_per_tick(Duration::from_millis(1)), 16);
+        assert_eq!(looks_per_tick(Duration::from_millis(4)), 64);
+        assert_eq!(looks_per_tick(Duration::from_millis(10)), 160);
+        assert_eq!(looks_per_tick(Duration::from_nanos(1)), 1);
+        assert_eq!(looks_per_tick(Duration::from_secs(1)), LOOKS_PER_TICK_MAX);
+    }
 }

@@ -28,6 +28,9 @@ impl Lack {
     }
 }
 
+/// The concerns that programs loop for.
+pub const LOOPING: [Concern; 2] = [Concern::Holders, Concern::GroupOrder];
+
 /// What matters for the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
@@ -111,12 +114,12 @@ impl Capabilities {
         self.exit_result
     }
 
-    /// What the programs are to leave out: concerns that lack a member, and the walk where it cannot loop.
+    /// What the programs are to leave out: concerns that lack a member, and the walk and the search where they cannot loop.
     #[must_use]
     pub fn left_out(&self) -> Vec<Concern> {
         let lacking = |concern: &Concern| {
             !self.has(Capability::Members(*concern))
-                || (*concern == Concern::Holders && !self.has(Capability::BpfLoop))
+                || (LOOPING.contains(concern) && !self.has(Capability::BpfLoop))
         };
         Concern::COSTING.into_iter().filter(lacking).collect()
     }
@@ -136,7 +139,7 @@ mod tests {
         assert_eq!(avoided.lack(Capability::SK_DATA_READY), Some(&lacking));
         let lack = avoided.lack(Capability::BpfLoop).expect("avoided");
         assert!(lack.why.contains("bpf_loop") && lack.remedy.contains("--trace.avoid"), "{lack:?}");
-        assert_eq!(avoided.left_out(), [Concern::Holders]);
+        assert_eq!(avoided.left_out(), LOOPING);
         assert!(avoided.has(Capability::Members(Concern::Holders)));
     }
 }

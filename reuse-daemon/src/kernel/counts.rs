@@ -1,5 +1,7 @@
 //! The selection counters, read in one pass together with what each socket says of itself at that moment.
 
+mod flows;
+
 use std::{
     io::{self, Read as _},
     os::fd::{AsFd as _, OwnedFd},
@@ -16,18 +18,26 @@ use reuse_model::{
     socket::{Cookie, Inode},
 };
 
+pub use reuse_ebpf::flow::FLOWS_TRUSTED;
+
+pub use self::flows::Flows;
 use super::{decode, sys};
 
 /// Selections by socket.
 pub struct Selections {
     map: HashMap<MapData, u64, Selection>,
     iterator: Option<OwnedFd>,
+    flows: Flows,
     bytes: Vec<u8>,
 }
 
 impl Selections {
-    pub(super) fn new(map: HashMap<MapData, u64, Selection>, iterator: Option<OwnedFd>) -> Self {
-        Self { map, iterator, bytes: Vec::new() }
+    pub(super) fn new(
+        map: HashMap<MapData, u64, Selection>,
+        iterator: Option<OwnedFd>,
+        flows: Flows,
+    ) -> Self {
+        Self { map, iterator, flows, bytes: Vec::new() }
     }
 
     /// Everything counted so far. Without the iterator the sockets' own numbers are missing.
@@ -35,31 +45,65 @@ impl Selections {
     /// # Errors
     /// The iterator or the map fails.
     pub fn read(&mut self) -> io::Result<Vec<MemberCount>> {
-        let Some(link) = &self.iterator else { return self.read_map() };
-        self.bytes.clear();
-        sys::open_iterator(link.as_fd())?.read_to_end(&mut self.bytes)?;
-        Ok(decode::counts(&self.bytes).collect())
+        let mut counts = match &self.iterator {
+            None => self.read_map()?,
+            Some(link) => {
+                self.bytes.clear();
+                sys::open_iterator(link.as_fd())?.read_to_end(&mut self.bytes)?;
+                decode::counts(&self.bytes).collect()
+            }
+        };
+        flows::leave_out_shared_windows(&mut counts);
+        Ok(counts)
+    }
+
+    /// Begins a new window for the flows of one counter: each that comes from now on is new to it. Of no consequence where
+    /// flows are not told apart.
+    ///
+    /// # Errors
+    /// The map fails.
+    pub fn turn_window(&mut self, counter: Counter) -> io::Result<()> {
+        self.flows.turn(counter)
+    }
+
+    /// Flows that were entered in the map of flows since the daemon started, of all sockets. Where more than
+    /// [`FLOWS_TRUSTED`] were in a window, its flows may be counted more than once; `None` where it cannot be read.
+    #[must_use]
+    pub fn flows_entered(&self) -> Option<u64> {
+        self.flows.entered()
     }
 
     fn read_map(&self) -> io::Result<Vec<MemberCount>> {
         let entries = self.map.iter().map(|entry| {
             let (key, value) = entry.map_err(io::Error::other)?;
             let (counter, inode) = (Counter(key), Inode(value.inode));
-            Ok(MemberCount { counter, inode, selections: value.selected, flows: None, live: None })
+            let flows = (value.tells_flows == 1).then_some(value.flows);
+            Ok(MemberCount { counter, inode, selections: value.selected, flows, live: None })
         });
         entries.collect()
-    }
-
-    /// Selections of one socket that always had its cookie, 0 if it never was selected.
-    #[must_use]
-    pub fn of(&self, cookie: Cookie) -> u64 {
-        self.map.get(&cookie.0, 0).map_or(0, |value| value.selected)
     }
 
     /// Forgets a counter whose socket is gone, after its last count was taken.
     pub fn forget(&mut self, counter: Counter) {
         // Gone already is as good.
         let _ = self.map.remove(&counter.0);
+    }
+}
+
+/// The same counters, looked up one by one.
+pub struct OwnSelections(pub(super) HashMap<MapData, u64, Selection>);
+
+impl OwnSelections {
+    /// Selections of one socket that always had its cookie, 0 if it never was selected.
+    #[must_use]
+    pub fn of(&self, cookie: Cookie) -> u64 {
+        self.0.get(&cookie.0, 0).map_or(0, |value| value.selected)
+    }
+
+    /// Forgets the counter of a socket that is gone.
+    pub fn forget(&mut self, counter: Counter) {
+        // Gone already is as good.
+        let _ = self.0.remove(&counter.0);
     }
 }
 

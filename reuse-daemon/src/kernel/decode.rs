@@ -1,6 +1,7 @@
 //! From bytes to typed values. Total: any bytes give a value or a named error, never a panic.
 
 mod evidence;
+mod group;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -10,6 +11,7 @@ use std::{
 
 use reuse_ebpf::{
     count::SelectionRow,
+    group::RawGroup,
     record::{CallRecord, CloseRecord, ExitRecord, HoldingRecord, Kind, RawSocket, Way},
 };
 use reuse_model::{
@@ -174,8 +176,10 @@ impl Decoder {
             [record.accept_queue, record.accept_queue_limit],
             [record.receive_queue, record.receive_queue_limit],
             record.drops,
+            &record.group,
         );
         (socket.queue, socket.queue_limit, socket.drops) = (live.queue, live.queue_limit, live.drops);
+        socket.group = live.group;
         Some(Holding { socket, pid: record.pid, comm: Comm(record.comm), uid: record.uid, fd: record.fd })
     }
 }
@@ -186,13 +190,14 @@ pub fn counts(bytes: &[u8]) -> impl Iterator<Item = MemberCount> + '_ {
         counter: Counter(row.key),
         inode: Inode(row.inode),
         selections: row.selected,
-        flows: None,
+        flows: (row.tells_flows == 1).then_some(row.flows),
         live: (row.live == 1).then(|| {
             gauges(
                 state(row.state),
                 [row.accept_queue, row.accept_queue_limit],
                 [row.receive_queue, row.receive_queue_limit],
                 row.drops,
+                &row.group,
             )
         }),
     })
@@ -202,9 +207,10 @@ fn rows<T: Wire>(bytes: &[u8]) -> impl Iterator<Item = T> {
     bytes.chunks_exact(size_of::<T>()).filter_map(T::read)
 }
 
-fn gauges(state: State, accept: [u32; 2], receive: [u32; 2], drops: u32) -> MemberGauges {
+fn gauges(state: State, accept: [u32; 2], receive: [u32; 2], drops: u32, raw: &RawGroup) -> MemberGauges {
     let [queue, queue_limit] = if state == State::Listen { accept } else { receive };
-    MemberGauges { drops: drops.into(), queue: queue.into(), queue_limit: queue_limit.into(), group: None }
+    let group = group::facts(raw, state);
+    MemberGauges { drops: drops.into(), queue: queue.into(), queue_limit: queue_limit.into(), group }
 }
 
 fn device(index: u32, raw: &RawSocket) -> Option<Device> {

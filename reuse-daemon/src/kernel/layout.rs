@@ -99,7 +99,7 @@ impl ProgramLayout {
 /// Whether a member ends within the first `bytes`; none that is read so is longer than an address.
 fn lies_within(offset: u32, member: Member, bytes: usize) -> bool {
     let (start, length) = match member.measure {
-        Measure::Bits => (offset / 8, 1),
+        Measure::Bits | Measure::Flag => (offset / 8, 1),
         Measure::Bytes | Measure::Size if member.path.ends_with("v6_rcv_saddr") => (offset, 16),
         Measure::Bytes | Measure::Size => (offset, 8),
     };
@@ -109,14 +109,29 @@ fn lies_within(offset: u32, member: Member, bytes: usize) -> bool {
 fn measure(btf: &Btf<'_>, path: &str, measure: Measure) -> Option<u32> {
     match measure {
         Measure::Bytes => Some(bits(btf, path)? / 8),
+        Measure::Flag => flag(btf, path),
         Measure::Bits => bits(btf, path),
         Measure::Size => btf.size(path),
     }
 }
 
+/// `path[ENUMERATOR]` as `path` and the enumerator.
+fn indexed(path: &str) -> Option<(&str, &str)> {
+    path.strip_suffix(']').and_then(|path| path.split_once('['))
+}
+
+/// A bit-field, or the bit of a word that an enumerator numbers: all kernels that number bits so count them from the end
+/// of the word that comes first in memory, which is the low one on little-endian machines.
+fn flag(btf: &Btf<'_>, path: &str) -> Option<u32> {
+    match indexed(path) {
+        Some((word, number)) => btf.enumerator(number)?.checked_add(btf.member_bits(word)?),
+        None => btf.member_bits(path),
+    }
+}
+
 /// `path`, or `path[ENUMERATOR]`: the element of an array of pointers.
 fn bits(btf: &Btf<'_>, path: &str) -> Option<u32> {
-    let Some((array, index)) = path.strip_suffix(']').and_then(|path| path.split_once('[')) else {
+    let Some((array, index)) = indexed(path) else {
         return btf.member_bits(path);
     };
     btf.enumerator(index)?.checked_mul(u64::BITS)?.checked_add(btf.member_bits(array)?)

@@ -5,11 +5,13 @@
 use std::{panic, path::Path, thread};
 
 use aya::{Ebpf, EbpfLoader};
+use reuse_ebpf::offsets::Concern;
 use reuse_model::rulebook::Kernel;
 
 use super::{
     attach::StartError,
     btf::{Btf, BtfError, Types},
+    capabilities::LOOPING,
     decode::Decoder,
     layout::{ProgramLayout, SocketLayout},
     loader_types::{self, Anchor},
@@ -47,14 +49,17 @@ impl Lean {
             (loader.join(), types)
         });
         let mut loader = loader.unwrap_or_else(|panic| panic::resume_unwind(panic));
-        let KernelTypes { layout, decoder, rules, iterator } = types?;
+        let KernelTypes { layout, left_out, decoder, rules, iterator } = types?;
         let ebpf = loader
             .btf(Some(&iterator))
-            .override_global("OFFSETS", &layout.offsets(&[]), true)
+            .override_global("OFFSETS", &layout.offsets(&left_out), true)
             .override_global(aya_log::LEVEL, &0_u8, true)
             .map_max_entries("RING", RING_BYTES)
             .map_max_entries("SELECTIONS", 1)
             .map_max_entries("PROBES", 1)
+            .map_max_entries("FLOWS", 1)
+            .map_max_entries("WINDOWS", 1)
+            .map_max_entries("CLOSERS", 1)
             .load(object)
             .map_err(|error| StartError::Load(Box::new(error)))?;
         Ok(Self { ebpf, decoder, rules, layout, iterator })
@@ -64,6 +69,8 @@ impl Lean {
 /// What the kernel's types say.
 struct KernelTypes {
     layout: ProgramLayout,
+    /// What its programs cannot do
+    left_out: Vec<Concern>,
     decoder: Decoder,
     rules: Kernel,
     iterator: aya::Btf,
@@ -75,7 +82,9 @@ impl KernelTypes {
         let malformed = |reason| BtfError::Malformed { path: path.clone(), reason };
         let kernel = Btf::parse(&bytes).map_err(malformed)?;
         let iterator = loader_types::of(&kernel, [Anchor::iterator(ITERATOR)]);
+        let loops = kernel.enumerator("BPF_FUNC_loop").is_some();
         Ok(Self {
+            left_out: if loops { Vec::new() } else { LOOPING.to_vec() },
             layout: ProgramLayout::from_btf(&kernel)?,
             decoder: Decoder::new(SocketLayout::from_btf(&kernel)?, sys::tick()),
             rules: rules::of_running_kernel(&kernel),

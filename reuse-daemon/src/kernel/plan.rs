@@ -104,9 +104,16 @@ impl Plan {
 
     /// What is read on request: iterators, and the daemon's own groups.
     fn readings(&mut self, have: &Capabilities) {
+        let groups = self.groups(have);
         match have.lack(Capability::TASK_FILE) {
-            None => self.step(&[Tier::Inventory], "snapshot", Hook::Iterator("task_file")),
-            Some(lack) => self.gap(&[Tier::Inventory], lack, "sockets that were there first are not known"),
+            None => {
+                let tiers = [&[Tier::Inventory], groups.as_slice()].concat();
+                self.step(&tiers, "snapshot", Hook::Iterator("task_file"));
+            }
+            Some(lack) => {
+                self.gap(&[Tier::Inventory], lack, "sockets that were there first are not known");
+                self.gap(&groups, lack, "groups are inferred from the options of their members");
+            }
         }
         let gauges = have.lack(Capability::Members(Concern::Gauges));
         match (have.lack(Capability::BPF_MAP_ELEM), gauges) {
@@ -126,6 +133,22 @@ impl Plan {
             }
         }
         self.step(&[Tier::TestGroup], "own_group", Hook::OwnGroup);
+    }
+
+    /// What the iterators can tell of groups.
+    fn groups(&mut self, have: &Capabilities) -> Vec<Tier> {
+        let lost = "what picks a member of a group, and in which order they stand, is not known";
+        if let Some(lack) = have.lack(Capability::Members(Concern::Groups)) {
+            self.gap(&[Tier::Groups, Tier::GroupOrder], lack, lost);
+            return Vec::new();
+        }
+        match first_lack(have, [Capability::BpfLoop, Capability::Members(Concern::GroupOrder)]) {
+            None => vec![Tier::Groups, Tier::GroupOrder],
+            Some(lack) => {
+                self.gap(&[Tier::GroupOrder], lack, "which flows move when a member leaves is not known");
+                vec![Tier::Groups]
+            }
+        }
     }
 }
 

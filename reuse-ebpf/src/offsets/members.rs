@@ -167,6 +167,34 @@ offsets! {
     skb_network_header: "sk_buff.network_header", Bytes, Selection;
     /// `PACKET_HOST` and its siblings, a bit-field of three
     skb_pkt_type: "sk_buff.pkt_type", Bits, Selection;
+    /// Offset of the transport header
+    skb_transport_header: "sk_buff.transport_header", Bytes, Flows;
+    /// Offset of what packets in one buffer share
+    skb_end: "sk_buff.end", Bytes, Flows;
+    /// How many packets a buffer stands for
+    shared_gso_segs: "skb_shared_info.gso_segs", Bytes, Flows;
+    /// UDP_GRO: a bit of a word since 6.7, a bit-field before
+    udp_gro: "udp_sock.udp_flags[UDP_FLAGS_GRO_ENABLED]|udp_sock.gro_enabled", Flag, Flows;
+    /// Connection that was queued last at a listener
+    csk_accept_tail: "inet_connection_sock.icsk_accept_queue.rskq_accept_tail", Bytes, Optional;
+    /// The socket of such a connection
+    request_sk: "request_sock.sk", Bytes, Optional;
+    /// When a connection sent or received last, microseconds
+    tcp_mstamp: "tcp_sock.tcp_mstamp", Bytes, Optional;
+    /// Members of a group that can be picked
+    group_members: "sock_reuseport.num_socks", Bytes, Groups;
+    /// A member is or was connected
+    group_has_conns: "sock_reuseport.has_conns", Bits, Groups;
+    /// Program that picks
+    group_program: "sock_reuseport.prog", Bytes, Groups;
+    /// What kind of program
+    program_type: "bpf_prog.type", Bytes, Groups;
+    /// SO_INCOMING_CPU of a socket
+    sk_incoming_cpu: "sock.__sk_common.skc_incoming_cpu", Bytes, Groups;
+    /// Members that have it; absent where the choice within a group does not heed it
+    group_incoming_cpu: "sock_reuseport.incoming_cpu", Bytes, Optional;
+    /// The members in order
+    group_sockets: "sock_reuseport.socks", Bytes, GroupOrder;
     /// Seccomp mode of a task
     task_seccomp: "task_struct.seccomp.mode", Bytes, Optional;
     /// BPF programs in force on IPv4 binds of a cgroup

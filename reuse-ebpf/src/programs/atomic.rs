@@ -10,7 +10,17 @@ use core::arch::asm;
 #[inline(always)]
 pub(crate) unsafe fn add_one(counter: *mut u64) {
     // SAFETY: promised by the caller.
-    unsafe { asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1_u64) };
+    unsafe { add(counter, 1) };
+}
+
+/// Adds to such a counter.
+///
+/// # Safety
+/// As above.
+#[inline(always)]
+pub(crate) unsafe fn add(counter: *mut u64, more: u64) {
+    // SAFETY: promised by the caller.
+    unsafe { asm!("lock *(u64 *)({counter} + 0) += {more}", counter = in(reg) counter, more = in(reg) more) };
 }
 
 /// Puts a value into a word that may be changed by others at the same time, and gives what was there.

@@ -4,7 +4,10 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use reuse_ebpf::count::{Lost, ProbeKey, SELECTIONS_MAX, Selection, WANTED_MAX, passed};
+use reuse_ebpf::{
+    count::{Lost, ProbeKey, SELECTIONS_MAX, Selection, WANTED_MAX, passed},
+    flow::{FLOWS_MAX, WINDOWS as WINDOWS_MAX},
+};
 
 /// Records of calls, closes and exits. 4 MiB hold 15,000 calls with their closes: what two cores binding at full speed
 /// send in 30 ms, many times the reader's nap. The reader has them mapped twice, which counts as its memory.
@@ -43,3 +46,27 @@ pub(crate) static PASSED: PerCpuArray<u64> = PerCpuArray::with_max_entries(passe
 /// [`reuse_ebpf::record::Way::listen_bit`]; the others have programs of their own.
 #[map]
 pub(crate) static TOLD: Array<u32> = Array::with_max_entries(1, 0);
+
+/// For each flow of a socket the window in which it was seen last.
+#[map]
+pub(crate) static FLOWS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(FLOWS_MAX, 0);
+
+/// One word: flows that were entered there.
+#[map]
+pub(crate) static FLOWS_ENTERED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// The windows that run now, by [`reuse_ebpf::flow::window_of`].
+#[map]
+pub(crate) static WINDOWS: Array<u64> = Array::with_max_entries(WINDOWS_MAX, 0);
+
+/// One word: the tick of the kernel's clock, and how many datagrams were looked at in it.
+#[map]
+pub(crate) static LOOKS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// One word: when a listener closed last whose connections may go to others of its group, [`super::field::now`]; 0: none did.
+#[map]
+pub(crate) static HANDED_ON: Array<u64> = Array::with_max_entries(1, 0);
+
+/// The same by the thread that closed it.
+#[map]
+pub(crate) static CLOSERS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);

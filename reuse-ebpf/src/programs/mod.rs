@@ -9,6 +9,7 @@ mod call;
 mod circumstances;
 mod emit;
 mod field;
+mod group;
 mod io_uring;
 mod lifecycle;
 mod maps;

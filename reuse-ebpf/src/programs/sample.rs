@@ -1,10 +1,14 @@
 //! `iter/bpf_map_elem` over the selection map: counters and, in the same pass, what each socket says of itself now.
 
 use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
-use reuse_ebpf::count::{Selection, SelectionRow};
+use reuse_ebpf::{
+    count::{Selection, SelectionRow},
+    group::RawGroup,
+};
 
 use super::{
     field::{offset, read, read_if_there},
+    group::group_of,
     socket::{drops, inode_number},
 };
 
@@ -28,7 +32,14 @@ pub(crate) fn sample(ctx: *const MapElement) -> i32 {
     // SAFETY: checked above; the verifier bounds them by the map's key and value size.
     let (key, selection) = unsafe { (key.read(), value.read()) };
     let sk = selection.sock;
-    let mut row = SelectionRow { key, selected: selection.selected, inode: selection.inode, ..ZERO };
+    let mut row = SelectionRow {
+        key,
+        selected: selection.selected,
+        inode: selection.inode,
+        flows: selection.flows,
+        tells_flows: selection.tells_flows,
+        ..ZERO
+    };
     if is_same(key, &selection) {
         row.live = 1;
         row.state = read(sk + offset!(sk_state) as u64);
@@ -37,6 +48,7 @@ pub(crate) fn sample(ctx: *const MapElement) -> i32 {
         row.accept_queue_limit = read_if_there(sk, offset!(sk_max_ack_backlog));
         row.receive_queue = read_if_there(sk, offset!(sk_rmem_alloc));
         row.receive_queue_limit = read_if_there(sk, offset!(sk_rcvbuf));
+        row.group = group_of(sk);
     }
     // SAFETY: the iterator's file and one whole row; on overflow the kernel calls again with an empty buffer.
     unsafe { bpf_seq_write(*seq, (&raw const row).cast_mut().cast(), size_of::<SelectionRow>() as u32) };
@@ -62,6 +74,8 @@ const ZERO: SelectionRow = SelectionRow {
     key: 0,
     selected: 0,
     inode: 0,
+    flows: 0,
+    group: RawGroup::NONE,
     drops: 0,
     accept_queue: 0,
     accept_queue_limit: 0,
@@ -69,5 +83,6 @@ const ZERO: SelectionRow = SelectionRow {
     receive_queue_limit: 0,
     live: 0,
     state: 0,
-    reserved: [0; 2],
+    tells_flows: 0,
+    reserved: 0,
 };

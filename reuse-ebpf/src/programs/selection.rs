@@ -7,25 +7,30 @@
 //! `trace_call_bpf`): a datagram that interrupts another wake-up there may go uncounted.
 
 mod copies;
+mod counter;
+mod datagram;
+mod flows;
+mod migrated;
 mod sock;
 
 use aya_ebpf::{
-    bindings::BPF_NOEXIST,
     macros::{btf_tracepoint, fentry, fexit, kprobe},
     programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext},
 };
-use reuse_ebpf::count::{Lost, Selection};
+use reuse_ebpf::count::Lost;
 
+pub(crate) use self::migrated::note_close;
 use self::{
-    copies::{Copy, is_copy, may_get_copies, newest},
+    copies::{is_copy, may_get_copies},
+    counter::Counter,
+    datagram::{Header, newest, packets, takes_batches},
+    migrated::is_handed_on,
     sock::Sock,
 };
 use super::{
-    atomic::add_one,
     emit::count_lost,
     field::{address_of, offset},
-    maps::SELECTIONS,
-    socket::{AF_INET, AF_INET6, IPPROTO_UDP, TCP_LISTEN},
+    socket::{AF_INET, AF_INET6, IPPROTO_UDP, TCP_ESTABLISHED, TCP_LISTEN},
 };
 
 /// `tp_btf/sk_data_ready(const struct sock *sk)`, since 6.3: every wake-up of every socket.
@@ -69,8 +74,7 @@ pub(crate) fn subflow_data_ready_probe(ctx: ProbeContext) -> u32 {
 pub(crate) fn udp_refused(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock::typed(ctx.arg(1));
     if sk.in_group() {
-        let datagram: *const u8 = ctx.arg(2);
-        count(sk, Copy::Known(is_copy(address_of(datagram), sk.address())));
+        refused(sk, ctx.arg(2));
     }
     0
 }
@@ -81,8 +85,7 @@ pub(crate) fn udp_refused(ctx: BtfTracePointContext) -> i32 {
 pub(crate) fn udp_queued(ctx: FExitContext) -> i32 {
     let (sk, result) = (Sock::typed(ctx.arg(0)), ctx.arg::<i32>(2));
     if result < 0 && sk.in_group() {
-        let datagram: *const u8 = ctx.arg(1);
-        count(sk, Copy::Known(is_copy(address_of(datagram), sk.address())));
+        refused(sk, ctx.arg(1));
     }
     0
 }
@@ -92,7 +95,9 @@ pub(crate) fn udp_queued(ctx: FExitContext) -> i32 {
 pub(crate) fn udp_refused_unseen(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock::typed(ctx.arg(1));
     if sk.in_group() {
-        count(sk, Copy::AsLast);
+        if let Some(counter) = Counter::of(sk, true).filter(|counter| !counter.last_was_copy()) {
+            counter.add(1);
+        }
     }
     0
 }
@@ -116,49 +121,58 @@ fn woken<const TYPED: bool>(sk: Sock<TYPED>) {
         return;
     }
     if protocol == IPPROTO_UDP {
-        count(sk, if may_get_copies(sk, family) { newest(sk) } else { Copy::Known(false) });
-    } else if state == TCP_LISTEN {
-        count(sk, Copy::Known(false));
-    }
-}
-
-/// One more for this socket, unless it was a copy.
-#[inline(always)]
-fn count<const TYPED: bool>(sk: Sock<TYPED>, seen: Copy) {
-    // One without a key was closed in this very moment: what it got goes with it.
-    let Some(key) = sk.key() else { return };
-    let Some(entry) = entry(key, sk) else {
-        count_lost(Lost::SelectionMap);
-        return;
-    };
-    // SAFETY: an element of the map, valid while the program runs; the counter is shared between CPUs and atomic, the
-    // flag a plain hint.
-    unsafe {
-        let copy = match seen {
-            Copy::Known(copy) => {
-                (&raw mut (*entry).copy).write_volatile(u32::from(copy));
-                copy
-            }
-            Copy::AsLast => (&raw const (*entry).copy).read_volatile() != 0,
-        };
-        if !copy {
-            add_one(&raw mut (*entry).selected);
+        queued(sk, family, state);
+    } else if state == TCP_LISTEN && !is_handed_on(sk.address()) {
+        if let Some(counter) = Counter::of(sk, false) {
+            counter.add(1);
         }
     }
 }
 
+/// A datagram that was queued. A look at it costs as much as all the rest: it is had only where it may be a copy, where it
+/// may stand for several, and within a budget for its flow. What a connected member gets was not selected by its flow.
 #[inline(always)]
-fn entry<const TYPED: bool>(key: u64, sk: Sock<TYPED>) -> Option<*mut Selection> {
-    if let Some(entry) = SELECTIONS.get_ptr_mut(key) {
-        return Some(entry);
+fn queued<const TYPED: bool>(sk: Sock<TYPED>, family: u16, state: u8) {
+    let Some(counter) = Counter::of(sk, true) else { return };
+    let may_be_copy = may_get_copies(sk, family);
+    let has_flow = state != TCP_ESTABLISHED && flows::are_told() && flows::affords_look();
+    if !may_be_copy && !has_flow && !counter.batches() {
+        return counter.add(1);
     }
-    let inode = sk.inode();
-    // What was counted before it had a cookie stays where it is; only the hint is needed here too.
-    let before = SELECTIONS.get_ptr(Selection::key_of_inode(inode));
-    // SAFETY: an element of the map, valid while the program runs.
-    let copy = before.map_or(0, |before| unsafe { (&raw const (*before).copy).read_volatile() });
-    let new = Selection { selected: 0, inode, sock: sk.address(), copy, reserved: 0 };
-    // Losing the race against another CPU is fine: the look-up below finds its entry.
-    let _ = SELECTIONS.insert(key, new, u64::from(BPF_NOEXIST));
-    SELECTIONS.get_ptr_mut(key)
+    let Some(datagram) = newest(sk) else {
+        // A reader was faster. Nobody can tell what it was: as the one before.
+        if counter.batches() {
+            count_lost(Lost::Batch);
+        }
+        if !counter.last_was_copy() {
+            counter.add(1);
+        }
+        return;
+    };
+    let header = Header::of(datagram);
+    // Also where it cannot be one: to go two ways here would double what the verifier has to check.
+    if counter.is_copy(is_copy(datagram, &header, sk.address())) {
+        return;
+    }
+    if has_flow {
+        counter.set_batches(takes_batches(sk.address()));
+        counter.note_flow(&header);
+    }
+    counter.add(if counter.batches() { packets(datagram) } else { 1 });
+}
+
+/// A datagram that found the buffer full. One that stands for several is one, as in the socket's drops.
+#[inline(always)]
+fn refused<const TYPED: bool>(sk: Sock<TYPED>, datagram: *const u8) {
+    let Some(counter) = Counter::of(sk, true) else { return };
+    let datagram = address_of(datagram);
+    let header = Header::of(datagram);
+    if counter.is_copy(is_copy(datagram, &header, sk.address())) {
+        return;
+    }
+    let state: u8 = sk.at(offset!(sk_state));
+    if state != TCP_ESTABLISHED && flows::are_told() && flows::affords_look() {
+        counter.note_flow(&header);
+    }
+    counter.add(1);
 }

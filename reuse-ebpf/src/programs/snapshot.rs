@@ -11,10 +11,12 @@ use reuse_ebpf::record::{COMM, HoldingRecord};
 
 use super::{
     field::{load, offset, read, read_if_there},
+    group::group_of,
     maps::{OWN, WANTED},
     socket::{
         AF_INET, AF_INET6, Common, S_IFMT, S_IFSOCK, copy_raw, drops, holds_port, inode_number, of_socket,
     },
+    subflow::listener,
     task::Task,
 };
 
@@ -93,6 +95,7 @@ unsafe fn tell(ctx: *const TaskFile, wanted: impl FnOnce(u64, &Common, u64) -> b
         (*to).receive_queue = read_if_there(sk, offset!(sk_rmem_alloc));
         (*to).receive_queue_limit = read_if_there(sk, offset!(sk_rcvbuf));
         (&raw mut (*to).comm).cast::<[u64; COMM / 8]>().write_unaligned(task.comm());
+        (*to).group = group_of(listener(sk));
         copy_raw(&raw mut (*to).socket, socket, task);
         bpf_seq_write(*seq, to.cast(), size_of::<HoldingRecord>() as u32);
     }

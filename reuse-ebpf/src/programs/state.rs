@@ -11,6 +11,7 @@ use super::{
     arch::{COMPAT_LISTEN, LISTEN},
     call::{Call, is_own},
     field::{address_of, load, offset, read, read_if_there},
+    selection::note_close,
     socket::{AF_INET, Common, IPPROTO_TCP, Socket, TCP_CLOSE, TCP_LISTEN, TCP_SYN_SENT},
     subflow::user_socket,
     task::Task,
@@ -26,7 +27,13 @@ pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
     match (old as u8, new as u8) {
         (TCP_SYN_SENT, TCP_CLOSE) => connect_ended(ctx.arg(0)),
-        (TCP_CLOSE, TCP_LISTEN) | (TCP_LISTEN, TCP_CLOSE) => listening(ctx.arg(0), new as u8 == TCP_CLOSE),
+        (TCP_CLOSE, TCP_LISTEN) | (TCP_LISTEN, TCP_CLOSE) => {
+            let ended = new as u8 == TCP_CLOSE;
+            if ended {
+                note_close(address_of::<u8>(ctx.arg(0)));
+            }
+            listening(ctx.arg(0), ended);
+        }
         _ => {}
     }
     0

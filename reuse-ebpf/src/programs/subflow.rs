@@ -4,8 +4,8 @@
 use reuse_ebpf::{offsets::ABSENT, record::CallRecord};
 
 use super::{
-    field::{offset, read, read_bits},
-    socket::{Common, IPPROTO_TCP},
+    field::{is_there, offset, read, read_bits},
+    socket::{Common, IPPROTO_MPTCP, IPPROTO_TCP},
 };
 
 /// Whether it is one. Other sockets than TCP's end before the bit that says so.
@@ -25,6 +25,16 @@ pub(crate) fn user_socket(sk: u64) -> u64 {
     let subflow: u64 = read(sk + offset!(csk_ulp_data) as u64);
     let parent: u64 = if subflow == 0 { 0 } else { read(subflow + offset!(subflow_parent) as u64) };
     if parent == 0 { sk } else { parent }
+}
+
+/// The socket that is in the group: the first subflow of an MPTCP socket, else itself.
+#[inline(always)]
+pub(crate) fn listener(sk: u64) -> u64 {
+    if !is_there(offset!(mptcp_first)) || read::<u16>(sk + offset!(sk_protocol) as u64) != IPPROTO_MPTCP {
+        return sk;
+    }
+    let first: u64 = read(sk + offset!(mptcp_first) as u64);
+    if first == 0 { sk } else { first }
 }
 
 /// Writes the address that `sk` has into the record of the socket it works for, which gets it last.

@@ -6,7 +6,7 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 
 use super::{Kernel, Planned, Stage, StartError};
 use crate::kernel::{
-    counts::{Hashes, Losses, Passed, Selections},
+    counts::{Flows, Hashes, Losses, OwnSelections, Passed, Selections},
     owners::Owners,
     plan::Tier,
     ring::Ring,
@@ -20,7 +20,7 @@ pub struct Maps {
     /// Selection counters
     pub selections: Selections,
     /// The same counters for the test group, which looks at few of them and often
-    pub own_selections: Selections,
+    pub own_selections: OwnSelections,
     /// Hashes of the test group's probes
     pub hashes: Hashes,
     /// Losses
@@ -44,6 +44,10 @@ impl Kernel {
             self.take("PASSED")?.try_into().map_err(|_| StartError::Map("PASSED"))?;
         let own: Array<MapData, u32> = self.take("OWN")?.try_into().map_err(|_| StartError::Map("OWN"))?;
         let hashes = self.take("PROBES")?.try_into().map_err(|_| StartError::Map("PROBES"))?;
+        let flows = Flows {
+            windows: self.take("WINDOWS")?.try_into().map_err(|_| StartError::Map("WINDOWS"))?,
+            entered: self.take("FLOWS_ENTERED")?.try_into().map_err(|_| StartError::Map("FLOWS_ENTERED"))?,
+        };
         let Map::HashMap(selections) = self.take("SELECTIONS")? else {
             return Err(StartError::Map("SELECTIONS"));
         };
@@ -53,8 +57,8 @@ impl Kernel {
         let typed = |data| HashMap::try_from(Map::HashMap(data)).map_err(|_| StartError::Map("SELECTIONS"));
         Ok(Maps {
             ring: Ring::new(records, sleeping).map_err(StartError::Ring)?,
-            selections: Selections::new(typed(selections)?, iterator),
-            own_selections: Selections::new(typed(second)?, None),
+            selections: Selections::new(typed(selections)?, iterator, flows),
+            own_selections: OwnSelections(typed(second)?),
             hashes: Hashes(hashes),
             losses: Losses(losses),
             passed: Passed(passed),

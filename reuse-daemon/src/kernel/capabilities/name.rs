@@ -30,7 +30,7 @@ pub enum Capability {
 
 impl Capability {
     /// Those that a start may do without.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::SyscallTracepoints,
         Self::Cgroup,
         Self::BpfLoop,
@@ -54,6 +54,9 @@ impl Capability {
         Self::Members(Concern::Connect),
         Self::Members(Concern::IoUring),
         Self::Members(Concern::Ways),
+        Self::Members(Concern::Flows),
+        Self::Members(Concern::Groups),
+        Self::Members(Concern::GroupOrder),
     ];
 
     pub(in crate::kernel) const SK_DATA_READY: Self = Self::of(&hooks::SK_DATA_READY);
@@ -94,6 +97,9 @@ impl Capability {
                 Concern::Connect => "connect_members",
                 Concern::IoUring => "io_uring_members",
                 Concern::Ways => "way_members",
+                Concern::Flows => "flow_members",
+                Concern::Groups => "group_members",
+                Concern::GroupOrder => "group_order_members",
             },
         }
     }

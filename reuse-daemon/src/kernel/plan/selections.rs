@@ -11,11 +11,16 @@ const SUBFLOW: &str = "subflow_data_ready";
 
 impl Plan {
     pub(super) fn selections(&mut self, have: &Capabilities) {
-        const TIERS: [Tier; 2] = [Tier::Selection, Tier::SelectionDrops];
+        const TIERS: [Tier; 3] = [Tier::Selection, Tier::Flows, Tier::SelectionDrops];
         if let Some(lack) = have.lack(Capability::Members(Concern::Selection)) {
             return self.gap(&TIERS, lack, "only the test group is counted");
         }
-        self.wakeups(have);
+        let mut tiers = vec![Tier::Selection];
+        match have.lack(Capability::Members(Concern::Flows)) {
+            None => tiers.push(Tier::Flows),
+            Some(lack) => self.gap(&[Tier::Flows], lack, "no statistics on datagrams"),
+        }
+        self.wakeups(have, &tiers);
         self.refused(have);
     }
 
@@ -39,20 +44,20 @@ impl Plan {
     }
 
     /// The tracepoint at wake-ups, or the entries of the functions that it stands in, by a trampoline or by a probe.
-    fn wakeups(&mut self, have: &Capabilities) {
+    fn wakeups(&mut self, have: &Capabilities, tiers: &[Tier]) {
         let Some(no_tracepoint) = have.lack(Capability::SK_DATA_READY) else {
-            return self.step(&[Tier::Selection], "sk_data_ready", Hook::BtfTracepoint("sk_data_ready"));
+            return self.step(tiers, "sk_data_ready", Hook::BtfTracepoint("sk_data_ready"));
         };
         let no_function = match have.lack(Capability::SOCK_DEF_READABLE) {
             Some(lack) => lack,
             None if have.has(Capability::Fentry) => {
-                return self.functions(have, [READABLE, SUBFLOW], Hook::FunctionEntry);
+                return self.functions(have, tiers, [READABLE, SUBFLOW], Hook::FunctionEntry);
             }
             None => match have.lack(Capability::Kprobe) {
                 Some(lack) => lack,
                 None => {
                     let programs = ["sock_def_readable_probe", "subflow_data_ready_probe"];
-                    return self.functions(have, programs, Hook::FunctionProbe);
+                    return self.functions(have, tiers, programs, Hook::FunctionProbe);
                 }
             },
         };
@@ -60,16 +65,17 @@ impl Plan {
             why: format!("{}, and {}", no_tracepoint.why, no_function.why),
             remedy: no_tracepoint.remedy,
         };
-        self.gap(&[Tier::Selection], &both, "only the test group is counted");
+        self.gap(tiers, &both, "only the test group is counted");
     }
 
     fn functions(
         &mut self,
         have: &Capabilities,
+        tiers: &[Tier],
         [readable, subflow]: [&'static str; 2],
         hook: fn(&'static str) -> Hook,
     ) {
-        self.step(&[Tier::Selection], readable, hook(READABLE));
+        self.step(tiers, readable, hook(READABLE));
         // A kernel without MPTCP has no such function, and no such sockets.
         if have.has(Capability::SUBFLOW_DATA_READY) {
             self.step(&[Tier::Selection], subflow, hook(SUBFLOW));

@@ -27,6 +27,12 @@ pub enum Tier {
     Sample,
     /// Queues and drops of sockets
     Queues,
+    /// Flows of datagrams, told apart
+    Flows,
+    /// Each group as the kernel keeps it
+    Groups,
+    /// The order of its members
+    GroupOrder,
     /// The kernel's hash on the daemon's own groups
     TestGroup,
     /// Binds by other ways than the machine's own system calls, and the count of all that the others are checked against
@@ -41,7 +47,7 @@ pub enum Tier {
 
 impl Tier {
     /// Every tier.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Bind,
         Self::Listen,
         Self::Answers,
@@ -54,6 +60,9 @@ impl Tier {
         Self::Inventory,
         Self::Sample,
         Self::Queues,
+        Self::Flows,
+        Self::Groups,
+        Self::GroupOrder,
         Self::TestGroup,
         Self::OtherWays,
         Self::IoUring,
@@ -77,6 +86,9 @@ impl Tier {
             Self::Inventory => "inventory",
             Self::Sample => "sample",
             Self::Queues => "queues",
+            Self::Flows => "flows",
+            Self::Groups => "groups",
+            Self::GroupOrder => "group_order",
             Self::TestGroup => "test_group",
             Self::OtherWays => "other_ways",
             Self::IoUring => "io_uring",

@@ -1,19 +1,10 @@
 //! Telling a multicast or broadcast copy, which every member gets, from a datagram that one member was selected for.
 
-use super::sock::Sock;
+use super::{datagram::Header, sock::Sock};
 use crate::programs::{
     field::{offset, read, read_bits},
     socket::AF_INET,
 };
-
-/// Whether a datagram was a copy: no selection.
-#[derive(Clone, Copy)]
-pub(super) enum Copy {
-    /// It was, or not
-    Known(bool),
-    /// Nobody can tell: what the socket got last was, or not
-    AsLast,
-}
 
 /// Whether multicast or broadcast can reach the socket at all. One bound to a unicast address gets only datagrams to
 /// it (net/ipv4/udp.c, `__udp_is_mcast_sock`), so that the buffer needs no look.
@@ -32,33 +23,17 @@ pub(super) fn may_get_copies<const TYPED: bool>(sk: Sock<TYPED>, family: u16) ->
     v4 == 0 || is_multicast_v4(v4) || may_be_broadcast(v4)
 }
 
-/// What the newest datagram in the queue is. A reader may have been faster, and senders on other CPUs may have queued
-/// theirs meanwhile: exact while copies and selections do not reach one socket in the same microseconds.
-#[inline(always)]
-pub(super) fn newest<const TYPED: bool>(sk: Sock<TYPED>) -> Copy {
-    let queue = offset!(sk_receive_queue);
-    let newest: u64 = sk.at(queue + offset!(queue_prev));
-    let address = sk.address();
-    if newest == address + queue as u64 || newest == 0 {
-        return Copy::AsLast;
-    }
-    Copy::Known(is_copy(newest, address))
-}
-
 /// Whether a datagram is a copy: its packet type says so, or its destination.
 #[inline(always)]
-pub(super) fn is_copy(datagram: u64, sk: u64) -> bool {
+pub(super) fn is_copy(datagram: u64, header: &Header, sk: u64) -> bool {
     const PACKET_HOST: u8 = 0;
     if read_bits(datagram, offset!(skb_pkt_type), 3) != PACKET_HOST {
         return true;
     }
-    let head: u64 = read(datagram + offset!(skb_head) as u64);
-    let at: u16 = read(datagram + offset!(skb_network_header) as u64);
-    let header: [u32; 10] = read(head + u64::from(at));
-    if header[0] as u8 >> 4 == 6 {
-        return header[6] as u8 == 0xff;
+    if header.is_v6() {
+        return header.destination_v6_first() == 0xff;
     }
-    let destination = header[4];
+    let destination = header.destination_v4();
     is_multicast_v4(destination)
         || destination == u32::MAX
         || (may_be_broadcast(destination) && is_loopback_broadcast(sk, destination))

@@ -1,0 +1,91 @@
+//! A datagram in its buffer, and the newest one that waits at a socket.
+
+use super::{flows::mix, sock::Sock};
+use crate::programs::{
+    field::{is_there, offset, read, read_bits},
+    socket::IPPROTO_UDP,
+};
+
+/// The newest datagram in the queue of a socket. A reader may have been faster, and senders on other CPUs may have queued
+/// theirs meanwhile (since 6.18 several are queued at once, and the socket is woken for each after that: net/ipv4/udp.c,
+/// `__udp_enqueue_schedule_skb`): the right one while not several reach one socket in the same microseconds.
+#[inline(always)]
+pub(super) fn newest<const TYPED: bool>(sk: Sock<TYPED>) -> Option<u64> {
+    let queue = offset!(sk_receive_queue);
+    let newest: u64 = sk.at(queue + offset!(queue_prev));
+    (newest != sk.address() + queue as u64 && newest != 0).then_some(newest)
+}
+
+/// How many datagrams a buffer stands for: those that were put together for a socket with UDP_GRO, which is woken once for
+/// all of them (net/ipv4/udp_offload.c, `udp_gro_complete_segment`; net/ipv4/udp.c, `udp_send_skb`).
+#[inline(always)]
+pub(super) fn packets(buffer: u64) -> u64 {
+    let head: u64 = read(buffer + offset!(skb_head) as u64);
+    let end: u32 = read(buffer + offset!(skb_end) as u64);
+    match read::<u16>(head + u64::from(end) + offset!(shared_gso_segs) as u64) {
+        0 => 1,
+        packets => u64::from(packets),
+    }
+}
+
+/// Whether a UDP socket takes several datagrams in one buffer.
+#[inline(always)]
+pub(super) fn takes_batches(sk: u64) -> bool {
+    is_there(offset!(udp_gro)) && read_bits(sk, offset!(udp_gro), 1) != 0
+}
+
+/// The first bytes of a packet from its IP header on: that of IPv6 with the ports behind it, or of IPv4.
+pub(super) struct Header {
+    words: [u32; 11],
+    head: u64,
+    buffer: u64,
+}
+
+impl Header {
+    #[inline(always)]
+    pub(super) fn of(buffer: u64) -> Self {
+        let head: u64 = read(buffer + offset!(skb_head) as u64);
+        let at: u16 = read(buffer + offset!(skb_network_header) as u64);
+        Self { words: read(head + u64::from(at)), head, buffer }
+    }
+
+    #[inline(always)]
+    pub(super) fn is_v6(&self) -> bool {
+        self.words[0] as u8 >> 4 == 6
+    }
+
+    /// Destination in IPv4, network byte order.
+    #[inline(always)]
+    pub(super) fn destination_v4(&self) -> u32 {
+        self.words[4]
+    }
+
+    /// First byte of the destination in IPv6.
+    #[inline(always)]
+    pub(super) fn destination_v6_first(&self) -> u8 {
+        self.words[6] as u8
+    }
+
+    /// A number for the source address and port.
+    #[inline(always)]
+    pub(super) fn source(&self) -> u64 {
+        const PLAIN_V4: u8 = 0x45;
+        let words = &self.words;
+        let pair = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
+        if self.is_v6() {
+            let next_header = (words[1] >> 16) as u8;
+            let ports = if u16::from(next_header) == IPPROTO_UDP { words[10] } else { self.ports() };
+            return mix(pair(words[2], words[3]))
+                ^ mix(pair(words[4], words[5]) ^ mix(u64::from(ports as u16)));
+        }
+        let ports = if words[0] as u8 == PLAIN_V4 { words[5] } else { self.ports() };
+        pair(words[3], u32::from(ports as u16))
+    }
+
+    /// Both ports where options or other headers come before them.
+    #[inline(always)]
+    fn ports(&self) -> u32 {
+        let at: u16 = read(self.buffer + offset!(skb_transport_header) as u64);
+        read(self.head + u64::from(at))
+    }
+}
