@@ -1,7 +1,7 @@
 //! nginx with a listener for each worker: what the workers log is what the daemon counts, also across reloads.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
     thread,
 };
@@ -10,9 +10,11 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use reuse_tests::{
     daemon::{Daemon, Launch},
-    deadline,
+    deadline, groups,
     namespace::Namespace,
-    servers::{Nginx, Outcome, Program, assert_agreement, conclude, connections_made, fetch, request, wrk},
+    servers::{
+        Account, Nginx, Outcome, Program, assert_agreement, conclude, connections_made, fetch, request, wrk,
+    },
 };
 
 const PORT: u16 = 8080;
@@ -89,60 +91,84 @@ fn a_reload_under_load_keeps_the_counts_of_both_generations() -> Result<()> {
     assert_agreement(&scene.daemon, &scene.nginx.served()?)
 }
 
-#[test]
-fn connections_that_closing_listeners_reset_were_selections_too() -> Result<()> {
-    let Some(mut scene) = Scene::new("shrink")? else { return Ok(()) };
-    let counted = |scene: &Scene| scene.daemon.selected_at(&scene.namespace, "tcp", PORT);
-    // Nobody accepts: every connection stays in the queue of the member that it was selected for.
-    for worker in &scene.workers {
-        scene.nginx.signal_worker(*worker, Signal::SIGSTOP)?;
+/// What became of the 400 connections that nobody had accepted when two of four listeners closed.
+struct Closing {
+    scene: Scene,
+    outcome: Outcome,
+    /// The daemon's counts of the two members that stayed, from before
+    stayed: Account,
+}
+
+/// Lets connections queue up at workers that are stopped, then reloads with half as many and ends the old ones: two
+/// listeners close with the last process that has them, two go on with workers of the next generation.
+fn close_two_of_four(scene: Scene) -> Result<Closing> {
+    let Scene { daemon, mut nginx, members, workers, namespace, wrk } = scene;
+    for worker in &workers {
+        nginx.signal_worker(*worker, Signal::SIGSTOP)?;
     }
-    let waiting = request(&scene.namespace, address(), 400)?;
+    let waiting = request(&namespace, address(), 400)?;
     deadline::until("every connection is in a queue", deadline::PROMPT, || {
-        Ok((counted(&scene)? >= 400).then_some(()))
+        Ok((daemon.selected_at(&namespace, "tcp", PORT)? >= 400).then_some(()))
     })?;
-    let queued = selections(&scene)?;
+    let queued = account(&daemon, &members)?;
     assert_eq!(queued.values().sum::<u64>(), 400);
 
-    // Two listeners close with the last process that has them; two go on with workers of the next generation.
-    scene.nginx.reload(2)?;
-    let next = scene.nginx.workers(&scene.members, 2, &scene.workers)?;
-    for worker in &scene.workers {
-        scene.nginx.signal_worker(*worker, Signal::SIGKILL)?;
+    nginx.reload(2)?;
+    let next = nginx.workers(&members, 2, &workers)?;
+    for worker in &workers {
+        nginx.signal_worker(*worker, Signal::SIGKILL)?;
     }
     let outcome = conclude(waiting)?;
-    let kept = scene.daemon.members_at(&scene.namespace, "tcp", PORT, 2)?;
-    let of_kept: BTreeMap<u64, u64> = queued
-        .iter()
-        .filter(|(inode, _)| kept.contains(inode))
-        .map(|(inode, count)| (*inode, *count))
-        .collect();
-    let answered = of_kept.values().sum();
-    assert!(answered > 0 && answered < 400, "{queued:?}");
+    let kept = daemon.members_at(&namespace, "tcp", PORT, 2)?;
+    let stayed: Account = queued.into_iter().filter(|(inode, _)| kept.contains(inode)).collect();
+    assert_agreement(&daemon, &stayed)?;
     assert_eq!(
-        outcome,
-        Outcome { answered, reset: 400 - answered },
-        "answered by those that stay: {queued:?}"
+        daemon.selected_at(&namespace, "tcp", PORT)?,
+        400,
+        "what was queued where remains counted there"
     );
-    assert_agreement(&scene.daemon, &of_kept)?;
-    assert_eq!(counted(&scene)?, 400, "what was reset remains counted");
+    let workers = workers.union(&next).copied().collect();
+    Ok(Closing { scene: Scene { daemon, nginx, members, workers, namespace, wrk }, outcome, stayed })
+}
+
+#[test]
+fn connections_that_closing_listeners_reset_were_selections_too() -> Result<()> {
+    let Some(scene) = Scene::new("shrink")? else { return Ok(()) };
+    let Closing { mut scene, outcome, stayed } = close_two_of_four(scene)?;
+    let answered = stayed.values().sum();
+    assert_eq!(outcome, Outcome { answered, reset: 400 - answered }, "{stayed:?}");
+    assert_eq!(
+        scene.nginx.served()?.into_iter().filter(|(_, count)| *count > 0).collect::<Account>(),
+        stayed
+    );
     assert_eq!(scene.nginx.accepted()?, answered);
 
     // The slots of the two that left are taken again, and count on.
     scene.nginx.reload(WORKERS)?;
     let members = scene.daemon.members_at(&scene.namespace, "tcp", PORT, WORKERS)?;
     assert_eq!(members.intersection(&scene.members).count(), 2, "two sockets of four are new");
-    let old = next.union(&scene.workers).copied().collect();
-    scene.nginx.workers(&members, WORKERS, &old)?;
+    scene.nginx.workers(&members, WORKERS, &scene.workers)?;
     fetch(&scene.namespace, address(), 1_000)?;
-    assert_eq!(counted(&scene)?, 1_400);
+    assert_eq!(scene.daemon.selected_at(&scene.namespace, "tcp", PORT)?, 1_400);
     assert_eq!(scene.nginx.accepted()?, answered + 1_000);
     Ok(())
 }
 
+#[test]
+fn connections_that_closing_listeners_hand_on_are_selected_once() -> Result<()> {
+    let Some(scene) = Scene::new("migrate")? else { return Ok(()) };
+    scene.namespace.run(|| {
+        let path = "/proc/sys/net/ipv4/tcp_migrate_req";
+        std::fs::write(path, "1").context(path)
+    })?;
+    let Closing { mut scene, outcome, stayed } = close_two_of_four(scene)?;
+    assert_eq!(outcome, Outcome { answered: 400, reset: 0 }, "{stayed:?}");
+    assert_eq!(scene.nginx.accepted()?, 400);
+    Ok(())
+}
+
 /// The daemon's count of each member.
-fn selections(scene: &Scene) -> Result<BTreeMap<u64, u64>> {
-    let inode = scene.members.first().context("a member")?;
-    let members = reuse_tests::groups::members(&reuse_tests::groups::of_inode(&scene.daemon, *inode)?)?;
-    Ok(members.into_iter().map(|(inode, member)| (inode, member.selections)).collect())
+fn account(daemon: &Daemon, members: &BTreeSet<u64>) -> Result<Account> {
+    let shown = groups::of_inode(daemon, *members.first().context("a member")?)?;
+    Ok(groups::members(&shown)?.into_iter().map(|(inode, member)| (inode, member.selections)).collect())
 }
