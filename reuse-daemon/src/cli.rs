@@ -4,6 +4,7 @@
 
 use clap::{ColorChoice, Parser, Subcommand, ValueEnum};
 
+pub mod check;
 pub mod conflicts;
 pub mod doctor;
 mod duration;
@@ -14,6 +15,7 @@ pub mod run;
 pub mod sockets;
 mod user;
 
+pub use check::CheckArguments;
 pub use conflicts::ConflictsArguments;
 pub use doctor::DoctorArguments;
 pub use explain::ExplainArguments;
@@ -29,6 +31,7 @@ pub use sockets::SocketsArguments;
     sudo reuse-daemon run           trace, and serve http://127.0.0.1:10542/metrics\n  \
     sudo reuse-daemon sockets       every bound socket and who has it open\n  \
     sudo reuse-daemon conflicts     which binds were refused lately, and why\n  \
+    sudo reuse-daemon check         what SO_REUSEADDR and SO_REUSEPORT do on this kernel\n  \
     reuse-daemon help run           every flag of the daemon")]
 pub struct Arguments {
     /// When to colour what people read
@@ -51,6 +54,8 @@ pub enum Command {
     Sockets(SocketsArguments),
     /// Say which binds were refused lately, by whom and why; from the running daemon
     Conflicts(ConflictsArguments),
+    /// Try every claim about SO_REUSEADDR and SO_REUSEPORT on this kernel
+    Check(CheckArguments),
     /// Say what this kernel and these privileges allow, and what to do about each gap
     Doctor(DoctorArguments),
 }
@@ -124,7 +129,7 @@ mod tests {
 
     #[test]
     fn help_of_every_command_shows_examples() {
-        for command in ["run", "explain", "sockets", "conflicts", "doctor"] {
+        for command in ["run", "explain", "sockets", "conflicts", "check", "doctor"] {
             let error = Arguments::try_parse_from(["reuse-daemon", command, "--help"])
                 .expect_err("help is an early exit");
             assert_eq!(error.kind(), ErrorKind::DisplayHelp);

@@ -1,5 +1,6 @@
 //! One module per command: arguments in, exit status out.
 
+pub mod check;
 pub mod conflicts;
 pub mod doctor;
 pub mod explain;

@@ -39,6 +39,8 @@ pub struct Config {
     pub log: Log,
     /// The test listener group; `None`: off
     pub test_group: Option<TestGroup>,
+    /// Try the claims about socket options
+    pub check: bool,
     /// Most series served, all families together
     pub max_series: usize,
     /// Where to read kernel types, `None`: the running kernel's own
@@ -162,6 +164,7 @@ impl TryFrom<&RunArguments> for Config {
             }),
             log: Log { level: arguments.log_level, format: arguments.log_format },
             test_group,
+            check: arguments.check_enable,
             max_series: arguments.metrics_max_series,
             btf_path: arguments.btf_path.clone(),
             trace_syscalls: arguments.trace_syscalls,

@@ -3,6 +3,8 @@
 //! One thread runs the tracer, the web side and the prober as tasks; only reading a snapshot and writing events have
 //! threads of their own.
 
+mod checker;
+
 use std::{io, net::TcpListener, time::Duration};
 
 use anyhow::Context as _;
@@ -12,7 +14,7 @@ use reuse_model::{
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::{JoinHandle, yield_now},
     time::{Instant, MissedTickBehavior, interval_at, sleep},
 };
@@ -40,6 +42,7 @@ use crate::{
     test_group::{Observation, TestGroup},
     tracer::{self, Outlet, Parts, Tracer},
 };
+use checker::{Notice, What};
 
 /// Time between two looks at all sockets of the host. What the events miss is wrong for at most so long.
 const RECONCILE: Duration = Duration::from_secs(10);
@@ -119,6 +122,9 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
     let server = local::Server::new(local, sources).context("cannot serve the local socket")?;
     let local = tokio::spawn(server.run(serving_stopped));
     let (observations, observed) = mpsc::channel(OBSERVATIONS);
+    let (ready, is_ready) = oneshot::channel();
+    let (notices, noticed) = mpsc::channel(1);
+    let checker = config.check.then(|| tokio::spawn(checker::run(is_ready, notices)));
     let mut turns = Turns {
         tracer,
         ring: maps.ring,
@@ -126,6 +132,8 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
         local_questions,
         joining,
         observed,
+        noticed,
+        ready: Some(ready),
         telemetry_path: config.web.telemetry_path,
         snapshot: None,
         snapshot_began: Instant::now(),
@@ -139,6 +147,9 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
 
     if let Some(prober) = prober {
         prober.abort();
+    }
+    if let Some(checker) = checker {
+        checker.abort();
     }
     let _ = serving_stop.send(true);
     let _ = web.await;
@@ -219,6 +230,10 @@ struct Turns {
     /// Those who want to follow
     joining: mpsc::Receiver<Follower>,
     observed: mpsc::Receiver<Observation>,
+    /// What the process that tries claims does
+    noticed: mpsc::Receiver<Notice>,
+    /// To be told once everything that was there first is known
+    ready: Option<oneshot::Sender<()>>,
     telemetry_path: TelemetryPath,
     /// A snapshot that is being read
     snapshot: Option<JoinHandle<io::Result<Snapshot>>>,
@@ -267,6 +282,7 @@ impl Turns {
                 _ = ticks.tick() => self.tick(),
                 () = sleep(PATIENCE), if self.tracer.has_open_attempts() => self.drain(BACKLOG),
                 Some(observation) = self.observed.recv() => self.tracer.observe(&observation),
+                Some(notice) = self.noticed.recv() => self.notice(notice),
                 ready = self.ring.ready() => {
                     ready.context("cannot wait for the kernel's events")?;
                     self.drain(BATCH);
@@ -282,6 +298,16 @@ impl Turns {
         if self.ring.drain(most, |bytes| tracer.record(bytes)) < most {
             tracer.settle();
         }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.drain(BACKLOG);
+        match notice.what {
+            What::Begins(namespace) => self.tracer.check_begins(namespace),
+            What::Ended(report) => self.tracer.check_ended(report.as_ref()),
+        }
+        // Who is stopping waits for no answer.
+        let _ = notice.heard.send(());
     }
 
     fn tick(&mut self) {
@@ -311,6 +337,10 @@ impl Turns {
                 // Also where nobody scrapes: sockets that are gone leave the kernel's map only after their last count.
                 self.tracer.count_selections();
                 self.tracer.tell_losses();
+                if let Some(ready) = self.ready.take() {
+                    // Nobody waits where nothing is to be tried.
+                    let _ = ready.send(());
+                }
             }
             Err(error) => log::warn!("cannot read the sockets of the host, trying again: {error}"),
         }

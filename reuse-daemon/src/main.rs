@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Command::Explain(explain) => commands::explain::main(explain, arguments.color),
         Command::Sockets(sockets) => commands::sockets::main(sockets),
         Command::Conflicts(conflicts) => commands::conflicts::main(conflicts, arguments.color),
+        Command::Check(check) => commands::check::main(check, arguments.color),
         Command::Doctor(doctor) => commands::doctor::main(doctor),
     }
 }

@@ -1,5 +1,7 @@
 //! Text for people: event lines, tables, answers, and the landing page.
 
+pub mod bars;
+pub mod check;
 pub mod conflicts;
 pub mod event;
 pub mod explain;

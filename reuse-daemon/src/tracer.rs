@@ -5,6 +5,7 @@
 //! [`Outlet`].
 
 mod answers;
+mod checking;
 mod health;
 mod outlet;
 mod possessions;
@@ -44,6 +45,7 @@ use crate::{
     query::follow::Follower,
     test_group::{Finding, Observation},
 };
+use checking::Checking;
 use health::Received;
 use possessions::{Possessions, port_of};
 use refusals::Refusals;
@@ -68,6 +70,7 @@ pub struct Tracer {
     outlet: Outlet,
     refusals: Refusals,
     possessions: Possessions,
+    checking: Checking,
     received: Received,
     rules: rulebook::Kernel,
     started: Moment,
@@ -134,6 +137,7 @@ impl Tracer {
             outlet,
             refusals: Refusals::default(),
             possessions: Possessions::new(owners),
+            checking: Checking::default(),
             received: Received::default(),
             rules,
             started: Clock::now(),
@@ -158,6 +162,9 @@ impl Tracer {
 
     fn event(&mut self, event: &Event) {
         self.received.count(event);
+        if let Event::Call(call) = event {
+            self.recognise(call);
+        }
         // The close is told with what the socket was.
         self.inventory.apply(event, &mut self.processes, &mut self.changes);
         match event {
@@ -172,6 +179,11 @@ impl Tracer {
     fn call(&mut self, call: &Call) {
         let caller = &call.caller;
         let process = self.processes.caller(caller);
+        if process.own {
+            // The hooks count whoever binds.
+            self.cross_check.told(call);
+            return;
+        }
         if let Some(socket) = &call.socket {
             self.names.inhabit(socket.netns, &process);
         }
@@ -217,6 +229,7 @@ impl Tracer {
 
     /// Carries the changes of sockets over to the groups.
     fn carry(&mut self, at: Moment) {
+        self.note_own_closes();
         for change in self.changes.drain(..) {
             if let Change::Added(socket) = &change {
                 for owner in &socket.owners {
@@ -302,10 +315,11 @@ impl Tracer {
             counts.iter().filter(|count| count.live.is_none() && self.inventory.get(count.inode).is_none())
         {
             self.selections.forget(gone.counter);
-            if !self.groups.forget(gone.counter) {
+            if !self.groups.forget(gone.counter) && !self.checking.had(gone.inode) {
                 self.unattributed += gone.selections;
             }
         }
+        self.checking.counted();
     }
 
     /// What the test groups are, before the first probe.

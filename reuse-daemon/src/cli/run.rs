@@ -114,6 +114,17 @@ pub struct RunArguments {
     )]
     pub test_group_probes_per_second: u32,
 
+    /// Whether to try the claims about socket options on this kernel, at the start and once a day, in a process and a
+    /// network namespace of its own
+    #[arg(
+        long = "check.enable",
+        env = "REUSE_CHECK_ENABLE",
+        action = ArgAction::Set,
+        value_name = "BOOL",
+        default_value_t = true
+    )]
+    pub check_enable: bool,
+
     /// Most series served, all families together; beyond it label values fold to `other`
     #[arg(
         long = "metrics.max-series",
@@ -250,7 +261,7 @@ mod tests {
         assert_eq!(run.web_telemetry_path, "/metrics");
         assert_eq!((run.events, run.events_repeats), (Events::Text, Repeats::Summary));
         assert_eq!(run.events_cmdline, CommandLines::None);
-        assert!(run.test_group_enable);
+        assert!(run.test_group_enable && run.check_enable);
         assert_eq!((run.test_group_members, run.test_group_port), (4, 0));
         assert_eq!(run.test_group_probes_per_second, 8);
         assert_eq!(run.metrics_max_series, 10_000);
@@ -285,6 +296,6 @@ mod tests {
             assert_eq!(variable.to_str(), Some(expected.as_str()), "--{flag}");
             seen.insert(expected);
         }
-        assert_eq!(seen.len(), 20, "{seen:?}");
+        assert_eq!(seen.len(), 21, "{seen:?}");
     }
 }

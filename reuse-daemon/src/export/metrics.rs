@@ -5,6 +5,7 @@
 
 mod budget;
 mod calls;
+mod claims;
 mod daemon;
 mod family;
 mod groups;
@@ -16,6 +17,7 @@ mod test_group;
 use std::{collections::BTreeMap, time::Duration};
 
 use reuse_model::{
+    claim::CheckReport,
     group::Groups,
     inventory::{Correction, Inventory},
     report::Context,
@@ -65,6 +67,7 @@ pub struct Metrics {
     groups: groups::GroupFamilies,
     test_group: test_group::TestGroupFamilies,
     daemon: daemon::DaemonFamilies,
+    claims: claims::ClaimFamily,
     max_series: usize,
     /// Length of the last scrape: the next is about as long
     last_length: usize,
@@ -80,6 +83,7 @@ impl Metrics {
             groups: groups::GroupFamilies::default(),
             test_group: test_group::TestGroupFamilies::new()?,
             daemon: daemon::DaemonFamilies::new()?,
+            claims: claims::ClaimFamily::default(),
             max_series,
             last_length: 0,
         })
@@ -93,6 +97,11 @@ impl Metrics {
     /// Takes in how long a probe took from sending to receipt.
     pub fn observe_probe(&self, group: TestGroup, took: Duration) {
         self.test_group.observe(group, took.as_secs_f64());
+    }
+
+    /// Takes in what became of each claim about socket options.
+    pub fn take_in_claims(&mut self, report: &CheckReport) {
+        self.claims.take_in(report);
     }
 
     /// One scrape.
@@ -112,6 +121,7 @@ impl Metrics {
         calls::write(&mut page, tally, clock);
         sockets::write(&mut page, inventory.census());
         self.test_group.write(&mut page, test_groups);
+        self.claims.write(&mut page);
         self.daemon.write(&mut page, health, clock);
         daemon::write_model(&mut page, tally, corrections);
         // What is bounded by itself comes first; groups get the rest.

@@ -27,6 +27,9 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long a daemon that cannot start may take to say so.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(20);
 
+/// Trying the claims at every start would take the processor from what is tested.
+const CHECK: &str = "--check.enable";
+
 /// Daemons of this process, for a directory of each one's own.
 static LAUNCHED: AtomicUsize = AtomicUsize::new(0);
 
@@ -188,6 +191,10 @@ impl Launch {
             .arg("--socket")
             .arg(self.socket_path())
             .args(&self.arguments);
+        let chosen = |flag: &OsString| flag.to_string_lossy().starts_with(CHECK);
+        if !self.arguments.iter().any(chosen) {
+            command.arg(format!("{CHECK}=false"));
+        }
         // Settings of whoever runs the tests are not the test's.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("REUSE_") {

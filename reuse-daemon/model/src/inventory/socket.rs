@@ -49,10 +49,10 @@ impl Socket {
         if self.owners.is_empty() { &self.former } else { &self.owners }
     }
 
-    /// Whether one of the daemon's own processes has it open.
+    /// Whether one of the daemon's own processes has it open, or had it last.
     #[must_use]
     pub fn is_own(&self) -> bool {
-        self.owners.iter().any(|owner| owner.process.own)
+        self.known_owners().iter().any(|owner| owner.process.own)
     }
 }
 
