@@ -18,6 +18,7 @@ pub mod events;
 pub mod explain;
 pub mod flows;
 pub mod generator;
+pub mod group_members;
 pub mod groups;
 pub mod http;
 pub mod inventory;

@@ -120,8 +120,8 @@ fn indexed(path: &str) -> Option<(&str, &str)> {
     path.strip_suffix(']').and_then(|path| path.split_once('['))
 }
 
-/// A bit-field, or the bit of a word that an enumerator numbers: all kernels that number bits so count them from the end
-/// of the word that comes first in memory, which is the low one on little-endian machines.
+/// A bit-field, or the bit of a word that an enumerator numbers, counted from the word's first byte: the machines that the
+/// programs are built for are little-endian.
 fn flag(btf: &Btf<'_>, path: &str) -> Option<u32> {
     match indexed(path) {
         Some((word, number)) => btf.enumerator(number)?.checked_add(btf.member_bits(word)?),
