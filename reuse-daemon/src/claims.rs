@@ -9,6 +9,7 @@ mod exclusion;
 mod finding;
 mod group;
 mod namespace;
+mod parking;
 mod reuseaddr;
 mod selection;
 mod sharing;

@@ -13,6 +13,7 @@ use super::{
     Extent,
     finding::Finding,
     namespace::Private,
+    parking::{AT_ONCE, Parking},
     socket::{Spec, TCP, UDP, refusal},
     time_wait,
     user::STRANGER,
@@ -20,40 +21,54 @@ use super::{
 
 /// Sockets of one group that are made without `--slow`: each is an event to whoever traces binds
 const MANY: usize = 2_000;
-/// Sockets with `--slow`: more than a group holds. Its array doubles from 128 and must not pass 65,535
-/// (net/core/sock_reuseport.c, `reuseport_grow`).
+/// Sockets with `--slow`: more than a group holds, whose array doubles from 128 as long as its length fits 16 bits
+/// (net/core/sock_reuseport.c, `reuseport_grow`)
 const MORE_THAN_A_GROUP: usize = 70_000;
 /// Descriptors that are needed beside them
 const SPARE: u64 = 64;
 
 pub(super) fn any_number(namespace: &Private, extent: Extent) -> anyhow::Result<Finding> {
     let mut finding = Finding::default();
-    let room = raise_descriptors(if extent.slow { MORE_THAN_A_GROUP } else { MANY })?;
+    let wanted = raise_descriptors(MANY)?;
     for spec in [TCP.reuseport(), UDP.reuseport()] {
         let at = namespace.address();
         let transport = spec.transport.as_str();
-        let wanted = room.min(MANY);
         let group = fill(spec, at, wanted)?;
         finding.claimed(
             group.len() == wanted,
             format!("{} of {wanted} {transport} sockets bound {at}", group.len()),
         );
         let plain = Spec { reuseport: false, ..spec }.bind(at)?;
-        finding.exception(!plain.succeeded(), format!("{plain}, over {} with SO_REUSEPORT", group.len()));
+        finding.exception(
+            !plain.succeeded(),
+            format!("{plain}, over {} sockets with SO_REUSEPORT", group.len()),
+        );
     }
     if extent.slow {
         let at = namespace.address();
-        let group = fill(UDP.reuseport(), at, room)?;
-        let text = format!("the group at {at} took {} udp sockets", group.len());
-        if group.len() < room {
-            finding.exception(true, format!("{text}, and refused one more"));
-        } else {
-            finding.note(format!("{text}; no more descriptors were to be had"));
-        }
+        let members = most(UDP.reuseport(), at)?;
+        let refused = members < MORE_THAN_A_GROUP;
+        let end = if refused { "one more: EADDRINUSE" } else { "none was refused" };
+        finding.exception(refused, format!("{members} udp sockets bound {at}; {end}"));
     } else {
         finding.note("the most that a group holds is looked for with --slow");
     }
     Ok(finding)
+}
+
+/// How many sockets bind one address until one is refused, or there are [`MORE_THAN_A_GROUP`].
+fn most(spec: Spec, at: SocketAddrV4) -> anyhow::Result<usize> {
+    let mut parking = Parking::default();
+    let mut members = 0;
+    while members < MORE_THAN_A_GROUP {
+        let more = fill(spec, at, AT_ONCE)?;
+        members += more.len();
+        if more.len() < AT_ONCE {
+            break;
+        }
+        parking.park(&more).context("cannot keep so many sockets open")?;
+    }
+    Ok(members)
 }
 
 /// Binds sockets to one address until one is refused, or there are `most`.
