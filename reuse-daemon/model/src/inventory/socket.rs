@@ -71,3 +71,24 @@ pub enum Change {
     /// A socket that is gone, as it was last
     Removed(Arc<Socket>),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{comm, facts};
+
+    #[test]
+    fn the_daemons_own_sockets_stay_its_own_when_their_process_has_ended() {
+        let own = |own| Owner {
+            process: Arc::new(Process { own, ..Process::from_comm(7, comm("x"), 0) }),
+            comm: comm("x"),
+            fds: Vec::new(),
+            seen: Moment(1),
+        };
+        let socket =
+            |owners, former| Socket { facts: facts(1, 80), since: None, seen: Moment(1), owners, former };
+        assert!(socket(vec![own(true)], Vec::new()).is_own());
+        assert!(socket(Vec::new(), vec![own(true)]).is_own());
+        assert!(!socket(vec![own(false)], vec![own(true)]).is_own(), "somebody else has it now");
+    }
+}
