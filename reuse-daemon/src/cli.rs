@@ -11,6 +11,7 @@ mod duration;
 pub mod explain;
 mod file;
 pub mod filters;
+pub mod groups;
 pub mod run;
 pub mod sockets;
 mod user;
@@ -19,6 +20,7 @@ pub use check::CheckArguments;
 pub use conflicts::ConflictsArguments;
 pub use doctor::DoctorArguments;
 pub use explain::ExplainArguments;
+pub use groups::GroupsArguments;
 pub use run::RunArguments;
 pub use sockets::SocketsArguments;
 
@@ -30,6 +32,7 @@ pub use sockets::SocketsArguments;
     reuse-daemon doctor             what this kernel and these privileges allow\n  \
     sudo reuse-daemon run           trace, and serve http://127.0.0.1:10542/metrics\n  \
     sudo reuse-daemon sockets       every bound socket and who has it open\n  \
+    sudo reuse-daemon groups        how evenly SO_REUSEPORT groups are fed\n  \
     sudo reuse-daemon conflicts     which binds were refused lately, and why\n  \
     sudo reuse-daemon check         what SO_REUSEADDR and SO_REUSEPORT do on this kernel\n  \
     reuse-daemon help run           every flag of the daemon")]
@@ -52,6 +55,8 @@ pub enum Command {
     Explain(Box<ExplainArguments>),
     /// List every bound socket, its flags, state, queue and owners
     Sockets(SocketsArguments),
+    /// Show every SO_REUSEPORT group: its members, what share of the traffic each got, and whether that is even
+    Groups(GroupsArguments),
     /// Say which binds were refused lately, by whom and why; from the running daemon
     Conflicts(ConflictsArguments),
     /// Try every claim about SO_REUSEADDR and SO_REUSEPORT on this kernel
@@ -129,7 +134,7 @@ mod tests {
 
     #[test]
     fn help_of_every_command_shows_examples() {
-        for command in ["run", "explain", "sockets", "conflicts", "check", "doctor"] {
+        for command in ["run", "explain", "sockets", "groups", "conflicts", "check", "doctor"] {
             let error = Arguments::try_parse_from(["reuse-daemon", command, "--help"])
                 .expect_err("help is an early exit");
             assert_eq!(error.kind(), ErrorKind::DisplayHelp);

@@ -4,6 +4,7 @@ pub mod check;
 pub mod conflicts;
 pub mod doctor;
 pub mod explain;
+pub mod groups;
 mod outcome;
 pub mod run;
 pub mod sockets;

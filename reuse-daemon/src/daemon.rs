@@ -10,7 +10,8 @@ use std::{io, net::TcpListener, time::Duration};
 use anyhow::Context as _;
 use log::{Level, log_enabled};
 use reuse_model::{
-    attempt::PATIENCE, endpoint::Endpoint, event::Snapshot, repeats::Mode, report::View, test_group,
+    attempt::PATIENCE, endpoint::Endpoint, event::Snapshot, repeats::Mode, report::View,
+    test_group::TestGroup as Key,
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -39,7 +40,7 @@ use crate::{
         follow::{self, Follower},
         local::{LocalAnswer, LocalQuery},
     },
-    test_group::{Observation, TestGroup},
+    test_group::{self, Observation, TestGroup},
     tracer::{self, Outlet, Parts, Tracer},
 };
 use checker::{Notice, What};
@@ -99,6 +100,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
         Some(wanted) => Some(open_test_group(&wanted, &mut kernel)?),
         None => None,
     };
+    let own_group = kernel.own_group_program().ok();
     let command_lines = command_lines::CommandLines::new(tracer::procfs(kernel.sees_all_processes()));
     let tracer = Tracer::new(Parts {
         kernel,
@@ -118,7 +120,9 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
     let web = tokio::spawn(server.run(serving_stopped.clone()));
     let (local_asker, local_questions) = query::boundary();
     let (followers, joining) = follow::followers();
-    let sources = Sources { tracer: local_asker, followers, command_lines };
+    let (experiments, schedule) = test_group::experiments();
+    let experiments = test_group.is_some().then_some(experiments);
+    let sources = Sources { tracer: local_asker, followers, command_lines, experiments };
     let server = local::Server::new(local, sources).context("cannot serve the local socket")?;
     let local = tokio::spawn(server.run(serving_stopped));
     let (observations, observed) = mpsc::channel(OBSERVATIONS);
@@ -140,8 +144,8 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
     };
     let prober = test_group.map(|test_group| {
         turns.announce(&test_group);
-        let view = OwnGroups::new(maps.own_selections, maps.hashes);
-        tokio::spawn(test_group.run(view, observations))
+        let view = OwnGroups::new(maps.own_selections, maps.hashes, own_group);
+        tokio::spawn(test_group.run(view, observations, schedule))
     });
     let ended = turns.run(stop).await;
 
@@ -243,7 +247,7 @@ struct Turns {
 impl Turns {
     fn announce(&mut self, test_group: &TestGroup) {
         for group in test_group.groups() {
-            let key = test_group::TestGroup { transport: group.transport, family: group.family };
+            let key = Key { transport: group.transport, family: group.family };
             let members = u32::try_from(group.members.len()).unwrap_or(u32::MAX);
             let local = Endpoint { address: group.local.ip(), port: group.local.port() };
             self.tracer.test_groups().announce(key, local, members);

@@ -11,6 +11,8 @@ use crate::export::local::protocol::{Begun, Failure, Request};
 
 /// How long the daemon may be silent while it makes its answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The same where it has to do something first.
+const LONG_PATIENCE: Duration = Duration::from_secs(120);
 /// Longer than any [`Failure`], shorter than a search for one in a long answer is worth.
 const FAILURE_LIMIT: usize = 4096;
 
@@ -57,8 +59,19 @@ pub enum AskError {
 /// # Errors
 /// See [`AskError`].
 pub fn ask(path: &Path, request: &Request) -> Result<Vec<u8>, AskError> {
+    receive(path, send(path, request, PATIENCE)?)
+}
+
+/// As [`ask`], for what the daemon takes its time over.
+///
+/// # Errors
+/// See [`AskError`].
+pub fn ask_patiently(path: &Path, request: &Request) -> Result<Vec<u8>, AskError> {
+    receive(path, send(path, request, LONG_PATIENCE)?)
+}
+
+fn receive(path: &Path, mut stream: UnixStream) -> Result<Vec<u8>, AskError> {
     let broken = |reason| AskError::Broken { path: path.to_owned(), reason };
-    let mut stream = send(path, request)?;
     let mut document = Vec::new();
     match stream.read_to_end(&mut document) {
         Ok(_) => {}
@@ -84,7 +97,7 @@ pub struct Lines {
 /// # Errors
 /// See [`AskError`].
 pub fn follow(path: &Path, request: &Request) -> Result<Lines, AskError> {
-    let stream = send(path, request)?;
+    let stream = send(path, request, PATIENCE)?;
     let mut lines = Lines { path: path.to_owned(), stream: BufReader::new(stream) };
     let first = checked(path, lines.next()?)?;
     let begun: Begun = serde_json::from_slice(&first)
@@ -121,13 +134,13 @@ impl Lines {
     }
 }
 
-fn send(path: &Path, request: &Request) -> Result<UnixStream, AskError> {
+fn send(path: &Path, request: &Request, patience: Duration) -> Result<UnixStream, AskError> {
     let mut stream = UnixStream::connect(path).map_err(|reason| match reason.kind() {
         io::ErrorKind::PermissionDenied => AskError::NotAllowed(path.to_owned()),
         _ => AskError::NotRunning { path: path.to_owned(), reason },
     })?;
     let broken = |reason| AskError::Broken { path: path.to_owned(), reason };
-    stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
+    stream.set_read_timeout(Some(patience)).map_err(broken)?;
     let mut line = serde_json::to_vec(request).map_err(|error| broken(error.into()))?;
     line.push(b'\n');
     match stream.write_all(&line) {

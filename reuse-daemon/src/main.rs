@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         Command::Run(run) => commands::run::main(run, arguments.color),
         Command::Explain(explain) => commands::explain::main(explain, arguments.color),
         Command::Sockets(sockets) => commands::sockets::main(sockets),
+        Command::Groups(groups) => commands::groups::main(groups, arguments.color),
         Command::Conflicts(conflicts) => commands::conflicts::main(conflicts, arguments.color),
         Command::Check(check) => commands::check::main(check, arguments.color),
         Command::Doctor(doctor) => commands::doctor::main(doctor),

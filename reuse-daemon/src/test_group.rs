@@ -3,7 +3,8 @@
 //! Same kernel, known sockets, known packets: the member that the kernel's hash predicts, the one the kernel counts a
 //! selection for and the one that accepts or receives must be the same. Nobody else has business at these ports, so
 //! whatever else arrives is told as well. [`listeners`] makes the sockets, the prober sends and correlates, a
-//! [`KernelView`] answers for the kernel, [`Observation`]s come out.
+//! [`KernelView`] answers for the kernel, [`Observation`]s come out. Once an hour and on request the same flows are probed
+//! while members of further groups come and go: which flows move.
 
 use std::{io, time::Duration};
 
@@ -16,12 +17,14 @@ mod arrivals;
 mod client;
 mod delivery;
 mod error;
+mod experiment;
 mod kernel_view;
 pub mod listeners;
 mod observation;
 mod outlet;
 mod probe;
 mod prober;
+mod schedule;
 mod strangers;
 #[cfg(test)]
 mod tests;
@@ -29,6 +32,7 @@ mod tests;
 pub use error::{Degradation, OpenError, Step};
 pub use kernel_view::KernelView;
 pub use observation::{Finding, Observation};
+pub use schedule::{Experiments, Schedule, experiments};
 
 use arrivals::Watched;
 use listeners::Group;
@@ -78,17 +82,22 @@ impl TestGroup {
         &self.groups
     }
 
-    /// Probes the groups in turn and tells of each probe and of every stranger, until `sink` is closed or the future
-    /// is dropped; then the sockets are closed.
+    /// Probes the groups in turn and tells of each probe and of every stranger, and of the experiments that `schedule`
+    /// says are due, until `sink` is closed or the future is dropped; then the sockets are closed.
     ///
     /// # Errors
     /// When the runtime cannot watch the sockets.
     ///
     /// # Panics
     /// Outside of a tokio runtime with I/O and time enabled.
-    pub async fn run(self, view: impl KernelView, sink: Sender<Observation>) -> io::Result<()> {
+    pub async fn run(
+        self,
+        view: impl KernelView,
+        sink: Sender<Observation>,
+        schedule: Schedule,
+    ) -> io::Result<()> {
         let groups = self.groups.into_iter().map(Watched::new).collect::<io::Result<Vec<_>>>()?;
-        Prober::new(view, sink).run(&groups, self.period).await;
+        Prober::new(view, sink).run(&groups, self.period, schedule).await;
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ use reuse_model::{
     report::{RecordBody, View},
     rulebook,
     tally::Tally,
-    test_group::{Outcome, TestGroups},
+    test_group::{Experiment, Outcome, TestGroups},
 };
 
 pub use outlet::Outlet;
@@ -338,6 +338,10 @@ impl Tracer {
                     self.outlet.tell(probe.at, &self.names, |_| RecordBody::test_group(probe));
                 }
             }
+            Observation::Experiment(experiment) => {
+                tell_contradictions(experiment);
+                self.test_groups.record_experiment(experiment.clone());
+            }
             Observation::Finding { finding, repeated } => tell_finding(finding, *repeated),
         }
     }
@@ -353,6 +357,12 @@ impl Tracer {
         self.attempts.expire(Moment(u64::MAX), &mut known);
         self.events(known);
         self.outlet.flush(&self.names);
+    }
+}
+
+fn tell_contradictions(experiment: &Experiment) {
+    for step in experiment.steps.iter().filter(|step| step.contradicted > 0) {
+        log::warn!("test group: flows went elsewhere than the kernel's hash says: {:?} {step:?}", experiment.group);
     }
 }
 

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     refusal::Rule,
-    report::{ConflictEvent, OwnerReport, SocketReport},
+    report::{ConflictEvent, GroupReport, OwnerReport, SocketReport},
 };
 
-/// The criteria of `sockets` and `conflicts`. An empty list asks for nothing.
+/// The criteria of `sockets`, `groups` and `conflicts`. An empty list asks for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
@@ -51,6 +51,17 @@ impl Filter {
             && allows(&self.netns, [socket.netns])
             && allows(&self.uids, uids())
             && self.wants_process(&socket.owners, None)
+    }
+
+    /// Whether a group is wanted. Uid, process, service and executable may be any member's.
+    #[must_use]
+    pub fn wants_group(&self, group: &GroupReport) -> bool {
+        let owners = || group.members.iter().flat_map(|member| &member.owners);
+        allows(&self.ports, [group.port])
+            && allows(&self.addresses, alike(group.address))
+            && allows(&self.netns, [group.netns])
+            && allows(&self.uids, [group.uid].into_iter().chain(owners().map(|owner| owner.uid)))
+            && self.wants_process(owners(), None)
     }
 
     /// Whether a refusal is wanted. Uid, process, service and executable may be the contender's or a holder's.

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use reuse_model::report::{ConflictList, GroupList, Record, SocketList, StatusReport};
+use reuse_model::report::{ConflictList, GroupList, Record, SocketList, StatusReport, TestGroupList};
 
 /// A question of the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum LocalQuery {
     Sockets,
     /// Every SO_REUSEPORT group
     Groups,
+    /// The daemon's own groups
+    TestGroup,
     /// What the daemon sees and what it does not
     Status,
     /// The latest refusals
@@ -28,6 +30,8 @@ pub enum LocalAnswer {
     Sockets(Arc<SocketList>),
     /// To [`LocalQuery::Groups`]
     Groups(Arc<GroupList>),
+    /// To [`LocalQuery::TestGroup`]
+    TestGroup(Arc<TestGroupList>),
     /// To [`LocalQuery::Status`]
     Status(Arc<StatusReport>),
     /// To [`LocalQuery::Conflicts`]

@@ -17,7 +17,8 @@ impl Glyphs {
     /// What the locale's characters allow: its name is the first of LC_ALL, LC_CTYPE and LANG that is not empty (locale(7)).
     #[must_use]
     pub fn of_locale(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let named = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|name| !name.is_empty());
+        let named =
+            ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|name| !name.is_empty());
         let name = named.unwrap_or_default().to_ascii_lowercase();
         if name.contains("utf-8") || name.contains("utf8") { Self::Blocks } else { Self::Ascii }
     }
@@ -33,7 +34,8 @@ pub(super) fn scale(expected: f64, most: f64) -> f64 {
 /// A bar of exactly `width` columns. All numbers are shares of 1.
 #[must_use]
 pub(super) fn bar(share: f64, expected: f64, scale: f64, width: usize, glyphs: Glyphs) -> String {
-    let in_columns = |share: f64| if scale > 0.0 { (share / scale).clamp(0.0, 1.0) * width as f64 } else { 0.0 };
+    let in_columns =
+        |share: f64| if scale > 0.0 { (share / scale).clamp(0.0, 1.0) * width as f64 } else { 0.0 };
     let mark = (in_columns(expected).round() as usize).min(width.saturating_sub(1));
     let eighths = (in_columns(share) * 8.0).round() as usize;
     let mut cells = String::with_capacity(3 * width);

@@ -64,13 +64,32 @@ impl Watched {
     /// Outside of a tokio runtime with I/O enabled.
     pub(super) fn new(group: Group) -> io::Result<Self> {
         let key = Key { transport: group.transport, family: group.family };
-        let cookies = group.cookies();
-        let inlet = |member: Member| match key.transport {
+        let mut watched = Self { key, local: group.local, cookies: Vec::new(), members: Vec::new() };
+        for member in group.members {
+            watched.add(member)?;
+        }
+        Ok(watched)
+    }
+
+    /// Takes in a member that joined last.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; the member is closed then.
+    pub(super) fn add(&mut self, member: Member) -> io::Result<()> {
+        let inlet = match self.key.transport {
             Transport::Tcp => TcpListener::from_std(member.socket.into()).map(Inlet::Tcp),
             Transport::Udp => UdpSocket::from_std(member.socket.into()).map(Inlet::Udp),
         };
-        let members = group.members.into_iter().map(inlet).collect::<io::Result<_>>()?;
-        Ok(Self { key, local: group.local, cookies, members })
+        self.members.push(inlet?);
+        self.cookies.push(member.cookie);
+        Ok(())
+    }
+
+    /// Closes the member at this place. The last one takes its place, as in the kernel's array
+    /// (net/core/sock_reuseport.c, `__reuseport_detach_sock`, Linux 6.18).
+    pub(super) fn close(&mut self, place: usize) {
+        drop(self.members.swap_remove(place));
+        self.cookies.swap_remove(place);
     }
 
     /// Waits for the next arrival at any member.

@@ -23,9 +23,16 @@ pub(super) struct Client {
 impl Client {
     /// Sends a datagram, or begins to connect.
     ///
+    /// `from`: the source port, `None` for one of the kernel's choice.
+    ///
     /// Closing a TCP client resets the connection, so that no TIME_WAIT socket stays behind: probes at the default
     /// rate would keep some 240 of them.
-    pub(super) fn send(transport: Transport, target: SocketAddr, nonce: Nonce) -> io::Result<Self> {
+    pub(super) fn send(
+        transport: Transport,
+        from: Option<u16>,
+        target: SocketAddr,
+        nonce: Nonce,
+    ) -> io::Result<Self> {
         let (kind, protocol) = match transport {
             Transport::Tcp => (Type::STREAM, Protocol::TCP),
             Transport::Udp => (Type::DGRAM, Protocol::UDP),
@@ -34,6 +41,9 @@ impl Client {
         socket.set_nonblocking(true)?;
         if transport == Transport::Tcp {
             socket.set_linger(Some(Duration::ZERO))?;
+        }
+        if let Some(port) = from {
+            socket.bind(&SocketAddr::new(target.ip(), port).into())?;
         }
         match socket.connect(&target.into()) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),

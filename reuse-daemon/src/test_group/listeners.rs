@@ -64,6 +64,11 @@ impl Group {
         Ok(Self { transport, family, local, members: opened })
     }
 
+    /// Opens one more member of a group that is at `local` already, last in the kernel's order.
+    pub(super) fn join(transport: Transport, local: SocketAddr) -> Result<Member, OpenError> {
+        Member::open(transport, local, false).map(|(_, member)| member)
+    }
+
     /// A descriptor of the group; what is attached to it serves every member.
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {

@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 
-use reuse_model::test_group::{Probe, TestGroup as Key};
+use reuse_model::test_group::{Experiment, Probe, TestGroup as Key};
 
 /// One thing the prober tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Observation {
     /// A probe was answered or given up.
     Probe(Probe),
+    /// Members of a group of its own came and went, and its flows were probed in between.
+    Experiment(Experiment),
     /// Something that is not a probe.
     Finding {
         /// What; of several the last

@@ -52,13 +52,13 @@ impl From<io::Error> for Cut {
 }
 
 impl<V: KernelView> Prober<V> {
-    /// Sends a probe and waits for its three answers.
-    pub(super) async fn probe(&mut self, group: &Watched) -> Result<Probe, Cut> {
+    /// Sends a probe and waits for its three answers. `from`: its source port, `None` for a new one.
+    pub(super) async fn probe(&mut self, group: &Watched, from: Option<u16>) -> Result<Probe, Cut> {
         let before = self.view.deliveries(&group.cookies);
         self.sent = self.sent.wrapping_add(1);
         let nonce = Nonce::from(self.secret.hash_one(self.sent).to_ne_bytes());
         let (at, began) = (Clock::now(), Instant::now());
-        let client = Client::send(group.key.transport, group.local, nonce)?;
+        let client = Client::send(group.key.transport, from, group.local, nonce)?;
         let mut strangers = vec![0; group.cookies.len()];
         let accepted = self.accepted(group, &client, began, &mut strangers).await;
         if !matches!(accepted, Ok(Some(_))) {

@@ -13,6 +13,7 @@ use super::{
     observation::{Finding, Observation},
     outlet::{Closed, Outlet},
     probe::Cut,
+    schedule::Schedule,
     strangers::Strangers,
 };
 
@@ -38,9 +39,10 @@ impl<V: KernelView> Prober<V> {
         }
     }
 
-    /// Sends a probe each `period`, to each of `groups` in turn, until nobody listens any more. What a pause of this
-    /// task or of the machine missed is not made up for: one probe follows at once, the next a whole period later.
-    pub(super) async fn run(mut self, groups: &[Watched], period: Duration) {
+    /// Sends a probe each `period`, to each of `groups` in turn, until nobody listens any more; experiments when they are
+    /// due, and no probe meanwhile. What a pause of this task or of the machine missed is not made up for: one probe
+    /// follows at once, the next a whole period later.
+    pub(super) async fn run(mut self, groups: &[Watched], period: Duration, mut schedule: Schedule) {
         let mut turns = groups.iter().cycle();
         let mut ticks = interval_at(Instant::now() + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -48,6 +50,7 @@ impl<V: KernelView> Prober<V> {
             let done = tokio::select! {
                 biased;
                 (group, arrived) = any(groups), if self.strangers.may_come() => self.uncalled(group, arrived).await,
+                waiting = schedule.due() => self.experiments(groups, waiting).await,
                 _ = ticks.tick() => match turns.next() {
                     Some(group) => self.turn(group).await,
                     None => Err(Closed),
@@ -62,7 +65,7 @@ impl<V: KernelView> Prober<V> {
     async fn turn(&mut self, group: &Watched) -> Result<(), Closed> {
         self.strangers.welcome();
         self.outlet.tell_sums().await?;
-        match self.probe(group).await {
+        match self.probe(group, None).await {
             Ok(probe) => self.outlet.tell(Observation::Probe(probe)).await,
             Err(Cut::Failed(error)) => self.failed(group, &error).await,
             Err(Cut::Closed) => Err(Closed),

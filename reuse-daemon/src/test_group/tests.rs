@@ -1,6 +1,6 @@
 //! The whole prober over real loopback sockets, with stand-ins for the kernel's account.
 
-use std::{net::SocketAddr, num::NonZeroU16, time::Duration};
+use std::{io, net::SocketAddr, num::NonZeroU16, os::fd::BorrowedFd, time::Duration};
 
 use reuse_model::{
     endpoint::{Family, Transport},
@@ -9,9 +9,10 @@ use reuse_model::{
 };
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{Finding, KernelView, Observation, TestGroup};
+use super::{Experiments, Finding, KernelView, Observation, TestGroup, experiments};
 use crate::config;
 
+mod experiment;
 mod intruders;
 mod opening;
 mod probing;
@@ -61,6 +62,12 @@ where
     fn deliveries(&mut self, cookies: &[Cookie]) -> Vec<u64> {
         (self.deliveries)(cookies)
     }
+
+    fn attach(&mut self, _: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn forget(&mut self, _: &[Cookie]) {}
 }
 
 /// A kernel that says nothing.
@@ -81,13 +88,15 @@ fn selecting(member: usize, hash: u32) -> impl KernelView {
 /// A prober at work, stopped when dropped.
 struct Running {
     observations: mpsc::Receiver<Observation>,
-    task: tokio::task::JoinHandle<std::io::Result<()>>,
+    task: tokio::task::JoinHandle<io::Result<()>>,
+    experiments: Experiments,
 }
 
 impl Running {
     fn start(group: TestGroup, view: impl KernelView + Send + 'static) -> Self {
         let (sink, observations) = mpsc::channel(16);
-        Self { observations, task: tokio::spawn(group.run(view, sink)) }
+        let (experiments, schedule) = experiments();
+        Self { observations, task: tokio::spawn(group.run(view, sink, schedule)), experiments }
     }
 
     async fn next(&mut self) -> Observation {
@@ -98,7 +107,7 @@ impl Running {
     async fn probe(&mut self) -> Probe {
         match self.next().await {
             Observation::Probe(probe) => probe,
-            Observation::Finding { finding, .. } => panic!("{finding:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

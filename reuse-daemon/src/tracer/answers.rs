@@ -40,10 +40,7 @@ impl Tracer {
             Query::Sockets => json(&self.socket_list(View::Network)),
             Query::Groups => json(&self.group_list(View::Network)),
             Query::Conflicts => json(&self.refusals.list(None, Clock::now(), &self.names, View::Network)),
-            Query::TestGroup => {
-                let test_group = TestGroupReport::all(&self.test_groups, &self.names);
-                json(&TestGroupList { schema: SCHEMA, test_group })
-            }
+            Query::TestGroup => json(&self.test_group_list()),
             Query::Status => json(&self.status()),
         }
     }
@@ -58,6 +55,7 @@ impl Tracer {
         match query {
             LocalQuery::Sockets => LocalAnswer::Sockets(Arc::new(self.socket_list(View::Local))),
             LocalQuery::Groups => LocalAnswer::Groups(Arc::new(self.group_list(View::Local))),
+            LocalQuery::TestGroup => LocalAnswer::TestGroup(Arc::new(self.test_group_list())),
             LocalQuery::Status => LocalAnswer::Status(Arc::new(self.status())),
             LocalQuery::Conflicts { within } => {
                 let list = self.refusals.list(within, Clock::now(), &self.names, View::Local);
@@ -99,6 +97,10 @@ impl Tracer {
         groups.sort_by_key(|group| *group.key());
         let reports = groups.into_iter().map(|group| GroupReport::new(group, counted, &shown, view));
         GroupList { schema: SCHEMA, groups: reports.collect() }
+    }
+
+    fn test_group_list(&self) -> TestGroupList {
+        TestGroupList { schema: SCHEMA, test_group: TestGroupReport::all(&self.test_groups, &self.names) }
     }
 
     fn status(&self) -> StatusReport {

@@ -119,9 +119,9 @@ pub struct StepReport {
 }
 
 impl ExperimentReport {
-    /// The report of one experiment.
+    /// The report of an experiment that began at `time`.
     #[must_use]
-    pub fn new(experiment: &Experiment, context: &dyn Context) -> Self {
+    pub fn new(experiment: &Experiment, time: String) -> Self {
         let step = |step: &Step| StepReport {
             cause: step.cause.map(|cause| Cow::Borrowed(cause.as_str())),
             place: step.place,
@@ -136,7 +136,7 @@ impl ExperimentReport {
         Self {
             protocol: experiment.group.transport,
             family: experiment.group.family,
-            time: context.time(experiment.at),
+            time,
             steps: experiment.steps.iter().map(step).collect(),
         }
     }
@@ -215,7 +215,9 @@ impl TestGroupReport {
             flows: tally.flows().iter().sum(),
             p_value: tally.uniformity().map(|seen| seen.p_value),
             evenness: tally.evenness().map(EvennessReport::from),
-            experiment: tally.experiment().map(|experiment| ExperimentReport::new(experiment, context)),
+            experiment: tally
+                .experiment()
+                .map(|experiment| ExperimentReport::new(experiment, context.time(experiment.at))),
             mismatches: mismatches.map(|probe| Mismatch::new(probe, context)).collect(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use reuse_model::report::{Record, SCHEMA};
+use reuse_model::report::{ExperimentList, ExperimentReport, Record, SCHEMA};
 use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -19,12 +19,14 @@ use super::{
     protocol::{Begun, Failure, REQUEST_LIMIT, Request},
 };
 use crate::{
+    clock::Clock,
     owner::command_lines::CommandLines,
     query::{
         Asker,
         follow::{Followers, Following},
         local::{LocalAnswer, LocalQuery},
     },
+    test_group::Experiments,
 };
 
 /// How long a client may take over its request.
@@ -43,6 +45,8 @@ pub struct Sources {
     pub followers: Followers,
     /// What the tracer leaves out
     pub command_lines: CommandLines,
+    /// The way to experiments, where there is a test group
+    pub experiments: Option<Experiments>,
 }
 
 /// Serves one client to its end.
@@ -104,6 +108,8 @@ async fn document(request: Request, sources: &Sources) -> Result<Vec<u8>, String
         Request::Sockets { command_lines } => (LocalQuery::Sockets, command_lines),
         Request::Groups { command_lines } => (LocalQuery::Groups, command_lines),
         Request::Status {} => (LocalQuery::Status, false),
+        Request::TestGroup {} => (LocalQuery::TestGroup, false),
+        Request::Experiment {} => return experiment(sources.experiments.as_ref()).await,
         Request::Conflicts { within_ms, command_lines, .. } => {
             (LocalQuery::Conflicts { within: within_ms.map(Duration::from_millis) }, command_lines)
         }
@@ -114,8 +120,19 @@ async fn document(request: Request, sources: &Sources) -> Result<Vec<u8>, String
         LocalAnswer::Groups(list) => complete(list, lines).await,
         LocalAnswer::Conflicts(list) => complete(list, lines).await,
         LocalAnswer::Status(report) => json(report).await,
+        LocalAnswer::TestGroup(list) => json(list).await,
         LocalAnswer::Unavailable(why) => Err(why),
     }
+}
+
+/// What becomes of the flows of the daemon's own groups when members come and go.
+async fn experiment(experiments: Option<&Experiments>) -> Result<Vec<u8>, String> {
+    let experiments =
+        experiments.ok_or("this daemon has no test group: it runs with --test-group.enable=false")?;
+    let done = experiments.ask().await?;
+    let clock = Clock::default();
+    let report = |one| ExperimentReport::new(one, clock.rfc3339(one.at));
+    json(Arc::new(ExperimentList { schema: SCHEMA, experiments: done.iter().map(report).collect() })).await
 }
 
 /// The JSON of a report, with command lines where they are wanted.

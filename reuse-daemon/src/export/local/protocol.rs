@@ -29,6 +29,10 @@ pub enum Request {
         #[serde(default = "yes")]
         command_lines: bool,
     },
+    /// The daemon's own groups: what their probes say of this kernel
+    TestGroup {},
+    /// Adds members to groups of the daemon's own and removes some: which flows moved. Takes some seconds
+    Experiment {},
     /// What the daemon sees and what it does not
     Status {},
     /// The latest refusals
@@ -107,6 +111,8 @@ mod tests {
         assert_eq!(serde_json::to_string(&following).expect("JSON"), line);
         assert_eq!(parse(r#"{"ask":"sockets"}"#), Ok(Request::Sockets { command_lines: true }));
         assert_eq!(parse(r#"{"ask":"status"}"#), Ok(Request::Status {}));
+        assert_eq!(parse(r#"{"ask":"test_group"}"#), Ok(Request::TestGroup {}));
+        assert_eq!(parse(r#"{"ask":"experiment"}"#), Ok(Request::Experiment {}));
     }
 
     #[test]

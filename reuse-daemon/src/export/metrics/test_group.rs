@@ -1,7 +1,7 @@
 //! The test group: its probes, and which member they were predicted for, delivered to and accepted by.
 
 use prometheus::{HistogramOpts, HistogramVec, core::Collector};
-use reuse_model::test_group::{GroupTally, MemberTally, Outcome, TestGroup, TestGroups};
+use reuse_model::test_group::{Cause, GroupTally, MemberTally, MoveTally, Outcome, TestGroup, TestGroups};
 
 use super::{SECONDS_BUCKETS, family::Family, page::Page};
 
@@ -29,6 +29,37 @@ const ACCEPTED: Family = Family::counter(
 const P_VALUE: Family = Family::gauge(
     "reuse_test_group_uniformity_p_value",
     "Probability that a fair choice spreads the window's flows over the test group at least as unevenly.",
+    &["protocol", "family"],
+);
+const EVEN: Family = Family::gauge(
+    "reuse_test_group_even",
+    "1 while this kernel spreads the test group's flows evenly, 0 while it does not; absent while too few are known.",
+    &["protocol", "family"],
+);
+const MOVE_LABELS: &[&str] = &["protocol", "family", "cause"];
+const TRIED: Family = Family::counter(
+    "reuse_test_group_flow_trials_total",
+    "Flows of the test group probed before and after a member joined or left.",
+    MOVE_LABELS,
+);
+const MOVED: Family = Family::counter(
+    "reuse_test_group_flow_moves_total",
+    "Of these, flows that reached another member afterwards.",
+    MOVE_LABELS,
+);
+const MOVES_PREDICTED: Family = Family::counter(
+    "reuse_test_group_flow_moves_predicted_total",
+    "Of these, flows that were to reach another member by the kernel's hash.",
+    MOVE_LABELS,
+);
+const AGAIN: Family = Family::counter(
+    "reuse_test_group_sticky_trials_total",
+    "Flows of the test group probed again while its members stayed the same.",
+    &["protocol", "family"],
+);
+const AGAIN_MOVED: Family = Family::counter(
+    "reuse_test_group_sticky_violations_total",
+    "Of these, flows that reached another member.",
     &["protocol", "family"],
 );
 
@@ -74,6 +105,18 @@ impl TestGroupFamilies {
             tally.uniformity().map(|uniformity| (group_labels(group), uniformity.p_value))
         };
         page.write_floats(&P_VALUE, groups.iter().filter_map(tested));
+        let even = |(group, tally): (TestGroup, &GroupTally)| {
+            tally.evenness().map(|seen| (group_labels(group), u64::from(seen.even)))
+        };
+        page.write(&EVEN, groups.iter().filter_map(even));
+        write_moves(page, &TRIED, groups, |moves| moves.tried);
+        write_moves(page, &MOVED, groups, |moves| moves.moved);
+        write_moves(page, &MOVES_PREDICTED, groups, |moves| moves.predicted);
+        page.write(&AGAIN, groups.iter().map(|(group, tally)| (group_labels(group), tally.again().tried)));
+        page.write(
+            &AGAIN_MOVED,
+            groups.iter().map(|(group, tally)| (group_labels(group), tally.again().moved)),
+        );
     }
 }
 
@@ -89,6 +132,14 @@ fn write_members(page: &mut Page, family: &Family, groups: &TestGroups, value: f
         }
     }
     page.encode(family, series);
+}
+
+fn write_moves(page: &mut Page, family: &Family, groups: &TestGroups, value: fn(&MoveTally) -> u64) {
+    let series = groups.iter().flat_map(|(group, tally)| {
+        let [protocol, address_family] = group_labels(group);
+        Cause::ALL.map(|cause| ([protocol, address_family, cause.as_str()], value(&tally.moves(cause))))
+    });
+    page.write(family, series);
 }
 
 fn group_labels(group: TestGroup) -> [&'static str; 2] {

@@ -29,7 +29,7 @@ async fn a_strange_connection_is_told_and_reset() {
     assert!(member < 4);
     stranger.set_read_timeout(Some(PATIENCE)).unwrap();
     let error = stranger.read(&mut [0]).expect_err("a reset");
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     running.stop().await;
 }
 
@@ -66,6 +66,7 @@ async fn probes_go_on_amid_a_flood() {
         match running.next().await {
             Observation::Probe(_) => probes += 1,
             Observation::Finding { .. } => findings += 1,
+            Observation::Experiment(_) => panic!("nobody asked for one"),
         }
     }
     assert!(findings <= 2, "{findings} findings of one kind within seconds");
@@ -111,6 +112,6 @@ async fn a_probe_that_another_socket_took_is_lost() {
         intruders.iter().find_map(|intruder| intruder.accept().ok()).expect("an intruder has it").0;
     assert_eq!(taken.peer_addr().ok().and_then(|peer| peer.as_socket()), None, "closed by the probe");
     let error = taken.read(&mut [0]).expect_err("a reset, not an end that leaves TIME_WAIT");
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     running.stop().await;
 }

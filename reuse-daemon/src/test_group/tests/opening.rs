@@ -83,7 +83,7 @@ fn a_group_of_the_same_user_is_not_joined() {
 
 #[test]
 fn a_privileged_port_says_what_it_takes() {
-    let cause = std::io::Error::from_raw_os_error(libc::EACCES);
+    let cause = io::Error::from_raw_os_error(libc::EACCES);
     let local = SocketAddr::from(([127, 0, 0, 1], 80));
     let text = OpenError::Socket { step: Step::Bind, transport: Transport::Udp, local, cause }.to_string();
     assert!(text.contains("bind udp 127.0.0.1:80") && text.contains("CAP_NET_BIND_SERVICE"), "{text}");
