@@ -10,7 +10,7 @@ use std::{io, net::TcpListener, time::Duration};
 use anyhow::Context as _;
 use log::{Level, log_enabled};
 use reuse_model::{
-    attempt::PATIENCE, endpoint::Endpoint, event::Snapshot, repeats::Mode, report::View,
+    attempt::LOOK, endpoint::Endpoint, event::Snapshot, repeats::Mode, report::View,
     test_group::TestGroup as Key,
 };
 use tokio::{
@@ -284,7 +284,7 @@ impl Turns {
                     self.take_in(read);
                 }
                 _ = ticks.tick() => self.tick(),
-                () = sleep(PATIENCE), if self.tracer.has_open_attempts() => self.drain(BACKLOG),
+                () = sleep(LOOK), if self.tracer.has_open_attempts() => self.drain(BACKLOG),
                 Some(observation) = self.observed.recv() => self.tracer.observe(&observation),
                 Some(notice) = self.noticed.recv() => self.notice(notice),
                 ready = self.ring.ready() => {

@@ -10,6 +10,7 @@ mod health;
 mod outlet;
 mod possessions;
 mod refusals;
+mod selections;
 mod settling;
 
 use std::{collections::BTreeMap, fs, io, sync::Arc, time::Duration};
@@ -290,6 +291,9 @@ impl Tracer {
         self.correct(confirmed);
         self.cross_check();
         self.groups.prune(now);
+        if self.groups.wants_reading(self.flow_memory()) {
+            self.count_selections();
+        }
         self.outlet.due(now, &self.names);
         self.refusals.tick(now, &self.names);
     }
@@ -298,28 +302,6 @@ impl Tracer {
     pub fn tell_losses(&mut self) {
         let lost = self.lost();
         self.outlet.losses(Clock::now(), &lost, &self.names);
-    }
-
-    /// Reads the selection counters into the groups and forgets sockets that are gone, after their last count.
-    pub fn count_selections(&mut self) {
-        let counts = match self.selections.read() {
-            Ok(counts) => counts,
-            Err(error) => {
-                log::warn!("cannot read the selection counters, the last ones stand: {error}");
-                return;
-            }
-        };
-        self.counted = counts.len() as u64;
-        self.groups.count(&counts);
-        for gone in
-            counts.iter().filter(|count| count.live.is_none() && self.inventory.get(count.inode).is_none())
-        {
-            self.selections.forget(gone.counter);
-            if !self.groups.forget(gone.counter) && !self.checking.had(gone.inode) {
-                self.unattributed += gone.selections;
-            }
-        }
-        self.checking.counted();
     }
 
     /// What the test groups are, before the first probe.
@@ -354,7 +336,7 @@ impl Tracer {
     /// Tells everything that was held back, for the end.
     pub fn finish(&mut self) {
         let mut known = std::mem::take(&mut self.known);
-        self.attempts.expire(Moment(u64::MAX), &mut known);
+        self.attempts.give_up(&mut known);
         self.events(known);
         self.outlet.flush(&self.names);
     }

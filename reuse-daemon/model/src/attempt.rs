@@ -19,9 +19,15 @@ use crate::{
     socket::Inode,
 };
 
-/// How long a result may take. A call that is held up longer between its two hooks, by a debugger or a frozen machine, is
-/// taken for refused.
+/// How long a result may take. A call that is held up longer between its two hooks, by a debugger for instance, is taken
+/// for refused. Time in which the whole machine was held up does not count.
 pub const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often [`Attempts::expire`] is to be called while something is open.
+pub const LOOK: Duration = Duration::from_millis(100);
+
+/// Looks so far apart mean that the machine was held up: it has more to do than it can, or was stopped.
+const HELD_UP: u64 = 3 * LOOK.as_nanos() as u64;
 
 /// Inferred refusals that are remembered in case that the kernel tells them after all.
 const REMEMBERED: usize = 1024;
@@ -34,6 +40,10 @@ pub struct Attempts {
     open: HashMap<Inode, Call>,
     /// In order of time; those no longer in `open` were settled
     order: VecDeque<(Moment, Inode)>,
+    /// Of [`Self::expire`], or the first attempt since there was none
+    looked: Moment,
+    /// Until when the machine was held up
+    held_up: Moment,
     /// Sockets of io_uring whose refusal was inferred: an application may fetch completions as late as it likes
     inferred: VecDeque<Inode>,
 }
@@ -42,7 +52,14 @@ impl Attempts {
     /// Infers by the rules of this kernel.
     #[must_use]
     pub fn new(kernel: Kernel) -> Self {
-        Self { kernel, open: HashMap::new(), order: VecDeque::new(), inferred: VecDeque::new() }
+        Self {
+            kernel,
+            open: HashMap::new(),
+            order: VecDeque::new(),
+            looked: Moment(0),
+            held_up: Moment(0),
+            inferred: VecDeque::new(),
+        }
     }
 
     /// Whether nothing waits for its result.
@@ -67,6 +84,9 @@ impl Attempts {
                 if let Some(earlier) = self.open.remove(&inode) {
                     known.push(self.conclude(earlier));
                 }
+                if self.open.is_empty() {
+                    self.looked = attempt.at;
+                }
                 self.order.push_back((attempt.at, inode));
                 self.open.insert(inode, *attempt);
             }
@@ -90,9 +110,24 @@ impl Attempts {
     /// Appends to `known` the attempts that have waited for long enough.
     pub fn expire(&mut self, now: Moment, known: &mut Vec<Event>) {
         let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
+        if now.0.saturating_sub(self.looked.0) > HELD_UP {
+            self.held_up = now;
+        }
+        self.looked = now;
+        let held_up = self.held_up;
+        self.conclude_while(|at| now.0.saturating_sub(at.max(held_up).0) >= patience, known);
+    }
+
+    /// Appends to `known` every attempt: no result will be taken in any more.
+    pub fn give_up(&mut self, known: &mut Vec<Event>) {
+        self.conclude_while(|_| true, known);
+    }
+
+    /// Concludes the oldest attempts for as long as they are due.
+    fn conclude_while(&mut self, is_due: impl Fn(Moment) -> bool, known: &mut Vec<Event>) {
         while let Some((at, inode)) = self.order.front().copied() {
             let waits = self.open.get(&inode).is_some_and(|attempt| attempt.at == at);
-            if waits && now.0.saturating_sub(at.0) < patience {
+            if waits && !is_due(at) {
                 return;
             }
             self.order.pop_front();

@@ -48,9 +48,18 @@ fn calls(known: Vec<Event>) -> Vec<Call> {
     calls.collect()
 }
 
+/// What expires up to that moment, where the machine is never held up.
 fn expired(attempts: &mut Attempts, now: u64) -> Vec<Call> {
     let mut known = Vec::new();
-    attempts.expire(Moment(now), &mut known);
+    for moment in (0..now).step_by(LOOK.as_nanos() as usize).chain([now]) {
+        attempts.expire(Moment(moment), &mut known);
+    }
+    calls(known)
+}
+
+fn given_up(attempts: &mut Attempts) -> Vec<Call> {
+    let mut known = Vec::new();
+    attempts.give_up(&mut known);
     calls(known)
 }
 
@@ -61,7 +70,7 @@ fn a_success_has_the_port_that_was_asked_for() {
     let known = sorted(&mut attempts, [attempt(asked), bound(1, 6)]);
     let [call] = &known[..] else { panic!("{known:?}") };
     assert_eq!((call.errno, call.certain, call.requested), (0, true, Some(loopback(0))));
-    assert!(attempts.is_settled() && expired(&mut attempts, u64::MAX).is_empty());
+    assert!(attempts.is_settled() && given_up(&mut attempts).is_empty());
 }
 
 #[test]
@@ -76,6 +85,28 @@ fn without_success_a_bind_was_refused_by_what_was_read_before() {
     let refusal = Refusal::of(call, &kernel(), Remembered::default).expect("refused");
     assert_eq!((refusal.rule, refusal.confidence), (Rule::HolderIsListening, Confidence::BestEvidence));
     assert_eq!(refusal.holders.len(), 1);
+}
+
+#[test]
+fn time_in_which_the_machine_was_held_up_does_not_count() {
+    let patience = u64::try_from(PATIENCE.as_nanos()).unwrap();
+    let mut attempts = attempts();
+    assert!(sorted(&mut attempts, [attempt(bind(1, 5, None))]).is_empty());
+    let mut known = Vec::new();
+    let resumed = 5 + 3 * patience;
+    attempts.expire(Moment(resumed), &mut known);
+    attempts.expire(Moment(resumed + 2), &mut known);
+    assert!(known.is_empty(), "nobody could go on: {known:?}");
+    let success = sorted(&mut attempts, [bound(1, resumed + 3)]);
+    assert!(matches!(&success[..], [call] if call.errno == 0), "{success:?}");
+
+    let mut refused = self::attempts();
+    assert!(sorted(&mut refused, [attempt(bind(1, 5, None))]).is_empty());
+    refused.expire(Moment(resumed), &mut known);
+    for moment in (resumed..resumed + patience + 1).step_by(LOOK.as_nanos() as usize) {
+        refused.expire(Moment(moment), &mut known);
+    }
+    assert_eq!(calls(known).len(), 1, "its patience begins anew");
 }
 
 #[test]
@@ -101,7 +132,7 @@ fn a_listen_succeeds_unless_its_refusal_comes() {
     assert_eq!(known, [refused()]);
     let mut waiting = attempts();
     assert!(sorted(&mut waiting, [attempt(listen())]).is_empty());
-    let known = expired(&mut waiting, u64::MAX);
+    let known = given_up(&mut waiting);
     assert_eq!(known, [listen()], "and is certain");
 }
 
@@ -119,7 +150,7 @@ fn a_refusal_by_io_uring_has_the_port_read_before_and_is_told_once() {
 
     let mut late = attempts();
     assert!(sorted(&mut late, [attempt(asked())]).is_empty());
-    assert_eq!(expired(&mut late, u64::MAX).len(), 1);
+    assert_eq!(given_up(&mut late).len(), 1);
     assert!(sorted(&mut late, [told()]).is_empty(), "inferred before");
     assert_eq!(sorted(&mut late, [told()]).len(), 1, "the next one is another");
 }
