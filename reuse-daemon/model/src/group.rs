@@ -4,21 +4,37 @@
 //! transport, family, `IPV6_V6ONLY`, address, port, device and socket uid. A UDP socket is a member once bound, a TCP
 //! socket once it listens.
 
+mod accepting;
 mod change;
+mod counted;
 mod counts;
 mod key;
+mod left;
 mod member;
+mod pick;
+mod reading;
+mod slots;
 #[cfg(test)]
 mod tests;
+mod verdict;
+mod window;
+mod windows;
 
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
+pub use accepting::STALLED_AFTER;
 pub use change::{GroupChange, GroupChangeKind};
+pub use counted::SlotCounts;
 pub use key::GroupKey;
-pub use member::{Group, Member, SlotCounts};
+pub use member::Member;
+pub use pick::Pick;
+pub use reading::{FlowMemory, Reading};
+pub use slots::Group;
+pub use verdict::{CHANCE_BELOW, UNEVEN_BELOW, Verdict};
+pub use window::{ClosedWindow, WINDOW};
 
 use crate::{
     event::{Counter, Moment},
@@ -26,7 +42,8 @@ use crate::{
     inventory::{Change, Socket},
     socket::{Device, Inode},
 };
-use counts::{Counted, Left};
+use counts::Counted;
+use left::Left;
 
 /// Nanoseconds for which a group is kept after its last member left.
 pub const RETAINED: u64 = 900_000_000_000;
@@ -50,6 +67,12 @@ pub struct Groups {
     empty: BTreeSet<(Moment, GroupKey)>,
     counted: NumberMap<Counter, Counted>,
     left: Left,
+    /// Whether a group of several members has no window since a change
+    awaits_reading: bool,
+    /// Entered flows up to which a reading adds to some window
+    flow_horizon: u64,
+    /// The memory of flows at the last reading
+    flows_read: Option<FlowMemory>,
 }
 
 impl Groups {
@@ -109,26 +132,28 @@ impl Groups {
             (Some(seat), Some(key)) if seat.key.same_but_uid(&key) => {
                 if let Some(group) = self.groups.get_mut(&seat.key) {
                     group.renew(seat.slot, socket);
+                    self.awaits_reading |= group.awaits_reading();
                 }
             }
             _ => {
                 self.leave(socket, now, events);
                 if let Some(key) = GroupKey::of_member(&socket.facts, false).filter(|_| !socket.is_own()) {
-                    self.join(key, socket, events);
+                    self.join(key, socket, now, events);
                 }
             }
         }
     }
 
-    fn join(&mut self, key: GroupKey, socket: &Arc<Socket>, events: &mut Vec<GroupChange>) {
+    fn join(&mut self, key: GroupKey, socket: &Arc<Socket>, now: Moment, events: &mut Vec<GroupChange>) {
         let device = socket.facts.device.as_ref();
         let group = self.groups.entry(key).or_insert_with(|| Group::new(key, device.map(device_name)));
         if let Some(since) = group.empty_since() {
             self.empty.remove(&(since, key));
         }
-        let slot = group.join(socket);
-        events.push(group.change(GroupChangeKind::Join, slot, socket));
-        self.seats.insert(socket.facts.inode, Seat { key, slot });
+        let change = group.join(socket, now, self.flows_read);
+        self.awaits_reading |= group.awaits_reading();
+        self.seats.insert(socket.facts.inode, Seat { key, slot: change.slot });
+        events.push(change);
     }
 
     fn leave(&mut self, socket: &Arc<Socket>, now: Moment, events: &mut Vec<GroupChange>) {
@@ -136,9 +161,8 @@ impl Groups {
         let Some(seat) = self.seats.remove(&inode) else { return };
         self.left.add(inode, seat, now);
         if let Some(group) = self.groups.get_mut(&seat.key) {
-            group.last_drops(seat.slot, socket.facts.drops);
-            group.leave(seat.slot, now);
-            events.push(group.change(GroupChangeKind::Leave, seat.slot, socket));
+            events.extend(group.leave(seat.slot, socket, now));
+            self.awaits_reading |= group.awaits_reading();
             if !group.is_live() {
                 self.empty.insert((now, seat.key));
             }

@@ -88,6 +88,19 @@ pub enum Selector {
     IncomingCpu,
 }
 
+impl Selector {
+    /// The JSON word and label value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hash => "hash",
+            Self::ClassicBpf => "cbpf",
+            Self::Ebpf => "ebpf",
+            Self::IncomingCpu => "incoming_cpu",
+        }
+    }
+}
+
 /// The SO_REUSEPORT group that a socket is in, as the kernel keeps it (`struct sock_reuseport`, Linux 6.18).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupFacts {

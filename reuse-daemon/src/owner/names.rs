@@ -9,13 +9,14 @@ use reuse_model::{
     socket::NetNs,
 };
 
-use super::{namespaces::Namespaces, users::Users};
+use super::{migration::Migration, namespaces::Namespaces, users::Users};
 use crate::clock::Clock;
 
 /// Names of namespaces and users, and wall time. Looking one up may read a file, which the reports need not know.
 pub(crate) struct Names {
     namespaces: RefCell<Namespaces>,
     users: RefCell<Users>,
+    migration: RefCell<Migration>,
     clock: Clock,
     event_view: View,
 }
@@ -25,6 +26,7 @@ impl Names {
         Self {
             namespaces: RefCell::new(Namespaces::new("/proc", "/run/netns")),
             users: RefCell::new(Users::new("/etc/passwd")),
+            migration: RefCell::new(Migration::new("/proc")),
             clock: Clock::default(),
             event_view,
         }
@@ -33,6 +35,7 @@ impl Names {
     /// Takes in that a process has a socket of that namespace.
     pub(crate) fn inhabit(&self, netns: NetNs, process: &Process) {
         self.namespaces.borrow_mut().inhabit(netns, process);
+        self.migration.borrow_mut().inhabit(netns, process.pid);
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -54,6 +57,10 @@ impl Context for Names {
         let arguments = bytes.strip_suffix(&[0]).unwrap_or(&bytes).split(|byte| *byte == 0);
         Some(arguments.map(<[u8]>::to_vec).collect())
             .filter(|arguments: &Vec<Vec<u8>>| !bytes.is_empty() && !arguments.is_empty())
+    }
+
+    fn migrates(&self, netns: NetNs) -> Option<bool> {
+        self.migration.borrow_mut().of(netns, Instant::now())
     }
 
     fn event_view(&self) -> View {

@@ -31,6 +31,10 @@ impl Context for Shown<'_> {
         None
     }
 
+    fn migrates(&self, netns: NetNs) -> Option<bool> {
+        self.names.migrates(netns)
+    }
+
     fn event_view(&self) -> View {
         self.view
     }

@@ -1,23 +1,14 @@
-//! The slots of one group: who sits in which, and what each has counted.
+//! A socket in a slot of a group.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+use std::sync::Arc;
 
+use super::{SlotCounts, accepting::Accepting};
 use crate::{
-    event::{MemberGauges, Moment},
+    endpoint::Transport,
+    event::{Counter, MemberGauges, Moment},
     inventory::Socket,
-    socket::SocketFacts,
+    socket::GroupFacts,
 };
-
-use super::{GroupChange, GroupChangeKind, GroupKey};
-
-/// What a slot counted, all its sockets together. Never goes back while the group lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SlotCounts {
-    /// Selections by the kernel
-    pub selections: u64,
-    /// Packets dropped at the sockets
-    pub drops: u64,
-}
 
 /// A socket that is a member now.
 #[derive(Clone, Debug)]
@@ -28,159 +19,91 @@ pub struct Member {
     pub queue: u64,
     /// As [`crate::socket::SocketFacts::queue_limit`]
     pub queue_limit: u64,
+    /// As [`GroupFacts::index`]: what the kernel said last, carried on by the changes since
+    pub index: Option<u32>,
+    /// As [`GroupFacts::incoming_cpu`]
+    pub incoming_cpu: Option<u32>,
     /// Drops of this socket that its slot has counted
     drops: u64,
+    /// Its counters in the kernel
+    pub(super) counters: Vec<Counter>,
+    /// `None` for UDP, where nothing is accepted
+    accepting: Option<Accepting>,
 }
 
 impl Member {
+    /// A socket that became a member, and was then at `index` if that is known.
+    pub(super) fn new(socket: &Arc<Socket>, index: Option<u32>, counts: &mut SlotCounts) -> Self {
+        let facts = &socket.facts;
+        let is_tcp = facts.protocol.transport() == Some(Transport::Tcp);
+        counts.drops += facts.drops;
+        counts.drops_found += facts.drops;
+        Self {
+            socket: Arc::clone(socket),
+            queue: facts.queue,
+            queue_limit: facts.queue_limit,
+            index,
+            incoming_cpu: facts.group.and_then(|group| group.incoming_cpu),
+            drops: facts.drops,
+            counters: Vec::new(),
+            accepting: is_tcp.then(|| Accepting::new(facts.queue)),
+        }
+    }
+
+    /// TCP: connections accepted since it became a member.
+    #[must_use]
+    pub fn accepted(&self) -> Option<u64> {
+        self.accepting.as_ref().map(Accepting::accepted)
+    }
+
+    /// TCP: whether its queue is full and it accepted nothing for [`super::STALLED_AFTER`].
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.accepting.as_ref().is_some_and(Accepting::is_stalled)
+    }
+
+    /// Takes the newest version of the socket. What it says of its group where that is news.
+    pub(super) fn renew(&mut self, socket: &Arc<Socket>, counts: &mut SlotCounts) -> Option<GroupFacts> {
+        let before = self.socket.facts.group;
+        self.socket = Arc::clone(socket);
+        let facts = &socket.facts;
+        (self.queue, self.queue_limit) = (facts.queue, facts.queue_limit);
+        self.drop_up_to(facts.drops, counts);
+        // A version made for another reason repeats what was read long ago.
+        facts.group.filter(|_| facts.group != before).inspect(|group| self.place(group))
+    }
+
+    /// Takes in what the socket says of itself `now`.
+    pub(super) fn gauge(&mut self, gauges: &MemberGauges, now: Moment, counts: &mut SlotCounts) {
+        (self.queue, self.queue_limit) = (gauges.queue, gauges.queue_limit);
+        self.drop_up_to(gauges.drops, counts);
+        if let Some(accepting) = &mut self.accepting {
+            accepting.look(gauges.queue, gauges.queue_limit, now);
+        }
+        if let Some(group) = &gauges.group {
+            self.place(group);
+        }
+    }
+
+    /// Takes in that the kernel selected it, as one of its counters says.
+    pub(super) fn select(&mut self, counter: Counter, selections: u64) {
+        if !self.counters.contains(&counter) {
+            self.counters.push(counter);
+        }
+        if let Some(accepting) = &mut self.accepting {
+            accepting.select(selections);
+        }
+    }
+
     /// Adds what the socket dropped since the last time to its slot. Less than before is an older reading: a socket's
     /// drops only grow.
-    fn drop_up_to(&mut self, drops: u64, counts: &mut SlotCounts) {
+    pub(super) fn drop_up_to(&mut self, drops: u64, counts: &mut SlotCounts) {
         counts.drops += drops.saturating_sub(self.drops);
         self.drops = self.drops.max(drops);
     }
-}
 
-#[derive(Clone, Debug, Default)]
-struct Slot {
-    member: Option<Member>,
-    counts: SlotCounts,
-}
-
-/// One SO_REUSEPORT group.
-#[derive(Clone, Debug)]
-pub struct Group {
-    key: GroupKey,
-    device: Option<Arc<str>>,
-    slots: Vec<Slot>,
-    free: BinaryHeap<Reverse<u32>>,
-    members: usize,
-    empty_since: Option<Moment>,
-}
-
-impl Group {
-    pub(super) fn new(key: GroupKey, device: Option<Arc<str>>) -> Self {
-        Self { key, device, slots: Vec::new(), free: BinaryHeap::new(), members: 0, empty_since: None }
-    }
-
-    /// Its identity.
-    #[must_use]
-    pub fn key(&self) -> &GroupKey {
-        &self.key
-    }
-
-    /// Name of the device it is bound to.
-    #[must_use]
-    pub fn device(&self) -> Option<&Arc<str>> {
-        self.device.as_ref()
-    }
-
-    /// Members now.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.members
-    }
-
-    /// Whether the last member has left.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.members == 0
-    }
-
-    /// Whether it has a member.
-    #[must_use]
-    pub fn is_live(&self) -> bool {
-        self.members > 0
-    }
-
-    /// When the last member left, `None` while there is one.
-    #[must_use]
-    pub fn empty_since(&self) -> Option<Moment> {
-        self.empty_since
-    }
-
-    /// Every slot that was ever taken: its number, its member if it has one now, and what it counted.
-    pub fn slots(&self) -> impl Iterator<Item = (u32, Option<&Member>, SlotCounts)> {
-        (0..).zip(&self.slots).map(|(number, slot)| (number, slot.member.as_ref(), slot.counts))
-    }
-
-    /// The members by slot.
-    pub fn members(&self) -> impl Iterator<Item = (u32, &Member, SlotCounts)> {
-        self.slots().filter_map(|(number, member, counts)| member.map(|member| (number, member, counts)))
-    }
-
-    /// Gives a socket the lowest free slot.
-    pub(super) fn join(&mut self, socket: &Arc<Socket>) -> u32 {
-        let slot = self.free.pop().map_or_else(|| self.add_slot(), |Reverse(slot)| slot);
-        if let Some(taken) = self.slot_mut(slot) {
-            taken.member = Some(Member { socket: Arc::clone(socket), queue: 0, queue_limit: 0, drops: 0 });
-        }
-        self.members += 1;
-        self.empty_since = None;
-        self.renew(slot, socket);
-        slot
-    }
-
-    /// Takes the newest version of a member.
-    pub(super) fn renew(&mut self, slot: u32, socket: &Arc<Socket>) {
-        let SocketFacts { drops, queue, queue_limit, group, .. } = socket.facts;
-        if let Some(member) = self.slot_mut(slot).and_then(|slot| slot.member.as_mut()) {
-            member.socket = Arc::clone(socket);
-        }
-        self.gauge(slot, &MemberGauges { drops, queue, queue_limit, group });
-    }
-
-    /// Adds selections to a slot.
-    pub(super) fn select(&mut self, slot: u32, selections: u64) {
-        if let Some(slot) = self.slot_mut(slot) {
-            slot.counts.selections += selections;
-        }
-    }
-
-    /// Takes in what a member's socket says of itself.
-    pub(super) fn gauge(&mut self, slot: u32, gauges: &MemberGauges) {
-        let Some(Slot { member: Some(member), counts }) = self.slot_mut(slot) else { return };
-        (member.queue, member.queue_limit) = (gauges.queue, gauges.queue_limit);
-        member.drop_up_to(gauges.drops, counts);
-    }
-
-    /// Takes in the drops of a member that leaves.
-    pub(super) fn last_drops(&mut self, slot: u32, drops: u64) {
-        if let Some(Slot { member: Some(member), counts }) = self.slot_mut(slot) {
-            member.drop_up_to(drops, counts);
-        }
-    }
-
-    pub(super) fn leave(&mut self, slot: u32, now: Moment) {
-        if self.slot_mut(slot).and_then(|slot| slot.member.take()).is_some() {
-            self.free.push(Reverse(slot));
-            self.members -= 1;
-            if self.members == 0 {
-                self.empty_since = Some(now);
-            }
-        }
-    }
-
-    pub(super) fn change(&self, kind: GroupChangeKind, slot: u32, socket: &Arc<Socket>) -> GroupChange {
-        GroupChange {
-            kind,
-            key: self.key,
-            device: self.device.clone(),
-            slot,
-            members: self.members,
-            moved_share: None,
-            socket: Arc::clone(socket),
-        }
-    }
-
-    /// A new slot; the kernel bounds a group at 65,535 members, so the number fits.
-    fn add_slot(&mut self) -> u32 {
-        let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        self.slots.push(Slot::default());
-        slot
-    }
-
-    fn slot_mut(&mut self, slot: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(slot as usize)
+    fn place(&mut self, group: &GroupFacts) {
+        self.index = group.index.or(self.index);
+        self.incoming_cpu = group.incoming_cpu;
     }
 }

@@ -1,6 +1,8 @@
 //! Membership, slots and counters.
 
 mod properties;
+mod simulation;
+mod windows;
 
 use std::collections::BTreeMap;
 
@@ -57,13 +59,17 @@ impl Host {
     fn count(&mut self, counts: &[(u64, u64, u64)]) {
         let counts: Vec<MemberCount> =
             counts.iter().map(|(inode, counter, n)| count(*inode, *counter, *n)).collect();
-        self.groups.count(&counts);
+        let _ = self.groups.count(&counts, reading(self.now));
     }
 
     fn selections(&self) -> Vec<u64> {
         let group = self.groups.iter().next().expect("one group");
         group.slots().map(|(_, _, counts)| counts.selections).collect()
     }
+}
+
+fn reading(at: u64) -> Reading {
+    Reading { at: Moment(at), flows: None }
 }
 
 fn count(inode: u64, counter: u64, selections: u64) -> MemberCount {
@@ -148,7 +154,7 @@ fn drops_told_with_the_close_are_counted() {
     let mut host = Host::default();
     host.put(udp_member(1, 53));
     let live = Some(MemberGauges { drops: 3, queue: 0, queue_limit: 9, group: None });
-    host.groups.count(&[MemberCount { live, ..count(1, 11, 5) }]);
+    let _ = host.groups.count(&[MemberCount { live, ..count(1, 11, 5) }], reading(0));
     let last = SocketFacts { drops: 8, ..udp_member(1, 53) };
     host.apply(&Change::Removed(socket(last, 10)));
     let group = host.groups.iter().next().expect("retained");
@@ -204,7 +210,7 @@ fn the_last_count_of_a_closed_socket_may_come_late_and_touches_no_other() {
     host.put(udp_member(3, 53));
     host.groups.prune(Moment(RETAINED));
     let live = Some(MemberGauges { drops: 9, queue: 9, queue_limit: 9, group: None });
-    host.groups.count(&[MemberCount { live, ..count(1, 11, 6) }]);
+    let _ = host.groups.count(&[MemberCount { live, ..count(1, 11, 6) }], reading(0));
     assert_eq!(host.selections(), [6, 0]);
     let group = host.groups.iter().next().expect("one group");
     let (_, member, counts) = group.members().next().expect("two members");
@@ -217,7 +223,7 @@ fn drops_add_up_and_gauges_follow() {
     let live = |drops, queue| Some(MemberGauges { drops, queue, queue_limit: 100, group: None });
     let read = |inode, drops, queue| MemberCount { live: live(drops, queue), ..count(inode, inode, 0) };
     host.put(SocketFacts { drops: 3, queue: 9, ..udp_member(1, 53) });
-    host.groups.count(&[read(1, 5, 42)]);
+    let _ = host.groups.count(&[read(1, 5, 42)], reading(0));
     host.put(SocketFacts { drops: 4, queue: 41, ..udp_member(1, 53) });
     let slot = |host: &Host| {
         let group = host.groups.iter().next().expect("one group");
@@ -227,7 +233,7 @@ fn drops_add_up_and_gauges_follow() {
     assert_eq!(slot(&host), (5, Some(41)), "an older number of drops adds nothing");
     host.close(1);
     host.put(udp_member(2, 53));
-    host.groups.count(&[read(2, 2, 0)]);
+    let _ = host.groups.count(&[read(2, 2, 0)], reading(0));
     assert_eq!(slot(&host), (7, Some(0)));
 }
 

@@ -25,6 +25,12 @@ pub trait Context {
     /// [`View::Local`] alone.
     fn command_line(&self, process: &Process) -> Option<Vec<Vec<u8>>>;
 
+    /// Whether the connections of a listener that closes go to another member of its group (`net.ipv4.tcp_migrate_req` of
+    /// the namespace, Linux 5.14); `None` where that cannot be read.
+    fn migrates(&self, _netns: NetNs) -> Option<bool> {
+        None
+    }
+
     /// Who reads the events: the operator decides whether they may carry paths and command lines.
     fn event_view(&self) -> View {
         View::Network

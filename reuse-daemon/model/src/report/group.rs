@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Context, OwnerReport, View};
 use crate::{
     endpoint::{Family, Transport},
-    group::{Group, Member, SlotCounts},
+    group::{ClosedWindow, Group, Member, SlotCounts},
 };
 
 /// Body of `/api/v1/groups`.
@@ -143,21 +143,14 @@ impl GroupReport {
     #[must_use]
     pub fn new(group: &Group, counted: bool, context: &dyn Context, view: View) -> Self {
         let key = group.key();
-        let report = |(slot, member, counts): (u32, &Member, SlotCounts)| MemberReport {
-            member: slot,
-            index: None,
-            cookie: member.socket.facts.cookie.0,
-            inode: member.socket.facts.inode.0,
-            incoming_cpu: None,
-            owners: member.socket.owners.iter().map(|owner| OwnerReport::new(owner, context, view)).collect(),
-            selections: counted.then_some(counts.selections),
-            deliveries: None,
-            accepted: None,
-            drops: counts.drops,
-            queue: member.queue,
-            queue_limit: member.queue_limit,
-            stalled: false,
-            window: None,
+        let members = group.members().map(|seat| MemberReport::new(group, seat, counted, context, view));
+        let spread = group.spread().filter(|_| counted);
+        let window = |window: &ClosedWindow| WindowReport {
+            since: context.time(window.began),
+            until: context.time(window.ended),
+            members: window.members,
+            flows: window.flows.filter(|_| counted),
+            p_value: window.p_value.filter(|_| counted),
         };
         Self {
             protocol: key.transport,
@@ -169,18 +162,51 @@ impl GroupReport {
             uid: key.uid,
             netns: key.netns.0,
             netns_name: context.netns_name(key.netns),
-            selector: None,
-            has_connected: None,
-            migrates: None,
-            members: group.members().map(report).collect(),
-            expected_share: group.is_live().then(|| 1.0 / group.len() as f64),
-            flows: None,
-            p_value: None,
-            imbalance_ratio: None,
-            fairness_index: None,
-            verdict: None,
-            window_since: None,
-            closed_windows: Vec::new(),
+            selector: group.pick().map(|pick| pick.selector.as_str().into()),
+            has_connected: group.pick().map(|pick| pick.has_connected),
+            migrates: (key.transport == Transport::Tcp).then(|| context.migrates(key.netns)).flatten(),
+            members: members.collect(),
+            expected_share: group.expected_share(),
+            flows: spread.map(|spread| spread.flows),
+            p_value: spread.and_then(|spread| spread.p_value),
+            imbalance_ratio: spread.and_then(|spread| spread.imbalance_ratio),
+            fairness_index: spread.and_then(|spread| spread.fairness_index),
+            verdict: group.verdict().map(|verdict| verdict.as_str().into()),
+            window_since: group.window_began().map(|began| context.time(began)),
+            closed_windows: group.closed_windows().map(window).collect(),
+        }
+    }
+}
+
+impl MemberReport {
+    fn new(
+        group: &Group,
+        (slot, member, counts): (u32, &Member, SlotCounts),
+        counted: bool,
+        context: &dyn Context,
+        view: View,
+    ) -> Self {
+        let facts = &member.socket.facts;
+        let window = group.in_window(slot, counts).map(|window| MemberWindowReport {
+            selections: counted.then_some(window.selections),
+            flows: group.flows_of(window).filter(|_| counted),
+            drops: window.drops,
+        });
+        Self {
+            member: slot,
+            index: member.index,
+            cookie: facts.cookie.0,
+            inode: facts.inode.0,
+            incoming_cpu: member.incoming_cpu,
+            owners: member.socket.owners.iter().map(|owner| OwnerReport::new(owner, context, view)).collect(),
+            selections: counted.then_some(counts.selections),
+            deliveries: counted.then(|| counts.deliveries(group.key().transport)),
+            accepted: member.accepted().filter(|_| counted),
+            drops: counts.drops,
+            queue: member.queue,
+            queue_limit: member.queue_limit,
+            stalled: member.is_stalled(),
+            window,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! SO_REUSEPORT groups, member by member: most of a scrape, so label sets are built once and shared by the families.
 
+mod families;
+mod figures;
 mod label_set;
 mod row;
 mod shown;
@@ -15,16 +17,19 @@ use reuse_model::{
 };
 
 use super::{budget::Budget, page::Page};
+pub(super) use families::MEMBERS;
+use figures::Figures;
 use label_set::LabelSet;
 use row::Row;
-pub(super) use shown::MEMBERS;
 use shown::Shown;
 use slots::Slots;
 
-/// Series of a group itself: its number of members.
-const GROUP_SERIES: usize = 1;
+/// Series of a group itself: members, info, four of its spread, verdict.
+const GROUP_SERIES: usize = 7;
 /// Series of one member: selections, drops, two of the queue at most, info.
 const MEMBER_SERIES: usize = 5;
+/// Series of the groups of one protocol that are folded: their members, and what these have but who they are.
+const FOLDED_SERIES: usize = 1 + 5;
 
 /// Which groups and members have label sets of their own, and what the others counted.
 #[derive(Debug, Default)]
@@ -58,7 +63,7 @@ impl GroupFamilies {
         allowed: usize,
     ) {
         // The folded rows of both protocols are shown whatever else is.
-        self.budget.allow(allowed.saturating_sub(2 * (GROUP_SERIES + MEMBER_SERIES)));
+        self.budget.allow(allowed.saturating_sub(2 * FOLDED_SERIES));
         let mut by_labels: BTreeMap<LabelSet, Vec<&Group>> = BTreeMap::new();
         for group in groups.iter() {
             by_labels.entry(LabelSet::of(group, context)).or_default().push(group);
@@ -73,7 +78,7 @@ impl GroupFamilies {
         let mut shown = Shown::default();
         for transport in [Transport::Tcp, Transport::Udp] {
             for (labels, groups) in by_labels.iter().filter(|(labels, _)| labels.transport() == transport) {
-                self.show(labels, groups, &mut shown);
+                self.show(labels, groups, counted, &mut shown);
             }
             if let Some(folded) = self.folded.get(&transport) {
                 shown.folded(transport, folded.members, folded.row.clone());
@@ -101,7 +106,7 @@ impl GroupFamilies {
     }
 
     /// Adds the groups of one label set to what is shown, or to what is folded.
-    fn show(&mut self, labels: &LabelSet, groups: &[&Group], shown: &mut Shown) {
+    fn show(&mut self, labels: &LabelSet, groups: &[&Group], counted: bool, shown: &mut Shown) {
         let (budget, overflow) = (&mut self.budget, &mut self.overflow);
         let slots = self.known.entry(labels.clone()).or_insert_with(|| {
             // With room for the row that its further members fold into.
@@ -109,10 +114,9 @@ impl GroupFamilies {
             *overflow += u64::from(!own);
             Slots::new(own)
         });
-        let members = groups.iter().map(|group| group.len() as u64).sum();
         if !slots.is_own() {
             let folded = self.folded.entry(labels.transport()).or_default();
-            folded.members += members;
+            folded.members += groups.iter().map(|group| group.len() as u64).sum::<u64>();
             for group in groups {
                 for (slot, member, counts) in group.slots() {
                     folded.row.add_gauges(member);
@@ -123,7 +127,7 @@ impl GroupFamilies {
         }
         let values = labels.values();
         let values = values.each_ref().map(AsRef::as_ref);
-        shown.group(values, members);
+        shown.group(values, Figures::of(groups, counted));
         let mut other = Row::default();
         let mut has_other = false;
         for group in groups {

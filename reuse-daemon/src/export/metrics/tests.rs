@@ -177,7 +177,7 @@ fn groups_beyond_the_budget_fold_and_never_go_back() {
         world.member(u64::from(port), port, Protocol::Tcp, 10);
     }
     // Room for two groups of one member, each with the row its further members would fold into.
-    let room = 2 * (1 + 5 + 5) + 2 * 6 + RESERVE;
+    let room = 2 * (7 + 5 + 5) + 2 * 6 + RESERVE;
     let mut metrics = metrics(fixed_series() + room);
     let text = world.scrape(&mut metrics);
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
@@ -219,7 +219,7 @@ fn groups_beyond_the_budget_fold_and_never_go_back() {
 fn members_beyond_the_budget_fold_within_their_group() {
     let mut world = World::new();
     (1..=20).for_each(|inode| world.member(inode, 80, Protocol::Tcp, 10));
-    let mut metrics = metrics(fixed_series() + 1 + 5 + 2 * 5 + 2 * 6 + RESERVE);
+    let mut metrics = metrics(fixed_series() + 7 + 5 + 2 * 5 + 2 * 6 + RESERVE);
     let text = world.scrape(&mut metrics);
     let selections = samples(&text, "reuse_group_selections_total{");
     assert_eq!(selections.len(), 3, "{selections:#?}");

@@ -1,51 +1,24 @@
-//! The families of groups, filled for one scrape: a label set is built once and serves every family.
+//! What one scrape shows of groups: a label set is built once and serves every family.
 
 use prometheus::proto::{LabelPair, Metric};
 use reuse_model::{endpoint::Transport, tally::OTHER};
 
-use super::row::Row;
+use super::{
+    families::{
+        ACCEPT_LENGTH, ACCEPT_LIMIT, DROPS, FAIRNESS, FLOWS, GROUP_LABELS, IMBALANCE, INFO, MEMBER_INFO,
+        MEMBERS, P_VALUE, RECEIVE_BYTES, SELECTIONS, VERDICT,
+    },
+    figures::Figures,
+    row::Row,
+};
 use crate::export::metrics::{family::Family, page::Page};
-
-const GROUP_LABELS: &[&str] = &["protocol", "address", "port", "device", "v6only", "uid", "netns"];
-const MEMBER_LABELS: &[&str] = &["protocol", "address", "port", "device", "v6only", "uid", "netns", "member"];
-
-pub(in crate::export::metrics) const MEMBERS: Family =
-    Family::gauge("reuse_group_members", "Members of this SO_REUSEPORT group.", GROUP_LABELS);
-const SELECTIONS: Family = Family::counter(
-    "reuse_group_selections_total",
-    "Connections queued to this member, or unicast datagrams delivered to it or refused by its full buffer.",
-    MEMBER_LABELS,
-);
-const DROPS: Family = Family::counter(
-    "reuse_group_drops_total",
-    "Packets that the kernel counts as dropped at this member's socket.",
-    MEMBER_LABELS,
-);
-const ACCEPT_LENGTH: Family = Family::gauge(
-    "reuse_group_accept_queue_length",
-    "Connections of this member that wait to be accepted.",
-    MEMBER_LABELS,
-);
-const ACCEPT_LIMIT: Family = Family::gauge(
-    "reuse_group_accept_queue_limit",
-    "Most connections that may wait at this member.",
-    MEMBER_LABELS,
-);
-const RECEIVE_BYTES: Family = Family::gauge(
-    "reuse_group_receive_queue_bytes",
-    "Memory of the datagrams that wait at this member.",
-    MEMBER_LABELS,
-);
-const MEMBER_INFO: Family = Family::gauge(
-    "reuse_group_member_info",
-    "Always 1; the labels say which service has this member's socket open.",
-    MEMBER_LABELS,
-);
 
 /// What one scrape shows.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     groups: Vec<Metric>,
+    /// Values of `groups`
+    figures: Vec<Figures>,
     members: Vec<Metric>,
     /// Values of `members`
     rows: Vec<Row>,
@@ -54,11 +27,10 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// Adds a group with its number of members; `values` in the order of [`GROUP_LABELS`].
-    pub(super) fn group(&mut self, values: [&str; GROUP_LABELS.len()], members: u64) {
-        let mut series = MEMBERS.series(values);
-        MEMBERS.set(&mut series, members);
-        self.groups.push(series);
+    /// Adds a group; `values` in the order of [`GROUP_LABELS`].
+    pub(super) fn group(&mut self, values: [&str; GROUP_LABELS.len()], figures: Figures) {
+        self.groups.push(MEMBERS.series(values));
+        self.figures.push(figures);
     }
 
     /// Adds a member of a group.
@@ -71,7 +43,7 @@ impl Shown {
     pub(super) fn folded(&mut self, transport: Transport, members: u64, row: Row) {
         let mut values = [OTHER; GROUP_LABELS.len()];
         values[0] = transport.as_str();
-        self.group(values, members);
+        self.group(values, Figures { members, ..Figures::default() });
         self.member(values, OTHER, row);
     }
 
@@ -82,8 +54,8 @@ impl Shown {
 
     /// Writes the families. `counted`: whether selections are.
     pub(super) fn write(self, page: &mut Page, counted: bool) {
-        let Self { groups, mut members, mut rows, tcp } = self;
-        page.encode(&MEMBERS, groups);
+        let Self { groups, figures, mut members, mut rows, tcp } = self;
+        write_groups(page, groups, &figures);
         if counted {
             members = encode(page, &SELECTIONS, members, rows.iter().map(|row| row.counts.selections));
         }
@@ -103,8 +75,78 @@ impl Shown {
         let mut tcp = encode(page, &ACCEPT_LIMIT, tcp, tcp_rows.iter().map(limit));
         let udp = encode(page, &RECEIVE_BYTES, udp.0, udp_rows.iter().map(queue));
         tcp.extend(udp);
-        write_info(page, tcp, tcp_rows.iter().chain(&udp_rows));
+        write_member_info(page, tcp, tcp_rows.iter().chain(&udp_rows));
     }
+}
+
+/// Writes the families of whole groups.
+fn write_groups(page: &mut Page, groups: Vec<Metric>, figures: &[Figures]) {
+    let groups = encode(page, &MEMBERS, groups, figures.iter().map(|group| group.members));
+    // Each of these says something of the groups that have it, and a group that has the second has the first.
+    let (with, mut without) = split(groups.into_iter().zip(figures), |group| {
+        group.spread.and_then(|spread| spread.imbalance_ratio).is_some()
+    });
+    let spread = |number: fn(&reuse_model::distribution::Spread) -> Option<f64>| {
+        move |group: &Figures| group.spread.as_ref().and_then(number)
+    };
+    let with = encode_floats(page, &IMBALANCE, with, spread(|spread| spread.imbalance_ratio));
+    let with = encode_floats(page, &FAIRNESS, with, spread(|spread| spread.fairness_index));
+    let (with, untested) = split(with, |group| group.spread.and_then(|spread| spread.p_value).is_some());
+    without.extend(untested);
+    let with = encode_floats(page, &P_VALUE, with, spread(|spread| spread.p_value));
+    let with = encode_floats(page, &FLOWS, with, spread(|spread| Some(spread.flows as f64)));
+    without.extend(with);
+    let (judged, unjudged) = split(without, |group| group.verdict.is_some());
+    let mut groups = write_verdicts(page, judged);
+    groups.extend(unjudged);
+    let info = groups.into_iter().filter_map(|(mut one, group)| {
+        let info = group.info.as_ref()?;
+        add_label(&mut one, "services", &info.services);
+        add_label(&mut one, "selector", info.selector);
+        INFO.set(&mut one, 1);
+        Some(one)
+    });
+    page.encode(&INFO, info.collect());
+}
+
+/// A group's series with its values.
+type Series<'a> = (Metric, &'a Figures);
+
+fn split<'a>(
+    groups: impl IntoIterator<Item = Series<'a>>,
+    has: impl Fn(&Figures) -> bool,
+) -> (Vec<Series<'a>>, Vec<Series<'a>>) {
+    groups.into_iter().partition(|(_, group)| has(group))
+}
+
+/// Writes what each of the groups has of a number.
+fn encode_floats<'a>(
+    page: &mut Page,
+    family: &Family,
+    groups: Vec<Series<'a>>,
+    number: impl Fn(&Figures) -> Option<f64>,
+) -> Vec<Series<'a>> {
+    let (mut series, figures): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
+    for (one, group) in series.iter_mut().zip(&figures) {
+        family.set_float(one, number(group).unwrap_or(f64::NAN));
+    }
+    page.encode(family, series).into_iter().zip(figures).collect()
+}
+
+/// Writes the verdicts, and gives the series back without that label.
+fn write_verdicts<'a>(page: &mut Page, groups: Vec<Series<'a>>) -> Vec<Series<'a>> {
+    let (mut series, figures): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
+    for (one, group) in series.iter_mut().zip(&figures) {
+        add_label(one, "verdict", group.verdict.map_or("", |verdict| verdict.as_str()));
+        VERDICT.set(one, 1);
+    }
+    let mut series = page.encode(&VERDICT, series);
+    for one in &mut series {
+        let mut labels = one.take_label();
+        labels.pop();
+        one.set_label(labels);
+    }
+    series.into_iter().zip(figures).collect()
 }
 
 /// Gives the series their values and writes them.
@@ -121,17 +163,21 @@ fn encode(
 }
 
 /// Writes who has each member open, where it is one member.
-fn write_info<'a>(page: &mut Page, members: Vec<Metric>, rows: impl Iterator<Item = &'a Row>) {
+fn write_member_info<'a>(page: &mut Page, members: Vec<Metric>, rows: impl Iterator<Item = &'a Row>) {
     let series = members.into_iter().zip(rows).filter_map(|(mut one, row)| {
         let service = row.now.as_ref().and_then(|now| now.service.as_deref())?;
-        let mut pair = LabelPair::default();
-        pair.set_name("service".to_owned());
-        pair.set_value(service.to_owned());
-        let mut labels = one.take_label();
-        labels.push(pair);
-        one.set_label(labels);
+        add_label(&mut one, "service", service);
         MEMBER_INFO.set(&mut one, 1);
         Some(one)
     });
     page.encode(&MEMBER_INFO, series.collect());
+}
+
+fn add_label(series: &mut Metric, name: &str, value: &str) {
+    let mut pair = LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value.to_owned());
+    let mut labels = series.take_label();
+    labels.push(pair);
+    series.set_label(labels);
 }

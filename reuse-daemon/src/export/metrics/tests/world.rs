@@ -6,6 +6,7 @@ use reuse_model::{
     conflict::Conflict,
     endpoint::{Endpoint, Family, Protocol},
     event::{Call, Caller, Comm, Counter, Event, Evidence, MemberCount, MemberGauges, Moment, Phase, Via},
+    group::Reading,
     inventory::Limits,
     port::{Occupant, Port, Table},
     process::{Process, Processes},
@@ -117,7 +118,7 @@ impl World {
                 live: Some(MemberGauges { drops: 2, queue: 3, queue_limit: 128, group: None }),
             })
             .collect();
-        self.groups.count(&counts);
+        let _ = self.groups.count(&counts, Reading { at: Moment(2), flows: None });
     }
 }
 

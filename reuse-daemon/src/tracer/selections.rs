@@ -1,0 +1,42 @@
+//! The kernel's selection counters, read into the groups.
+
+use reuse_model::group::{FlowMemory, Reading};
+
+use super::Tracer;
+use crate::{clock::Clock, kernel::counts::FLOWS_TRUSTED};
+
+impl Tracer {
+    /// Reads the selection counters into the groups and forgets sockets that are gone, after their last count.
+    pub fn count_selections(&mut self) {
+        // Before the counters: what is entered meanwhile counts as too much, not as too little.
+        let flows = self.flow_memory();
+        let counts = match self.selections.read() {
+            Ok(counts) => counts,
+            Err(error) => {
+                log::warn!("cannot read the selection counters, the last ones stand: {error}");
+                return;
+            }
+        };
+        self.counted = counts.len() as u64;
+        for counter in self.groups.count(&counts, Reading { at: Clock::now(), flows }) {
+            if let Err(error) = self.selections.turn_window(counter) {
+                log::warn!("flows of the last ten minutes are not counted anew: {error}");
+            }
+        }
+        for gone in
+            counts.iter().filter(|count| count.live.is_none() && self.inventory.get(count.inode).is_none())
+        {
+            self.selections.forget(gone.counter);
+            if !self.groups.forget(gone.counter) && !self.checking.had(gone.inode) {
+                self.unattributed += gone.selections;
+            }
+        }
+        self.checking.counted();
+    }
+
+    /// What the kernel side remembers of flows now.
+    pub(super) fn flow_memory(&self) -> Option<FlowMemory> {
+        let entered = self.selections.flows_entered()?;
+        Some(FlowMemory { entered, trusted: FLOWS_TRUSTED })
+    }
+}
