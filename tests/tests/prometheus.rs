@@ -23,10 +23,8 @@ const SCRAPED: Duration = Duration::from_secs(30);
 
 /// Families that nothing feeds on this host or in this version, with the reason; whatever names none of them must have
 /// data.
-const WITHOUT_DATA: [(&str, &str); 7] = [
-    ("reuse_group_imbalance_ratio", "flows are not counted yet"),
-    ("reuse_group_uniformity", "flows are not counted yet"),
-    ("reuse_group_fairness_index", "flows are not counted yet"),
+const WITHOUT_DATA: [(&str, &str); 5] = [
+    ("reuse_group_verdict", "two windows of ten minutes must have closed"),
     ("reuse_test_group_uniformity", "flows are not judged yet"),
     ("reuse_test_group_flow_moves_total", "members are not moved yet"),
     ("reuse_daemon_ebpf_program_run", "absent while kernel.bpf_stats_enabled is 0"),

@@ -26,8 +26,8 @@ pub enum Verdict {
     UnevenByConnected,
     /// So few flows that no ratio between members means anything, however many datagrams they have
     FewPeers,
-    /// In both windows beyond chance, for a reason that is not the group's: what hands out source ports or rewrites them
-    /// on the way, or a selector that could not be read
+    /// In both windows beyond chance, for another reason: a listener whose full queue takes no connection, clients that
+    /// come from the same port again and again, or a selector that could not be read
     Uneven,
 }
 

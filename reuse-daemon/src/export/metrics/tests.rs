@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use reuse_model::{
     endpoint::{Endpoint, Family, Protocol, Transport},
     event::{Event, Moment, Phase},
+    group::WINDOW,
     socket::{Cookie, Inode, NetNs, SocketFacts},
     test_group::Probe,
 };
@@ -114,6 +115,11 @@ fn each_member_has_its_series() {
     let expected = [
         format!("reuse_group_members{{{tcp}}} 2"),
         format!("reuse_group_members{{{udp}}} 1"),
+        // Since the second joined: no flow to the first, two to the second.
+        format!("reuse_group_imbalance_ratio{{{tcp}}} 2"),
+        format!("reuse_group_fairness_index{{{tcp}}} 0.5"),
+        format!("reuse_group_info{{{udp},services=\"web-7.service\",selector=\"\"}} 1"),
+        format!("reuse_group_info{{{tcp},services=\"web-7.service\",selector=\"\"}} 1"),
         format!("reuse_group_selections_total{{{tcp},member=\"0\"}} 40"),
         format!("reuse_group_selections_total{{{tcp},member=\"1\"}} 2"),
         format!("reuse_group_selections_total{{{udp},member=\"0\"}} 5"),
@@ -130,6 +136,36 @@ fn each_member_has_its_series() {
         format!("reuse_group_member_info{{{udp},member=\"0\",service=\"web-7.service\"}} 1"),
     ];
     assert_eq!(samples(&text, "reuse_group_"), expected);
+}
+
+#[test]
+fn a_group_with_enough_flows_has_a_p_value_and_after_two_windows_a_verdict() {
+    let mut world = World::new();
+    world.member(1, 80, Protocol::Tcp, 0);
+    world.member(2, 80, Protocol::Tcp, 0);
+    let key =
+        r#"protocol="tcp",address="127.0.0.1",port="80",device="",v6only="false",uid="33",netns="host""#;
+    let mut metrics = metrics(10_000);
+    world.selected_at(3, &[(1, 5), (2, 4)]);
+    let text = world.scrape(&mut metrics);
+    assert!(samples(&text, "reuse_group_uniformity").is_empty(), "nine flows are too few for two members");
+    for window in 1..=2 {
+        assert!(samples(&world.scrape(&mut metrics), "reuse_group_verdict").is_empty());
+        world.selected_at(window * WINDOW + 3, &[(1, window * 1000), (2, 4)]);
+    }
+    world.selected_at(2 * WINDOW + 4, &[(1, 2060), (2, 44)]);
+    let text = world.scrape(&mut metrics);
+    for line in [
+        format!("reuse_group_uniformity_flows{{{key}}} 100"),
+        format!("reuse_group_imbalance_ratio{{{key}}} 1.2"),
+        format!("reuse_group_verdict{{{key},verdict=\"uneven\"}} 1"),
+        format!("reuse_group_info{{{key},services=\"web-7.service\",selector=\"\"}} 1"),
+    ] {
+        assert!(text.lines().any(|have| have == line), "no line {line} in {text}");
+    }
+    let p_value = samples(&text, "reuse_group_uniformity_p_value{")[0].rsplit_once(' ').expect("a value").1;
+    // 60 and 40 of 100: the statistic is 4 with one degree of freedom.
+    assert!((p_value.parse::<f64>().expect("a number") - 0.0455).abs() < 1e-4, "{p_value}");
 }
 
 #[test]

@@ -108,6 +108,11 @@ impl World {
     }
 
     pub(super) fn selected(&mut self, counts: &[(u64, u64)]) {
+        self.selected_at(2, counts);
+    }
+
+    /// The kernel had selected sockets so many times when it was read.
+    pub(super) fn selected_at(&mut self, at: u64, counts: &[(u64, u64)]) {
         let counts: Vec<_> = counts
             .iter()
             .map(|(inode, selections)| MemberCount {
@@ -118,7 +123,7 @@ impl World {
                 live: Some(MemberGauges { drops: 2, queue: 3, queue_limit: 128, group: None }),
             })
             .collect();
-        let _ = self.groups.count(&counts, Reading { at: Moment(2), flows: None });
+        let _ = self.groups.count(&counts, Reading { at: Moment(at), flows: None });
     }
 }
 
