@@ -6,7 +6,11 @@
 //! them away from members that are still there.
 
 use super::{Probe, TestGroup};
-use crate::{event::Moment, socket::Cookie};
+use crate::{
+    distribution::{moved_by_join, moved_by_leave},
+    event::Moment,
+    socket::Cookie,
+};
 
 /// What was done between two rounds of probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,7 +99,11 @@ impl Step {
             moved: 0,
             predicted: 0,
             contradicted: 0,
-            expected_share: moved_share(&before.members, &after.members),
+            expected_share: match change {
+                None => 0.0,
+                Some((Cause::Join, _)) => moved_by_join(before.members.len()).unwrap_or(1.0),
+                Some((Cause::Leave, place)) => moved_by_leave(before.members.len(), place).unwrap_or(1.0),
+            },
         };
         for pair in before.flows.iter().zip(&after.flows) {
             let (Some(first), Some(second)) = pair else { continue };
@@ -139,61 +147,12 @@ impl MoveTally {
     }
 }
 
-/// Share of all hashes that select another member once the members are `after` in place of `before`, both in the kernel's
-/// order: of `n` members the one at place `i` has the hashes from `i/n` to `(i+1)/n` of the range.
-#[must_use]
-pub fn moved_share(before: &[Cookie], after: &[Cookie]) -> f64 {
-    if before.is_empty() || after.is_empty() {
-        return 1.0;
-    }
-    // In units of 1 / (before * after), so that every boundary is a whole number.
-    let (old, new) = (before.len() as u64, after.len() as u64);
-    let kept: u64 = (0_u64..)
-        .zip(before)
-        .filter_map(|(place, member)| {
-            let now = after.iter().position(|other| other == member)? as u64;
-            let begin = (place * new).max(now * old);
-            let end = ((place + 1) * new).min((now + 1) * old);
-            Some(end.saturating_sub(begin))
-        })
-        .sum();
-    1.0 - kept as f64 / (old * new) as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn members(cookies: impl IntoIterator<Item = u64>) -> Vec<Cookie> {
         cookies.into_iter().map(Cookie).collect()
-    }
-
-    #[test]
-    fn a_join_moves_half_of_all_flows_whatever_the_size() {
-        for size in 1..40 {
-            let share = moved_share(&members(0..size), &members(0..=size));
-            assert!((share - 0.5).abs() < 1e-12, "{size}: {share}");
-        }
-    }
-
-    #[test]
-    fn a_leave_moves_what_the_closed_form_says() {
-        for size in 2..30_u64 {
-            for place in 0..size {
-                let mut after = members(0..size);
-                after.swap_remove(place as usize);
-                let (n, i, left) = (size as f64, place as f64, (size - 1) as f64);
-                let closed = if place == size - 1 {
-                    0.5
-                } else {
-                    let last_but_one = if place + 2 == size { 1.0 / n } else { 0.0 };
-                    0.5 + (left - i) / (left * n) - last_but_one
-                };
-                let share = moved_share(&members(0..size), &after);
-                assert!((share - closed).abs() < 1e-12, "{place} of {size}: {share}, {closed}");
-            }
-        }
-        assert_eq!(moved_share(&members([1]), &[]), 1.0);
     }
 
     fn flow(member: u64, predicted: Option<u64>) -> Option<FlowSeen> {
