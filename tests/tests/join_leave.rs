@@ -65,15 +65,17 @@ impl Run<'_> {
         Ok(members.into_iter().map(|(inode, member)| (inode, member.selections)).collect())
     }
 
-    /// Adds or closes a member: the share of the flows that this is to move, by the closed form.
+    /// Adds or closes a member: the share of the flows that this is to move, by the closed form, which the daemon's event
+    /// has as well.
     fn change(&mut self, step: Step) -> Result<f64> {
-        match step {
+        let (change, inode, share) = match step {
             Step::Join => {
                 let Self { namespace, group, .. } = self;
                 namespace.run(|| group.join())?;
                 let newest = self.group.members().last().context("a member that joined")?;
-                self.order = self.order.join(sockets::inode(newest)?);
-                Ok(join_share())
+                let inode = sockets::inode(newest)?;
+                self.order = self.order.join(inode);
+                ("join", inode, join_share())
             }
             Step::Leave(index) => {
                 let share = leave_share(self.order.members().len(), index);
@@ -82,9 +84,15 @@ impl Run<'_> {
                     self.group.members().iter().map(sockets::inode).collect::<Result<_>>()?;
                 self.group.leave(inodes.iter().position(|other| *other == inode).context("its place")?);
                 self.order = self.order.leave(index);
-                Ok(share)
+                ("leave", inode, share)
             }
-        }
+        };
+        let event = self.daemon.wait_event(change, |event| {
+            event["type"] == "group" && event["change"] == change && event["inode"] == inode
+        })?;
+        let told = event["moved_share"].as_f64().with_context(|| format!("no share in {event}"))?;
+        assert!((told - share).abs() < 1e-9, "{share} by the closed form: {event}");
+        Ok(share)
     }
 
     /// Sends every flow again, those of one former receiver after those of another: what went where by the receivers'

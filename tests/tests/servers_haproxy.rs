@@ -19,9 +19,10 @@ fn each_listener_has_the_sessions_its_member_was_selected_for() -> Result<()> {
     let Some([haproxy, wrk_program]) = Program::all(["haproxy", "wrk"]) else { return Ok(()) };
     let Some(launch) = Launch::prepare()? else { return Ok(()) };
     let namespace = Namespace::new("haproxy")?;
-    let daemon = launch.start()?;
     let [named, sharded] = [NAMED, SHARDED].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let haproxy = HAProxy::start(&haproxy, &namespace, (named, sharded), THREADS)?;
+    // A server that was there before the daemon.
+    let daemon = launch.start()?;
     let members = daemon.members_at(&namespace, "tcp", NAMED, THREADS as usize)?;
     let shards = daemon.members_at(&namespace, "tcp", SHARDED, THREADS as usize)?;
 
