@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use reuse_tests::{
     daemon::{Daemon, Launch},
     deadline::{self, PROMPT},
@@ -166,7 +169,12 @@ fn verdicts_and_nothing_else(daemon: &Daemon) -> Result<()> {
     let expected = VERDICTS.map(|(claim, verdict)| (claim.to_owned(), verdict.to_owned()));
     assert_eq!(found, BTreeMap::from(expected));
     assert_eq!(children(daemon.pid())?, Vec::<u32>::new(), "the check is still there");
+    nothing_is_told(daemon)
+}
 
+/// Nothing of what the check did is an event, a refusal, a group or a loss.
+fn nothing_is_told(daemon: &Daemon) -> Result<()> {
+    let metrics = daemon.metrics()?;
     let own = daemon.service_name()?;
     let events = daemon.events()?;
     let told: Vec<_> = events
@@ -180,19 +188,19 @@ fn verdicts_and_nothing_else(daemon: &Daemon) -> Result<()> {
         .collect();
     assert!(told.is_empty(), "{} events of the check, the first: {:#}", told.len(), told[0]);
     for family in ["reuse_port_conflicts_total", "reuse_bind_refusals_total"] {
-        assert_eq!(verdicts.count(family, &[("contender", &own)]), 0, "{family}");
+        assert_eq!(metrics.count(family, &[("contender", &own)]), 0, "{family}");
     }
-    for name in verdicts.types().keys().filter(|name| name.starts_with("reuse_group_")) {
-        let of_check = verdicts.series(name, &[]).find(|(labels, _)| {
+    for name in metrics.types().keys().filter(|name| name.starts_with("reuse_group_")) {
+        let of_check = metrics.series(name, &[]).find(|(labels, _)| {
             labels.get("port").is_some_and(|port| port.len() == 5 && port.starts_with('2'))
         });
         assert!(of_check.is_none(), "{name}{of_check:?}");
     }
     for stage in ["selection_unattributed", "ring_call", "ring_close"] {
-        assert_eq!(verdicts.count("reuse_daemon_events_lost_total", &[("stage", stage)]), 0, "{stage}");
+        assert_eq!(metrics.count("reuse_daemon_events_lost_total", &[("stage", stage)]), 0, "{stage}");
     }
     let unseen = [("kind", "unseen_bind")];
-    assert_eq!(verdicts.count("reuse_daemon_reconciliation_corrections_total", &unseen), 0);
+    assert_eq!(metrics.count("reuse_daemon_reconciliation_corrections_total", &unseen), 0);
     Ok(())
 }
 
@@ -206,9 +214,9 @@ fn the_daemon_shows_verdicts_and_nothing_of_how_they_came_about() -> Result<()> 
     Ok(())
 }
 
-#[test]
-fn the_check_ends_with_a_daemon_that_is_killed() -> Result<()> {
-    let Some(launch) = Launch::prepare()? else { return Ok(()) };
+/// A daemon, the check that it started, and the namespace of that once it has sockets there.
+fn while_it_checks() -> Result<Option<(Daemon, u32, u64)>> {
+    let Some(launch) = Launch::prepare()? else { return Ok(None) };
     let daemon = launch.flags(["--check.enable=true"]).start()?;
     let check =
         deadline::until("the check is started", PROMPT, || Ok(children(daemon.pid())?.first().copied()))?;
@@ -217,6 +225,26 @@ fn the_check_ends_with_a_daemon_that_is_killed() -> Result<()> {
         let number: u64 = link.to_string_lossy().trim_matches(|c: char| !c.is_ascii_digit()).parse()?;
         Ok((number != namespace::inode()?).then_some(number))
     })?;
+    deadline::until("it has sockets", PROMPT, || {
+        Ok((fs::read_to_string(format!("/proc/{check}/net/udp"))?.lines().count() > 3).then_some(()))
+    })?;
+    Ok(Some((daemon, check, number)))
+}
+
+#[test]
+fn the_check_ends_with_a_daemon_that_is_killed() -> Result<()> {
+    let Some((daemon, _, number)) = while_it_checks()? else { return Ok(()) };
     daemon.stop(Signal::SIGKILL)?;
     deadline::until("the check is gone", PROMPT, || Ok((!inhabited(number)?).then_some(())))
+}
+
+#[test]
+fn a_check_that_is_killed_is_said_and_nothing_of_it_is_told() -> Result<()> {
+    let Some((daemon, check, number)) = while_it_checks()? else { return Ok(()) };
+    kill(Pid::from_raw(i32::try_from(check)?), Signal::SIGKILL)?;
+    deadline::until("the daemon says so", PROMPT, || Ok(daemon.stderr().contains("SIGKILL").then_some(())))?;
+    assert!(!inhabited(number)?, "something still runs in the namespace");
+    let metrics = daemon.metrics()?;
+    assert_eq!(metrics.count("reuse_claim_verdict", &[("verdict", "not_tried")]), VERDICTS.len() as u64);
+    nothing_is_told(&daemon)
 }

@@ -15,7 +15,8 @@ pub(super) fn only_at_bind(namespace: &Private) -> anyhow::Result<Finding> {
         holder.socket.set_reuse_address(true)?;
         let after = spec.reuseaddr().bind(at)?;
         let same = before.succeeded() == after.succeeded();
-        finding.claimed(same, format!("{before}; once the holder has set it too, after its bind: {after}"));
+        let after = after.outcome();
+        finding.claimed(same, format!("{before}; once the holder sets it too, long bound: {after}"));
     }
     let at = namespace.address();
     let (first, second) = (TCP.reuseaddr().hold(at)?, TCP.reuseaddr().hold(at)?);
@@ -36,7 +37,8 @@ pub(super) fn existing_flags(namespace: &Private) -> anyhow::Result<Finding> {
         let _other_holder = spec.reuseaddr().hold(other)?;
         let over_set = spec.reuseaddr().bind(other)?;
         let same = over_none.succeeded() == over_set.succeeded();
-        finding.claimed(same, format!("{over_none}, over one without it; {over_set}, over one with it"));
+        let over_set = over_set.outcome();
+        finding.claimed(same, format!("{over_none}, over one without it; over one with it: {over_set}"));
     }
     Ok(finding)
 }

@@ -96,6 +96,11 @@ impl Bound {
         self.errno.is_none()
     }
 
+    /// What became of it, in a word.
+    pub(super) fn outcome(&self) -> impl fmt::Display {
+        Outcome(self.errno)
+    }
+
     /// Tries to listen: whether it does, and in words.
     ///
     /// # Errors

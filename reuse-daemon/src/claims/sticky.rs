@@ -28,7 +28,7 @@ pub(super) fn unchanged(namespace: &Private) -> anyhow::Result<Finding> {
     finding.claimed(
         moved == 0,
         format!(
-            "1000 clients sent {TIMES} datagrams each to {MEMBERS} sockets: {moved} to another than the first"
+            "1000 clients sent {TIMES} datagrams each to {MEMBERS} sockets: {moved} came to another than the first"
         ),
     );
     Ok(finding)
@@ -39,8 +39,7 @@ pub(super) fn after_join(namespace: &Private) -> anyhow::Result<Finding> {
     let at = namespace.address();
     let mut group = Group::open(at, MEMBERS as usize)?;
     let change = Change::watch(namespace, &mut group, Group::join)?;
-    let what = format!("a join, {MEMBERS} to {} sockets", MEMBERS + 1);
-    change.tell(&mut finding, &what, moved_by_join());
+    change.tell(&mut finding, &format!("one joined {MEMBERS}"), moved_by_join());
     Ok(finding)
 }
 
@@ -89,7 +88,7 @@ impl Change {
         finding.claimed(
             self.needlessly == 0,
             format!(
-                "{what}: {:.1} % of {FLOWS} clients changed the receiver though theirs was still there",
+                "{what}: {:.1} % of {FLOWS} clients got another receiver, with theirs still there",
                 share(self.needlessly)
             ),
         );

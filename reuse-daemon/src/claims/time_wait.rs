@@ -115,7 +115,7 @@ pub(super) fn tcp_only(namespace: &Private) -> anyhow::Result<Finding> {
     }
     finding.claimed(
         free == TIMES,
-        format!("a UDP socket at {at} exchanged a datagram and closed, {TIMES} times: bound again at once {free} times"),
+        format!("{free} of {TIMES} udp sockets that used {at} one after the other bound it at once"),
     );
     Ok(finding)
 }

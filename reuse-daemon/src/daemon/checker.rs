@@ -72,7 +72,8 @@ async fn try_claims(
     };
     // Whatever came of it: it is gone before anything else happens.
     child.kill().await.context("cannot end it")?;
-    report
+    let status = child.wait().await.context("cannot tell how it ended")?;
+    report.with_context(|| format!("`check` ended ({status})"))
 }
 
 fn command() -> Command {
