@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result};
@@ -16,6 +17,7 @@ use reuse_tests::{
     namespace::Namespace,
     sockets::{self, Transport},
 };
+use serde_json::Value;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// How rarely a right kernel and a right daemon may fail one of the comparisons.
@@ -87,8 +89,12 @@ impl Run<'_> {
                 ("leave", inode, share)
             }
         };
-        let event = self.daemon.wait_event(change, |event| {
-            event["type"] == "group" && event["change"] == change && event["inode"] == inode
+        // From the newest on: each flow's bind is an event as well.
+        let event = deadline::until(change, deadline::PROMPT, || {
+            let is_it = |event: &Arc<Value>| {
+                event["type"] == "group" && event["change"] == change && event["inode"] == inode
+            };
+            Ok(self.daemon.events()?.into_iter().rev().find(is_it))
         })?;
         let told = event["moved_share"].as_f64().with_context(|| format!("no share in {event}"))?;
         assert!((told - share).abs() < 1e-9, "{share} by the closed form: {event}");
