@@ -34,5 +34,6 @@ pub mod scratch;
 pub mod servers;
 pub mod skip;
 pub mod sockets;
+pub mod terminal;
 pub mod user;
 pub mod ways;

@@ -11,6 +11,8 @@ pub struct Landing<'a> {
     pub telemetry_path: &'a TelemetryPath,
     /// What the daemon still waits for; empty: it is ready
     pub waiting_for: &'a [String],
+    /// What the test group says of this kernel, once it says anything
+    pub kernel: Option<&'a str>,
 }
 
 impl Landing<'_> {
@@ -29,9 +31,14 @@ impl Landing<'_> {
              <style>body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 2rem auto; \
              padding: 0 1rem }}</style>\n</head>\n<body>\n<main>\n<h1>reuse-daemon</h1>\n\
              <p>Who holds a port and why, and how the kernel spreads SO_REUSEPORT traffic.</p>\n\
-             <p>Version {}, {state}.</p>\n<ul>\n",
+             <p>Version {}, {state}.</p>\n",
             env!("CARGO_PKG_VERSION")
         );
+        if let Some(kernel) = self.kernel {
+            // Writing to a String cannot fail.
+            let _ = writeln!(page, "<p>{}</p>", escape(kernel));
+        }
+        page.push_str("<ul>\n");
         let links = [
             (self.telemetry_path.as_str(), "metrics for Prometheus"),
             ("/api/v1/sockets", "every bound socket and who has it open"),
@@ -63,17 +70,20 @@ mod tests {
     #[test]
     fn links_what_there_is_and_says_how_it_is() {
         let telemetry_path = "/custom".parse().expect("a plain path");
-        let ready = Landing { telemetry_path: &telemetry_path, waiting_for: &[] }.html();
+        let ready = Landing { telemetry_path: &telemetry_path, waiting_for: &[], kernel: None }.html();
         assert!(ready.contains("<a href=\"/custom\">/custom</a>") && ready.contains(", ready."), "{ready}");
         let waiting_for = ["the <snapshot>".to_owned(), "programs".to_owned()];
-        let waiting = Landing { telemetry_path: &telemetry_path, waiting_for: &waiting_for }.html();
+        let waiting =
+            Landing { telemetry_path: &telemetry_path, waiting_for: &waiting_for, kernel: None }.html();
         assert!(waiting.contains("not ready: waiting for the &lt;snapshot&gt;, programs."), "{waiting}");
     }
 
     #[test]
     fn elements_are_closed_and_nothing_is_fetched() {
         let telemetry_path = "/metrics".parse().expect("a plain path");
-        let page = Landing { telemetry_path: &telemetry_path, waiting_for: &[] }.html();
+        let kernel = Some("This kernel is <even>.");
+        let page = Landing { telemetry_path: &telemetry_path, waiting_for: &[], kernel }.html();
+        assert!(page.contains("<p>This kernel is &lt;even&gt;.</p>"), "{page}");
         for element in ["html", "head", "title", "style", "body", "main", "h1", "p", "ul", "li", "a"] {
             let opened =
                 page.matches(&format!("<{element}>")).count() + page.matches(&format!("<{element} ")).count();

@@ -19,7 +19,7 @@ use crate::{
         Answer, Content, Query,
         local::{LocalAnswer, LocalQuery},
     },
-    render::landing::Landing,
+    render::{groups, landing::Landing},
 };
 
 impl Tracer {
@@ -34,7 +34,8 @@ impl Tracer {
             },
             Query::Landing => {
                 let waiting_for: Vec<_> = self.unready().into_iter().collect();
-                let page = Landing { telemetry_path, waiting_for: &waiting_for };
+                let kernel = groups::sentence(&TestGroupReport::all(&self.test_groups, &self.names));
+                let page = Landing { telemetry_path, waiting_for: &waiting_for, kernel: kernel.as_deref() };
                 Answer::new(Content::Html, page.html())
             }
             Query::Sockets => json(&self.socket_list(View::Network)),

@@ -54,7 +54,7 @@ impl Screen {
         let lines: Vec<_> = text.lines().take(rows.max(1)).collect();
         for (at, line) in lines.iter().enumerate() {
             // Cleared first: at the end of a full line the terminal would clear its last character.
-            out.extend(["\x1b[2K", line, if at + 1 < lines.len() { "\r\n" } else { "" }]);
+            out.extend(["\x1b[2K", line, if at + 1 < lines.len() { "\n" } else { "" }]);
         }
         out.push_str("\x1b[J");
         write(&out)

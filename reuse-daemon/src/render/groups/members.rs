@@ -225,7 +225,7 @@ impl<'a> Table<'a> {
             Column::Selected => member.selections.map(grouped),
             Column::Share => share.map(percent),
             Column::Rate => self.rates?.rate(group, member).map(rate),
-            Column::Now => self.rates?.share(group, member).map(percent),
+            Column::Now => Some(self.rates?.share(group, member).map_or_else(|| "-".to_owned(), percent)),
             Column::Queue => Some(queue(group, member)),
             Column::Drops => Some(grouped(member.drops)),
         }

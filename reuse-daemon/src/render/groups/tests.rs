@@ -169,7 +169,7 @@ fn a_watch_that_is_too_long_for_its_terminal_says_so() {
     let text = watched(&[crowd], None, Some("it has\u{1b}[2J stopped"), &body, 10, style(80));
     assert_eq!(text.lines().count(), 10, "{text}");
     assert!(
-        text.starts_with("1 groups, 16 members; q ends\nnot as of now, trying again: it has\\x1b[2J"),
+        text.starts_with("1 group, 16 members; q ends\nnot as of now, trying again: it has\\x1b[2J"),
         "{text}"
     );
     assert!(text.ends_with("more lines: make the terminal larger, or choose by --port\n"), "{text}");

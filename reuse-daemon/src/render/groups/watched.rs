@@ -22,10 +22,12 @@ pub fn watched(
     style: Style,
 ) -> String {
     let members: usize = groups.iter().map(|group| group.members.len()).sum();
-    let mut first = format!("{} groups, {} members", grouped(groups.len() as u64), grouped(members as u64));
+    let plural = if groups.len() == 1 { "" } else { "s" };
+    let mut first =
+        format!("{} group{plural}, {} members", grouped(groups.len() as u64), grouped(members as u64));
     if let Some(rates) = rates {
         // Writing to a String cannot fail.
-        let _ = write!(first, ", {} selections", rate(rates.total()));
+        let _ = write!(first, ", selections {}", rate(rates.total()));
     }
     first.push_str("; q ends");
     let mut out = painted(&width::fit(&first, style.width), DIM, style);
