@@ -33,7 +33,7 @@ pub use member::Member;
 pub use pick::Pick;
 pub use reading::{FlowMemory, Reading};
 pub use slots::Group;
-pub use verdict::{CHANCE_BELOW, UNEVEN_BELOW, Verdict};
+pub use verdict::Verdict;
 pub use window::{ClosedWindow, WINDOW};
 
 use crate::{

@@ -84,8 +84,8 @@ mod tests {
             let (before, mut after) = (array(n), array(n));
             let index = at.index(n);
             after.swap_remove(index);
-            let pick = |members: &[u32], hash: u64| members[(hash * members.len() as u64 >> 32) as usize];
-            let hashes = (0..4096_u64).map(|step| step << 20 | 0x8_0000);
+            let pick = |members: &[u32], hash: u64| members[((hash * members.len() as u64) >> 32) as usize];
+            let hashes = (0..4096_u64).map(|step| (step << 20) | 0x8_0000);
             let moved = hashes.filter(|hash| pick(&before, *hash) != pick(&after, *hash)).count();
             let share = moved_by_leave(n, index).expect("members are left");
             // One step at each boundary may be off.

@@ -7,11 +7,11 @@ use super::{ClosedWindow, Pick};
 use crate::socket::Selector;
 
 /// A fair choice is at least as uneven once in so many windows: in two consecutive ones that is no chance any more.
-pub const UNEVEN_BELOW: f64 = 1e-6;
+const UNEVEN_BELOW: f64 = 1e-6;
 
 /// A fair choice is at least as uneven in one window of twenty: what is seen often is no finding, but no even spread
 /// either.
-pub const CHANCE_BELOW: f64 = 0.05;
+const CHANCE_BELOW: f64 = 0.05;
 
 /// How a group's flows are spread, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,16 +32,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Every verdict.
-    pub const ALL: [Self; 6] = [
-        Self::Even,
-        Self::UnevenByChance,
-        Self::UnevenBySelector,
-        Self::UnevenByConnected,
-        Self::FewPeers,
-        Self::Uneven,
-    ];
-
     /// The JSON word and label value.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -29,7 +29,7 @@ impl Fleet {
     /// Sends connections to a group by the kernel's arithmetic on a random hash, of `ranges` members' ranges.
     fn send(&mut self, first: usize, ranges: u64, connections: u64) {
         for _ in 0..connections {
-            let index = u64::from(self.draws.u32(..)) * ranges >> 32;
+            let index = (u64::from(self.draws.u32(..)) * ranges) >> 32;
             self.totals[first + index as usize].1 += 1;
         }
     }
