@@ -12,7 +12,7 @@ use reuse_tests::{
     daemon::{Daemon, Launch},
     deadline::{self, PROMPT},
     generator::Group,
-    group_members::{selections, selections_of},
+    group_members::selections,
     groups,
     namespace::Namespace,
     skip,
@@ -65,31 +65,35 @@ fn connections_that_are_handed_on_are_selected_once() -> Result<()> {
     let Some(launch) = Launch::prepare()? else { return Ok(()) };
     let namespace = Namespace::new("migrate")?;
     let daemon = launch.start()?;
-    namespace.run(|| {
+    let (mut group, waiting) = namespace.run(|| {
         set("tcp_migrate_req", "1")?;
-        let mut group = Group::open(Transport::Tcp, LOOPBACK, MEMBERS)?;
-        let waiting: Vec<Socket> =
-            (0..CONNECTIONS).map(|_| connect(group.address())).collect::<Result<_>>()?;
-        let before = selections(&daemon, &group)?;
-        assert_eq!(before.iter().sum::<u64>(), CONNECTIONS as u64);
-        ensure!(before[0] > 0, "nothing waits at the listener that closes: {before:?}");
-        group.leave(0);
-        let accepted = accept(group.members(), CONNECTIONS)?;
-        ensure!(accepted[0] > before[1] || accepted[1] > before[2], "none was handed on: {accepted:?}");
-        assert_eq!(selections_of(&daemon, group.members())?, before[1..], "accepted {accepted:?}");
-        // The same thread connects and closes on.
+        let group = Group::open(Transport::Tcp, LOOPBACK, MEMBERS)?;
+        let waiting = connect_many(&group)?;
+        Ok((group, waiting))
+    })?;
+    let before = selections(&daemon, &group)?;
+    assert_eq!(before.iter().sum::<u64>(), CONNECTIONS as u64);
+    ensure!(before[0] > 0, "nothing waits at the listener that closes: {before:?}");
+    group.leave(0);
+    let accepted = accept(group.members(), CONNECTIONS)?;
+    ensure!(accepted[0] > before[1] || accepted[1] > before[2], "none was handed on: {accepted:?}");
+    assert_eq!(selections(&daemon, &group)?, before[1..], "accepted {accepted:?}");
+    // What comes later is new.
+    let (group, accepted) = namespace.run(move || {
         drop(waiting);
-        let more: Vec<Socket> = (0..CONNECTIONS).map(|_| connect(group.address())).collect::<Result<_>>()?;
-        let accepted: Vec<u64> = accept(group.members(), more.len())?;
-        let expected: Vec<u64> =
-            before[1..].iter().zip(&accepted).map(|(before, now)| before + now).collect();
-        assert_eq!(selections_of(&daemon, group.members())?, expected);
-        assert!(
-            (in_all(&daemon, &group)? - 2.0 * CONNECTIONS as f64).abs() < 0.5,
-            "with the slot that is empty"
-        );
-        Ok(())
-    })
+        let more = connect_many(&group)?;
+        let accepted = accept(group.members(), more.len())?;
+        Ok((group, accepted))
+    })?;
+    let expected: Vec<u64> = before[1..].iter().zip(&accepted).map(|(before, now)| before + now).collect();
+    assert_eq!(selections(&daemon, &group)?, expected);
+    let sum = in_all(&daemon, &group)?;
+    assert!((sum - 2.0 * CONNECTIONS as f64).abs() < 0.5, "{sum} with the slot that is empty");
+    Ok(())
+}
+
+fn connect_many(group: &Group) -> Result<Vec<Socket>> {
+    (0..CONNECTIONS).map(|_| connect(group.address())).collect()
 }
 
 /// With TCP Fast Open a listener is woken by the first segment already, which brings data, and not again by the last.
@@ -99,14 +103,13 @@ fn fast_open_is_one_selection() -> Result<()> {
     let Some(launch) = Launch::prepare()? else { return Ok(()) };
     let namespace = Namespace::new("fastopen")?;
     let daemon = launch.start()?;
-    namespace.run(|| {
+    let (group, accepted, with_data) = namespace.run(|| {
         set("tcp_fastopen", FASTOPEN_BOTH)?;
         let group = Group::open(Transport::Tcp, LOOPBACK, MEMBERS)?;
         for member in group.members() {
             sockets::set(member, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 64)?;
         }
-        let mut accepted = vec![0; MEMBERS];
-        let mut with_data = 0;
+        let (mut accepted, mut with_data) = (vec![0; MEMBERS], 0);
         for _ in 0..CONNECTIONS {
             let client = sockets::open(Transport::Tcp, LOOPBACK)?;
             with_data += usize::from(send_with_syn(&client, group.address())?);
@@ -114,12 +117,13 @@ fn fast_open_is_one_selection() -> Result<()> {
                 *sum += got;
             }
         }
-        if with_data == 0 {
-            skip::skip("no connection of this kernel carried data in its first segment");
-        }
-        assert_eq!(selections(&daemon, &group)?, accepted, "{with_data} began with data");
-        Ok(())
-    })
+        Ok((group, accepted, with_data))
+    })?;
+    if with_data == 0 {
+        skip::skip("no connection of this kernel carried data in its first segment");
+    }
+    assert_eq!(selections(&daemon, &group)?, accepted, "{with_data} began with data");
+    Ok(())
 }
 
 /// Connects and sends in one; whether the data went with the first segment and was taken

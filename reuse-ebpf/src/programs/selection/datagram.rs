@@ -20,6 +20,9 @@ pub(super) fn newest<const TYPED: bool>(sk: Sock<TYPED>) -> Option<u64> {
 /// all of them (net/ipv4/udp_offload.c, `udp_gro_complete_segment`; net/ipv4/udp.c, `udp_send_skb`).
 #[inline(always)]
 pub(super) fn packets(buffer: u64) -> u64 {
+    if !is_there(offset!(skb_end)) {
+        return 1;
+    }
     let head: u64 = read(buffer + offset!(skb_head) as u64);
     let end: u32 = read(buffer + offset!(skb_end) as u64);
     match read::<u16>(head + u64::from(end) + offset!(shared_gso_segs) as u64) {
