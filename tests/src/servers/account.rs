@@ -61,14 +61,19 @@ fn is_at(group: &Value, namespace: &Namespace, protocol: &str, port: u16) -> boo
 /// When the daemon does not answer.
 ///
 /// # Panics
-/// When they are not equal, or the daemon lost anything.
+/// When they are not equal, or the daemon lost anything. A run of a program that the kernel skipped is no loss where they
+/// are equal: it was for a socket outside of the group, of which the host has many.
 pub fn assert_agreement(daemon: &Daemon, server: &Account) -> Result<()> {
     let (inode, _) = server.first_key_value().context("a server with a member")?;
     let shown = groups::members(&groups::of_inode(daemon, *inode)?)?;
     let counted: Account = shown.into_iter().map(|(inode, member)| (inode, member.selections)).collect();
-    assert_eq!(counted, *server, "the daemon's counts and the server's");
-    let lost = daemon.metrics()?.sum("reuse_daemon_events_lost_total", &[]);
-    assert_eq!(lost, Some(0.0), "what the daemon lost");
+    let metrics = daemon.metrics()?;
+    let (lost, skipped): (Vec<_>, Vec<_>) = metrics
+        .series("reuse_daemon_events_lost_total", &[])
+        .filter(|(_, lost)| *lost > 0.0)
+        .partition(|(labels, _)| labels.get("stage").is_none_or(|stage| stage != "program_skipped"));
+    assert_eq!(counted, *server, "the daemon's counts and the server's; skipped: {skipped:?}");
+    assert!(lost.is_empty(), "the daemon lost {lost:?}");
     Ok(())
 }
 
