@@ -13,13 +13,18 @@ mod refusals;
 mod selections;
 mod settling;
 
-use std::{collections::BTreeMap, fs, io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs, io,
+    sync::Arc,
+    time::Duration,
+};
 
 use reuse_model::{
     attempt::Attempts,
     conflict::Conflict,
     cross_check::CrossCheck,
-    event::{Call, Event, Moment, Snapshot},
+    event::{Call, Counter, Event, Moment, Snapshot},
     group::{GroupChange, Groups},
     inventory::{Change, Correction, Inventory, Limits},
     process::{Process, Processes as _},
@@ -77,6 +82,8 @@ pub struct Tracer {
     started: Moment,
     /// Entries of the selection map at the last reading
     counted: u64,
+    /// Counters of sockets that were gone at the last reading
+    gone: HashSet<Counter>,
     /// Selections of sockets that went before it was known which group they were in
     unattributed: u64,
     /// Room for the changes of one event, kept to spare an allocation for each
@@ -143,6 +150,7 @@ impl Tracer {
             rules,
             started: Clock::now(),
             counted: 0,
+            gone: HashSet::new(),
             unattributed: 0,
             changes: Vec::new(),
             joins: Vec::new(),

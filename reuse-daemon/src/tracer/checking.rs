@@ -1,6 +1,6 @@
 //! Claims about socket options that a process of the daemon's own tries: what it does is nobody's traffic.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use reuse_model::{
     claim::CheckReport,
@@ -11,6 +11,10 @@ use reuse_model::{
 
 use super::Tracer;
 
+/// Readings of the selection counters after which a socket that closed is in none any more: one may come before the kernel
+/// has let go of it, and the next two are what [`Tracer::count_selections`] takes to believe that it is gone.
+const READINGS: u8 = 3;
+
 /// What is being tried, and what is left of it.
 #[derive(Debug, Default)]
 pub(super) struct Checking {
@@ -18,19 +22,22 @@ pub(super) struct Checking {
     namespace: Option<NetNs>,
     /// Who acts there, by its process id in the initial pid namespace, which only its calls tell
     pid: Option<u32>,
-    /// Sockets of the daemon's own that closed since the selection counters were last read
-    closed: HashSet<Inode>,
+    /// Sockets of the daemon's own that closed, and how often the selection counters were read since
+    closed: HashMap<Inode, u8>,
 }
 
 impl Checking {
     /// Whether selections of a socket that is gone were the daemon's own.
     pub(super) fn had(&self, inode: Inode) -> bool {
-        self.closed.contains(&inode)
+        self.closed.contains_key(&inode)
     }
 
-    /// The selection counters were read, with the last count of everything that had closed.
+    /// The selection counters were read.
     pub(super) fn counted(&mut self) {
-        self.closed.clear();
+        self.closed.retain(|_, readings| {
+            *readings += 1;
+            *readings < READINGS
+        });
     }
 }
 
@@ -66,7 +73,7 @@ impl Tracer {
             if let Change::Removed(socket) = change
                 && socket.is_own()
             {
-                self.checking.closed.insert(socket.facts.inode);
+                self.checking.closed.insert(socket.facts.inode, 0);
             }
         }
     }

@@ -1,6 +1,9 @@
 //! The kernel's selection counters, read into the groups.
 
-use reuse_model::group::{FlowMemory, Reading};
+use reuse_model::{
+    event::MemberCount,
+    group::{FlowMemory, Reading},
+};
 
 use super::Tracer;
 use crate::{clock::Clock, kernel::counts::FLOWS_TRUSTED};
@@ -23,15 +26,24 @@ impl Tracer {
                 log::warn!("flows of the last ten minutes are not counted anew: {error}");
             }
         }
-        for gone in
-            counts.iter().filter(|count| count.live.is_none() && self.inventory.get(count.inode).is_none())
-        {
+        self.forget_gone(&counts);
+        self.checking.counted();
+    }
+
+    /// Forgets the counters of sockets that were gone at the last reading too: what the ring said meanwhile is known by
+    /// now, so that a socket which came and went since has had its place in a group.
+    fn forget_gone(&mut self, counts: &[MemberCount]) {
+        let is_gone =
+            |count: &&MemberCount| count.live.is_none() && self.inventory.get(count.inode).is_none();
+        let (again, first): (Vec<&MemberCount>, Vec<&MemberCount>) =
+            counts.iter().filter(is_gone).partition(|count| self.gone.contains(&count.counter));
+        self.gone = first.into_iter().map(|count| count.counter).collect();
+        for gone in again {
             self.selections.forget(gone.counter);
             if !self.groups.forget(gone.counter) && !self.checking.had(gone.inode) {
                 self.unattributed += gone.selections;
             }
         }
-        self.checking.counted();
     }
 
     /// What the kernel side remembers of flows now.
