@@ -3,8 +3,8 @@
 //! A claim is a sentence; a verdict is about the sentence as worded here. [`Claim::documented`] is what is known of a
 //! kernel, [`Verdict`] what was seen when it was tried.
 
+mod chance;
 mod documented;
-mod flows;
 mod report;
 
 use std::{fmt, str::FromStr};
@@ -12,8 +12,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    chance::agrees,
     documented::is_known,
-    flows::{agrees, moved_by_join, moved_by_leave},
     report::{Arrival, CheckReport, ClaimReport, Comparison, Waiting},
 };
 

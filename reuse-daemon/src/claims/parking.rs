@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, IoSlice},
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::{AsRawFd, OwnedFd},
 };
 
 use nix::{
@@ -28,7 +28,7 @@ impl Parking {
     /// # Errors
     /// The kernel allows no more.
     pub(super) fn park(&mut self, sockets: &[Socket]) -> io::Result<()> {
-        let descriptors: Vec<_> = sockets.iter().map(|socket| socket.as_raw_fd()).collect();
+        let descriptors: Vec<_> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
         if let Some((near, _)) = self.0.last()
             && send(near, &descriptors)?
         {

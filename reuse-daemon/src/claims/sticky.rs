@@ -1,7 +1,10 @@
 //! Whether a client keeps its receiver, while the membership stays and when it changes.
 
 use anyhow::Context as _;
-use reuse_model::claim::{agrees, moved_by_join, moved_by_leave};
+use reuse_model::{
+    claim::agrees,
+    distribution::{moved_by_join, moved_by_leave},
+};
 
 use super::{
     finding::Finding,
@@ -9,7 +12,7 @@ use super::{
     namespace::Private,
 };
 
-const MEMBERS: u32 = 4;
+const MEMBERS: usize = 4;
 const FLOWS: u16 = 3_000;
 
 pub(super) fn unchanged(namespace: &Private) -> anyhow::Result<Finding> {
@@ -17,7 +20,7 @@ pub(super) fn unchanged(namespace: &Private) -> anyhow::Result<Finding> {
     let mut finding = Finding::default();
     let clients = Clients::open(namespace)?;
     let at = namespace.address();
-    let group = Group::open(at, MEMBERS as usize)?;
+    let group = Group::open(at, MEMBERS)?;
     let flows = flows(1_000);
     let first = group.deliver(&clients, &flows, at)?;
     let mut moved = 0;
@@ -37,9 +40,10 @@ pub(super) fn unchanged(namespace: &Private) -> anyhow::Result<Finding> {
 pub(super) fn after_join(namespace: &Private) -> anyhow::Result<Finding> {
     let mut finding = Finding::default();
     let at = namespace.address();
-    let mut group = Group::open(at, MEMBERS as usize)?;
+    let mut group = Group::open(at, MEMBERS)?;
     let change = Change::watch(namespace, &mut group, Group::join)?;
-    change.tell(&mut finding, &format!("one joined {MEMBERS}"), moved_by_join());
+    let expected = moved_by_join(MEMBERS).context("no members")?;
+    change.tell(&mut finding, &format!("one joined {MEMBERS}"), expected);
     Ok(finding)
 }
 
@@ -47,9 +51,9 @@ pub(super) fn after_leave(namespace: &Private) -> anyhow::Result<Finding> {
     let mut finding = Finding::default();
     for (index, which) in [(0, "first"), (MEMBERS - 1, "last")] {
         let at = namespace.address();
-        let mut group = Group::open(at, MEMBERS as usize)?;
+        let mut group = Group::open(at, MEMBERS)?;
         let change = Change::watch(namespace, &mut group, |group| {
-            group.leave(index as usize);
+            group.leave(index);
             Ok(())
         })?;
         let expected = moved_by_leave(MEMBERS, index).context("no such member")?;
