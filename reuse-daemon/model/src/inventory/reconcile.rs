@@ -132,7 +132,9 @@ impl Inventory {
             owners: found.owners,
             former: Vec::new(),
         };
-        if self.put(Arc::new(socket), changes) && self.backfilled {
+        // The daemon's own binds are not told.
+        let told = !socket.is_own();
+        if self.put(Arc::new(socket), changes) && self.backfilled && told {
             self.doubts.raise(facts.inode, kind, snapshot.ended);
         }
     }

@@ -48,6 +48,14 @@ fn a_snapshot_finds_what_no_event_told() {
 }
 
 #[test]
+fn a_socket_of_the_daemons_own_is_found_and_no_correction() {
+    let mut host = Host::backfilled();
+    assert_eq!(host.reconcile(&snapshot(200, 300, vec![holding(1, 3, facts(3, 82))])), []);
+    assert_eq!(host.confirm(10 * SECOND), []);
+    assert!(host.socket(3).is_own());
+}
+
+#[test]
 fn a_snapshot_of_a_part_takes_nothing_away() {
     let mut host = Host::backfilled();
     host.apply(&bind(10, 100, facts(1, 80)));
