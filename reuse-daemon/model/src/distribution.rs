@@ -13,6 +13,9 @@ use statrs::distribution::{ChiSquared, ContinuousCDF};
 /// Fewest flows for each member for which the chi-square test means anything (the usual rule of five).
 pub const FLOWS_PER_MEMBER_MIN: u64 = 5;
 
+/// Below this probability chance is no explanation any more: of a million healthy windows one is misjudged.
+pub const CHANCE_MIN: f64 = 1e-6;
+
 /// Result of a chi-square test against the uniform distribution.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Uniformity {

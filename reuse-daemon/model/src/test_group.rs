@@ -9,7 +9,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
-pub use evenness::{EVEN_P_VALUE_MIN, Evenness};
+pub use evenness::Evenness;
 pub use moves::{Cause, Experiment, FlowSeen, MoveTally, Round, Step};
 pub use probe::{Outcome, Probe, TestGroup};
 

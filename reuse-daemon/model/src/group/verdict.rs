@@ -4,10 +4,7 @@
 //! while flows come in falls below any bound in the end.
 
 use super::{ClosedWindow, Pick};
-use crate::socket::Selector;
-
-/// A fair choice is at least as uneven once in so many windows: in two consecutive ones that is no chance any more.
-const UNEVEN_BELOW: f64 = 1e-6;
+use crate::{distribution::CHANCE_MIN, socket::Selector};
 
 /// A fair choice is at least as uneven in one window of twenty: what is seen often is no finding, but no even spread
 /// either.
@@ -62,7 +59,7 @@ impl Verdict {
         let (last, before) = (newest_first.next()?, newest_first.next()?);
         last.flows.filter(|flows| *flows > 0)?;
         let Some(p_value) = last.p_value else { return Some(Self::FewPeers) };
-        let is_beyond_chance = |p: f64| p < UNEVEN_BELOW;
+        let is_beyond_chance = |p: f64| p < CHANCE_MIN;
         if is_beyond_chance(p_value) {
             let twice = before.p_value.is_some_and(is_beyond_chance);
             let connected = pick.is_some_and(|pick| pick.has_connected);

@@ -4,11 +4,7 @@
 //! flows say more.
 
 use super::GroupTally;
-use crate::distribution::{Uniformity, uniformity};
-
-/// Below this probability of chance the kernel counts as uneven. As with the alert on groups, one healthy host in a million
-/// is misjudged.
-pub const EVEN_P_VALUE_MIN: f64 = 1e-6;
+use crate::distribution::{CHANCE_MIN, Uniformity, uniformity};
 
 /// What the flows so far say.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,7 +19,7 @@ pub struct Evenness {
 
 impl Evenness {
     fn new(seen: Uniformity) -> Self {
-        Self { even: seen.p_value >= EVEN_P_VALUE_MIN, p_value: seen.p_value, flows: seen.flows }
+        Self { even: seen.p_value >= CHANCE_MIN, p_value: seen.p_value, flows: seen.flows }
     }
 
     /// What several groups say together, by Fisher's method: under a fair choice -2 times the sum of the logarithms of k
@@ -32,7 +28,7 @@ impl Evenness {
     pub fn together(groups: impl IntoIterator<Item = Self>) -> Option<Self> {
         let (mut half, mut count, mut flows) = (0.0, 0_u32, 0);
         for group in groups {
-            half -= group.p_value.ln();
+            half -= group.p_value.max(f64::MIN_POSITIVE).ln();
             count += 1;
             flows += group.flows;
         }
@@ -45,7 +41,7 @@ impl Evenness {
         }
         // The product of 0 and infinity above, where one of them is 0.
         let p_value = if half.is_finite() { p_value.min(1.0) } else { 0.0 };
-        (count > 0).then_some(Self { even: p_value >= EVEN_P_VALUE_MIN, p_value, flows })
+        (count > 0).then_some(Self { even: p_value >= CHANCE_MIN, p_value, flows })
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fmt::Write};
 
-use reuse_model::{distribution::FLOWS_PER_MEMBER_MIN, report::GroupReport};
+use reuse_model::{
+    distribution::{CHANCE_MIN, FLOWS_PER_MEMBER_MIN},
+    report::GroupReport,
+};
 
 use super::{
     BOLD, GREEN, RED, Style, YELLOW,
@@ -93,13 +96,22 @@ fn verdict(group: &GroupReport) -> Option<(String, &'static str)> {
         Some("few_peers") => ("too few flows to tell".to_owned(), ""),
         Some("uneven") => ("uneven, and neither chance nor the group explains it".to_owned(), RED),
         Some(other) => (plain(&other.replace('_', " ")).into_owned(), YELLOW),
-        None => (String::new(), ""),
+        None => so_far(group),
     };
     let text = match (words.is_empty(), evidence(group)) {
         (true, evidence) => evidence,
         (false, evidence) => format!("{words}: {evidence}"),
     };
     Some((text, color))
+}
+
+/// What the running window says while there is no verdict: that needs two closed ones.
+fn so_far(group: &GroupReport) -> (String, &'static str) {
+    match group.p_value {
+        Some(p) if p < CHANCE_MIN => ("so far more uneven than chance makes it".to_owned(), YELLOW),
+        Some(_) => ("so far as even as chance makes it".to_owned(), ""),
+        None => (String::new(), ""),
+    }
 }
 
 /// How many flows the verdict stands on: the running window's, or where it is too young the last one's.
