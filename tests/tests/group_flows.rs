@@ -12,7 +12,6 @@ use reuse_tests::{
     deadline::{self, PROMPT},
     generator::Group,
     group_members::{self, drain},
-    kernel,
     sockets::{self, Transport},
 };
 use serde_json::Value;
@@ -125,10 +124,6 @@ fn what_a_connected_member_gets_is_no_flow() -> Result<()> {
     let daemon = launch.start()?;
     send(std::slice::from_ref(&peer), group.address(), 3)?;
     take_all(&group, 3)?;
-    // Since 6.13 it has left its group.
-    if !kernel::is_at_least(6, 13)? {
-        assert_eq!(group_members::selections(&daemon, &group)?, [0, 3]);
-    }
     let flows = shown(&daemon, &group, "flows")?;
     assert!(flows.is_null() || flows == 0, "{flows} flows");
     Ok(())
