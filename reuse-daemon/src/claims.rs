@@ -1,8 +1,8 @@
 //! Claims about socket options, tried live on the running kernel.
 //!
-//! Everything happens in a network namespace that the calling process makes for itself ([`namespace`]): nobody's port is
-//! taken, and it goes with the process. Users are threads with a file-system uid of their own ([`user`]), since that is
-//! what a socket takes as its uid. A trial says what it saw as it goes ([`finding`]); the verdict follows from that.
+//! Everything happens in a network namespace that the calling process makes for itself (`namespace`): nobody's port is
+//! taken, and it goes with the process. Users are threads with a file-system uid of their own (`user`), since that is
+//! what a socket takes as its uid. A trial says what it saw as it goes (`finding`); the verdict follows from that.
 
 mod comparison;
 mod exclusion;

@@ -352,7 +352,10 @@ impl Tracer {
 
 fn tell_contradictions(experiment: &Experiment) {
     for step in experiment.steps.iter().filter(|step| step.contradicted > 0) {
-        log::warn!("test group: flows went elsewhere than the kernel's hash says: {:?} {step:?}", experiment.group);
+        log::warn!(
+            "test group: flows went elsewhere than the kernel's hash says: {:?} {step:?}",
+            experiment.group
+        );
     }
 }
 

@@ -124,7 +124,7 @@ fn it_says_whether_this_kernel_is_even() -> Result<()> {
     daemon.metrics_until("enough flows of every group", |metrics| {
         let known = metrics.series("reuse_test_group_even", &[]).count() == PAIRS.len();
         known.then(|| {
-            assert_eq!(metrics.count("reuse_test_group_even", &[]), 4, "this kernel spreads flows evenly")
+            assert_eq!(metrics.count("reuse_test_group_even", &[]), 4, "this kernel spreads flows evenly");
         })
     })?;
     let ran = run(daemon.command("groups").args(["--port", "1"]))?;

@@ -94,10 +94,10 @@ pub(crate) fn udp_queued(ctx: FExitContext) -> i32 {
 #[btf_tracepoint(function = "udp_fail_queue_rcv_skb")]
 pub(crate) fn udp_refused_unseen(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock::typed(ctx.arg(1));
-    if sk.in_group() {
-        if let Some(counter) = Counter::of(sk, true).filter(|counter| !counter.last_was_copy()) {
-            counter.add(1);
-        }
+    if sk.in_group()
+        && let Some(counter) = Counter::of(sk, true).filter(|counter| !counter.last_was_copy())
+    {
+        counter.add(1);
     }
     0
 }
@@ -122,10 +122,11 @@ fn woken<const TYPED: bool>(sk: Sock<TYPED>) {
     }
     if protocol == IPPROTO_UDP {
         queued(sk, family, state);
-    } else if state == TCP_LISTEN && !is_handed_on(sk.address()) {
-        if let Some(counter) = Counter::of(sk, false) {
-            counter.add(1);
-        }
+    } else if state == TCP_LISTEN
+        && !is_handed_on(sk.address())
+        && let Some(counter) = Counter::of(sk, false)
+    {
+        counter.add(1);
     }
 }
 
