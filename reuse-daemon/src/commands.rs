@@ -8,3 +8,4 @@ pub mod groups;
 mod outcome;
 pub mod run;
 pub mod sockets;
+mod survey;

@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod cgroup_ids;
 pub mod command_lines;
 pub mod containers;
+mod lineage;
 pub(crate) mod migration;
 pub(crate) mod names;
 pub mod namespaces;

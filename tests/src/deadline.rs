@@ -14,6 +14,8 @@ pub const PROMPT: Duration = Duration::from_secs(5);
 /// Environment variable with how many times slower than a usual one this machine is: an emulated one is.
 pub const SLOWNESS: &str = "REUSE_TESTS_SLOWNESS";
 
+/// Between two looks. A slow machine looks as many times less often: there a look takes as many times longer, from the one
+/// that is waited for.
 const POLL: Duration = Duration::from_millis(5);
 
 /// How many times slower than a usual machine this one is said to be: 1 unless [`SLOWNESS`] says otherwise.
@@ -46,7 +48,7 @@ pub fn until<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> Result
         if start.elapsed() >= limit {
             bail!("not within {limit:?}: {what}");
         }
-        std::thread::sleep(POLL);
+        std::thread::sleep(scaled(POLL));
     }
 }
 

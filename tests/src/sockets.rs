@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -179,4 +179,26 @@ pub fn result_name<T>(result: &io::Result<T>) -> String {
         Ok(_) => "success".to_owned(),
         Err(error) => format!("{:?}", Errno::from_raw(error.raw_os_error().unwrap_or(0))),
     }
+}
+/// Attaches a classic program that returns 0 by this option of level `SOL_SOCKET`: a filter (`SO_ATTACH_FILTER`) that takes
+/// nothing, or a selector (`SO_ATTACH_REUSEPORT_CBPF`) that picks the first member.
+///
+/// # Errors
+/// The kernel's.
+pub fn attach_zero(socket: &Socket, option: libc::c_int) -> Result<()> {
+    const RETURN: u16 = 0x06;
+    let mut code = [libc::sock_filter { code: RETURN, jt: 0, jf: 0, k: 0 }];
+    let program = libc::sock_fprog { len: 1, filter: code.as_mut_ptr() };
+    // SAFETY: the pointer and the length describe `program`, which the kernel copies during the call.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const program).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    };
+    ensure!(outcome == 0, "attaching a program by option {option}: {}", io::Error::last_os_error());
+    Ok(())
 }

@@ -1,11 +1,8 @@
 //! What the kernel keeps of a group, as the daemon shows it: what picks a member, in which order they stand.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::fd::AsRawFd as _,
-};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use reuse_tests::{
     daemon::{Daemon, Launch},
     deadline::{self, PROMPT},
@@ -20,22 +17,9 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const MEMBERS: usize = 4;
 const TRANSPORTS: [Transport; 3] = [Transport::Tcp, Transport::Udp, Transport::Mptcp];
 
-/// Has a classic program pick the first member (`ret #0`).
+/// Has a classic program pick the first member.
 fn attach_classic(member: &Socket) -> Result<()> {
-    let mut code = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];
-    let program = libc::sock_fprog { len: 1, filter: code.as_mut_ptr() };
-    // SAFETY: the pointer and the length describe `program`, which the kernel copies during the call.
-    let outcome = unsafe {
-        libc::setsockopt(
-            member.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_REUSEPORT_CBPF,
-            (&raw const program).cast(),
-            size_of::<libc::sock_fprog>() as libc::socklen_t,
-        )
-    };
-    ensure!(outcome == 0, "SO_ATTACH_REUSEPORT_CBPF: {}", std::io::Error::last_os_error());
-    Ok(())
+    sockets::attach_zero(member, libc::SO_ATTACH_REUSEPORT_CBPF)
 }
 
 /// Has every member selected, so that the daemon reads the group at each look and need not wait for its next snapshot.

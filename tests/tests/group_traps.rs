@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::fd::AsRawFd as _,
     time::Duration,
 };
 
@@ -67,27 +66,10 @@ fn taken(group: &Group, count: u64) -> Result<Vec<u64>> {
     Ok(taken)
 }
 
-/// A socket filter that takes nothing (SO_ATTACH_FILTER with `ret #0`).
-fn refuse_all(member: &Socket) -> Result<()> {
-    let mut code = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];
-    let program = libc::sock_fprog { len: 1, filter: code.as_mut_ptr() };
-    // SAFETY: the pointer and the length describe `program`, which the kernel copies during the call.
-    let outcome = unsafe {
-        libc::setsockopt(
-            member.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const program).cast(),
-            size_of::<libc::sock_fprog>() as libc::socklen_t,
-        )
-    };
-    ensure!(outcome == 0, "SO_ATTACH_FILTER: {}", std::io::Error::last_os_error());
-    Ok(())
-}
-
 fn filtered(daemon: &Daemon) -> Result<()> {
     let group = Group::open(Transport::Udp, LOOPBACK, MEMBERS)?;
-    refuse_all(&group.members()[0])?;
+    // A socket filter that takes nothing.
+    sockets::attach_zero(&group.members()[0], libc::SO_ATTACH_FILTER)?;
     send(group.address(), SENT)?;
     let (taken, dropped) = arrived(&group, SENT)?;
     ensure!(dropped[0] > 0 && taken[0] == 0, "the filter took {dropped:?} and let {taken:?} pass");

@@ -8,6 +8,7 @@ mod accepting;
 mod change;
 mod counted;
 mod counts;
+mod generation;
 mod key;
 mod left;
 mod member;
@@ -28,6 +29,7 @@ use std::{
 pub use accepting::STALLED_AFTER;
 pub use change::{GroupChange, GroupChangeKind};
 pub use counted::SlotCounts;
+pub(crate) use generation::Generations;
 pub use key::GroupKey;
 pub use member::Member;
 pub use pick::Pick;

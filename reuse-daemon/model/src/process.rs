@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::event::{Caller, Comm};
+use crate::event::{Caller, Comm, Moment};
+
+/// The first process: what has lost its parent is its child.
+pub const INIT: u32 = 1;
 
 /// Most bytes of an executable's name that reach a label, a log line or a report.
 pub const EXECUTABLE_MAX: usize = 32;
@@ -31,6 +34,10 @@ pub struct Process {
     pub container: Option<Arc<str>>,
     /// Kubernetes pod: `namespace/name`, else its uid
     pub pod: Option<Arc<str>>,
+    /// When it started, to a hundredth of a second; `None` where that was not read
+    pub started: Option<Moment>,
+    /// Its parent when it was looked up, 0 of the first process and of kernel threads
+    pub parent: Option<u32>,
     /// Whether it is one of the daemon's own processes, which no attempt, refusal or group family shows
     pub own: bool,
 }
@@ -50,6 +57,8 @@ impl Process {
             unit: None,
             container: None,
             pod: None,
+            started: None,
+            parent: None,
             own: false,
         }
     }

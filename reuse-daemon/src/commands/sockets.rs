@@ -8,17 +8,18 @@ use std::{
 use anyhow::Context as _;
 use reuse_model::{
     filter::Filter,
-    inventory::{Inventory, Limits},
     report::{SocketList, View},
 };
 
-use super::outcome::{self, Outcome};
+use super::{
+    outcome::{self, Outcome},
+    survey::{self, Found},
+};
 use crate::{
     cli::SocketsArguments,
     export::local::{command_lines, protocol::Request},
-    kernel::{privileges, survey::survey},
     local_client::{self, AskError},
-    owner::{command_lines::CommandLines, names::Names, processes::ProcessTable, shown::Shown},
+    owner::{command_lines::CommandLines, names::Names, shown::Shown},
     render,
 };
 
@@ -69,19 +70,8 @@ fn show(mut list: SocketList, filter: &Filter, json: bool) -> anyhow::Result<Out
 
 /// Looks without a daemon: what it cannot know is when a socket was bound.
 fn look(arguments: &SocketsArguments) -> anyhow::Result<SocketList> {
-    privileges::check().map_err(|missing| {
-        anyhow::anyhow!(
-            "only root sees who has other users' sockets open, and no daemon answers at {}: {missing}",
-            arguments.socket.display()
-        )
-    })?;
-    let snapshot = survey(arguments.btf_path.as_deref())?;
-    if !snapshot.whole {
-        outcome::tell("in a pid namespace of its own: processes outside it are not seen");
-    }
-    let mut inventory = Inventory::new(Limits::default());
-    let mut processes = ProcessTable::new("/proc", [std::process::id()]);
-    inventory.reconcile(&snapshot, &mut processes);
+    let sight = "who has other users' sockets open";
+    let Found { inventory, .. } = survey::look(&arguments.socket, arguments.btf_path.as_deref(), sight)?;
     let names = Names::of_this_host(View::Local);
     let shown = Shown { names: &names, view: View::Local };
     let mut list = SocketList::new(&inventory, &shown, View::Local);

@@ -18,7 +18,10 @@ use reuse_model::{
     process::{Process, Processes, executable_name},
 };
 
-use super::placement::{Placement, Placements};
+use super::{
+    lineage::Lineage,
+    placement::{Placement, Placements},
+};
 
 /// Processes in one generation of the memory. Two generations of processes with a path of 100 bytes are some 6 MiB.
 const GENERATION: usize = 8192;
@@ -149,7 +152,13 @@ impl ProcessTable {
     /// is gone, one that may not be looked at.
     fn read(&self, asked: &Asked) -> Process {
         let Asked { pid, comm, uid, .. } = *asked;
-        let unread = Process { own: self.own.contains(&pid), ..Process::from_comm(pid, comm, uid) };
+        let lineage = Lineage::read(&self.proc, pid);
+        let unread = Process {
+            started: lineage.map(|lineage| lineage.started),
+            parent: lineage.map(|lineage| lineage.parent),
+            own: self.own.contains(&pid),
+            ..Process::from_comm(pid, comm, uid)
+        };
         match fs::read_link(self.proc.join(format!("{pid}/exe"))) {
             Ok(path) => {
                 let mut path = OsString::from(path).into_vec();

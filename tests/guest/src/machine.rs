@@ -18,6 +18,7 @@ const FILE_SYSTEMS: &[(&str, &str)] = &[
     ("proc", "/proc"),
     ("sysfs", "/sys"),
     ("devtmpfs", "/dev"),
+    ("devpts", "/dev/pts"),
     ("tmpfs", "/tmp"),
     ("tmpfs", "/run"),
     ("securityfs", "/sys/kernel/security"),

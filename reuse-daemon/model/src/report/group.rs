@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Context, OwnerReport, View};
 use crate::{
     endpoint::{Family, Transport},
-    group::{ClosedWindow, Group, Member, SlotCounts},
+    group::{ClosedWindow, Generations, Group, Member, SlotCounts},
 };
 
 /// Body of `/api/v1/groups`.
@@ -122,6 +122,9 @@ pub struct MemberReport {
     /// TCP: its queue is full and it accepted nothing for ten seconds
     #[serde(default)]
     pub stalled: bool,
+    /// Its processes are of an earlier generation of the service than another member's, and were not replaced by it
+    #[serde(default)]
+    pub older_generation: bool,
     /// Counts of the running window, null while none runs
     #[serde(default)]
     pub window: Option<MemberWindowReport>,
@@ -143,7 +146,9 @@ impl GroupReport {
     #[must_use]
     pub fn new(group: &Group, counted: bool, context: &dyn Context, view: View) -> Self {
         let key = group.key();
-        let members = group.members().map(|seat| MemberReport::new(group, seat, counted, context, view));
+        let generations = Generations::of(group.members().map(|(_, member, _)| &*member.socket));
+        let members =
+            group.members().map(|seat| MemberReport::new(group, &generations, seat, counted, context, view));
         let spread = group.spread().filter(|_| counted);
         let window = |window: &ClosedWindow| WindowReport {
             since: context.time(window.began),
@@ -181,6 +186,7 @@ impl GroupReport {
 impl MemberReport {
     fn new(
         group: &Group,
+        generations: &Generations<'_>,
         (slot, member, counts): (u32, &Member, SlotCounts),
         counted: bool,
         context: &dyn Context,
@@ -206,6 +212,7 @@ impl MemberReport {
             queue: member.queue,
             queue_limit: member.queue_limit,
             stalled: member.is_stalled(),
+            older_generation: generations.is_earlier(&member.socket),
             window,
         }
     }

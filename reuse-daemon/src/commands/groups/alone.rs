@@ -2,16 +2,14 @@
 
 use reuse_model::{
     group::Groups,
-    inventory::{Inventory, Limits},
     report::{GroupList, GroupReport, SCHEMA, View},
 };
 
 use crate::{
     cli::GroupsArguments,
-    commands::outcome,
+    commands::survey::{self, Found},
     export::local::command_lines,
-    kernel::{privileges, survey::survey},
-    owner::{command_lines::CommandLines, names::Names, processes::ProcessTable, shown::Shown},
+    owner::{command_lines::CommandLines, names::Names, shown::Shown},
 };
 
 /// Looks once.
@@ -19,22 +17,11 @@ use crate::{
 /// # Errors
 /// No privileges, or a kernel that refuses.
 pub(super) fn look(arguments: &GroupsArguments) -> anyhow::Result<GroupList> {
-    privileges::check().map_err(|missing| {
-        anyhow::anyhow!(
-            "only root sees other users' groups, and no daemon answers at {}: {missing}",
-            arguments.socket.display()
-        )
-    })?;
-    let snapshot = survey(arguments.btf_path.as_deref())?;
-    if !snapshot.whole {
-        outcome::tell("in a pid namespace of its own: processes outside it are not seen");
-    }
-    let mut inventory = Inventory::new(Limits::default());
-    let mut processes = ProcessTable::new("/proc", [std::process::id()]);
-    let found = inventory.reconcile(&snapshot, &mut processes);
+    let Found { changes, at, .. } =
+        survey::look(&arguments.socket, arguments.btf_path.as_deref(), "other users' groups")?;
     let (mut groups, mut joins) = (Groups::new(), Vec::new());
-    for change in &found.changes {
-        groups.apply(change, snapshot.ended, &mut joins);
+    for change in &changes {
+        groups.apply(change, at, &mut joins);
     }
     let names = Names::of_this_host(View::Local);
     let shown = Shown { names: &names, view: View::Local };

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use reuse_model::{
     distribution::{CHANCE_MIN, FLOWS_PER_MEMBER_MIN},
-    report::GroupReport,
+    report::{GroupReport, MemberReport},
 };
 
 use super::{
@@ -25,10 +25,37 @@ pub(super) fn write(group: &GroupReport, style: Style, out: &mut String) {
     out.push_str(&painted(&place, BOLD, style));
     width::wrap(&description(group), style.width, INDENT, width::columns(&place), out);
     out.push('\n');
-    let Some((verdict, color)) = verdict(group) else { return };
-    let mut lines = " ".to_owned();
-    width::wrap(&verdict, style.width, INDENT, 1, &mut lines);
-    out.extend([&painted(&lines, color, style), "\n"]);
+    let remarks = verdict(group).into_iter().chain(stalled(group)).chain(older_generation(group));
+    for (remark, color) in remarks {
+        let mut lines = " ".to_owned();
+        width::wrap(&remark, style.width, INDENT, 1, &mut lines);
+        out.extend([&painted(&lines, color, style), "\n"]);
+    }
+}
+
+fn stalled(group: &GroupReport) -> Option<(String, &'static str)> {
+    let members = named(group, |member| member.stalled)?;
+    Some((format!("stalled: {members}, whose queue is full and who takes nothing from it"), RED))
+}
+
+fn older_generation(group: &GroupReport) -> Option<(String, &'static str)> {
+    let members = named(group, |member| member.older_generation)?;
+    let is_fed = |member: &&MemberReport| {
+        member.older_generation && member.window.as_ref().and_then(|window| window.selections) > Some(0)
+    };
+    let fed = if group.members.iter().any(|member| is_fed(&member)) { ", still fed" } else { "" };
+    Some((format!("of an earlier generation of the service{fed}: {members}"), YELLOW))
+}
+
+/// Those members by their numbers, not all of many.
+fn named(group: &GroupReport, which: impl Fn(&MemberReport) -> bool) -> Option<String> {
+    const NAMED: usize = 8;
+    let numbers: Vec<_> =
+        group.members.iter().filter(|member| which(member)).map(|member| member.member).collect();
+    let first: Vec<_> = numbers.iter().take(NAMED).map(u32::to_string).collect();
+    let more = numbers.len().saturating_sub(NAMED);
+    let and_more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    (!numbers.is_empty()).then(|| format!("member {}{and_more}", first.join(", ")))
 }
 
 fn place(group: &GroupReport) -> String {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reuse_model::report::MemberWindowReport;
 use serde_json::{Value, json};
 
 use super::*;
@@ -91,6 +92,27 @@ fn a_group_at_120_columns() {
     assert_eq!(lines[3], format!("  0  dns.service[4000]  {even}       310  14.7%  0/208K      0"));
     let busy = format!("{}|{}", "#".repeat(26), "#".repeat(33));
     assert_eq!(lines[5], format!("  2  dns.service[4002]  {busy}     1,205  57.3%  0/208K      0"));
+}
+
+#[test]
+fn members_that_take_nothing_or_should_be_gone_are_named() {
+    let mut four = four();
+    for member in &mut four.members {
+        member.stalled = member.member == 2;
+        member.older_generation = member.member < 2;
+    }
+    let text = shown(&[four.clone()], 120);
+    assert!(text.contains("\n  stalled: member 2, whose queue is full"), "{text}");
+    assert!(text.contains("\n  of an earlier generation of the service: member 0, 1\n"), "{text}");
+
+    four.members[1].window = Some(MemberWindowReport { selections: Some(1), flows: None, drops: 0 });
+    let text = shown(&[four], 120);
+    assert!(text.contains("generation of the service, still fed: member 0, 1\n"), "{text}");
+
+    let mut many = group(&[1; 20], json!({}));
+    many.members.iter_mut().for_each(|member| member.stalled = true);
+    let text = shown(&[many], 120);
+    assert!(text.contains("stalled: member 0, 1, 2, 3, 4, 5, 6, 7 and 12 more, whose"), "{text}");
 }
 
 #[test]
