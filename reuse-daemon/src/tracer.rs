@@ -31,6 +31,7 @@ use reuse_model::{
     refusal::{Refusal, Remembered},
     report::{RecordBody, View},
     rulebook,
+    signal::Signals,
     tally::Tally,
     test_group::{Experiment, Outcome, TestGroups},
 };
@@ -68,6 +69,7 @@ pub struct Tracer {
     inventory: Inventory,
     groups: Groups,
     tally: Tally,
+    signals: Signals,
     test_groups: TestGroups,
     corrections: BTreeMap<Correction, u64>,
     processes: ProcessTable,
@@ -137,6 +139,7 @@ impl Tracer {
             inventory: Inventory::new(limits()),
             groups: Groups::new(),
             tally: Tally::new(metrics::max_conflicts(max_series)),
+            signals: Signals::default(),
             test_groups: TestGroups::default(),
             corrections: BTreeMap::new(),
             processes: ProcessTable::new(proc, [own_pid]),
@@ -181,6 +184,11 @@ impl Tracer {
             Event::Attempt(_) => {}
             Event::Close { at, .. } => self.closed(*at),
             Event::Exit { pid, .. } => self.processes.forget(*pid),
+            Event::Fork { .. }
+            | Event::Exec { .. }
+            | Event::Touch(_)
+            | Event::Sent { .. }
+            | Event::Took { .. } => {}
         }
         self.regroup(event.at());
     }

@@ -104,6 +104,11 @@ impl Attempts {
                 self.conclude_where(|attempt| attempt.caller.pid == pid, known);
                 known.push(event);
             }
+            Event::Fork { .. }
+            | Event::Exec { .. }
+            | Event::Touch(_)
+            | Event::Sent { .. }
+            | Event::Took { .. } => known.push(event),
         }
     }
 

@@ -167,6 +167,46 @@ pub struct Call {
     pub evidence: Option<Arc<Evidence>>,
 }
 
+/// What is being changed of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Touched {
+    /// `SO_REUSEADDR`
+    ReuseAddr,
+    /// `SO_REUSEPORT`
+    ReusePort,
+    /// `SO_ATTACH_REUSEPORT_CBPF`, `SO_ATTACH_REUSEPORT_EBPF`
+    AttachProgram,
+    /// `SO_DETACH_REUSEPORT_BPF`
+    DetachProgram,
+    /// `SO_INCOMING_CPU`
+    IncomingCpu,
+    /// `SO_BINDTODEVICE`, `SO_BINDTOIFINDEX`
+    Device,
+    /// `TCP_REPAIR`
+    Repair,
+    /// It joins or leaves a multicast group
+    Multicast,
+    /// Its uid: `fchown`, `fchownat` with a descriptor
+    Uid,
+}
+
+/// A change of a socket that is about to be decided: it may be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touch {
+    /// What changes
+    pub what: Touched,
+    /// The socket
+    pub inode: Inode,
+    /// Its cookie, 0 where nothing asked for it
+    pub cookie: Cookie,
+    /// Who changes it
+    pub caller: Caller,
+    /// Whether nothing but TCP_REPAIR let it have its port so far (`SK_FORCE_REUSE`, include/net/sock.h)
+    pub forced: bool,
+    /// When
+    pub at: Moment,
+}
+
 /// One event of the kernel's stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -186,6 +226,41 @@ pub enum Event {
         /// When
         at: Moment,
     },
+    /// A process was made by another, and has the same descriptors open.
+    Fork {
+        /// The process that made it
+        parent: u32,
+        /// The new process
+        child: u32,
+        /// When
+        at: Moment,
+    },
+    /// A process runs another program from now on.
+    Exec {
+        /// The process
+        pid: u32,
+        /// When
+        at: Moment,
+    },
+    /// A socket that holds a port is being changed by something else than a bind or listen.
+    Touch(Box<Touch>),
+    /// A message with a descriptor of a socket that holds a port was queued (`SCM_RIGHTS`): who takes it from there has the
+    /// socket open.
+    Sent {
+        /// The socket under way
+        inode: Inode,
+        /// Who sent it
+        pid: u32,
+        /// When
+        at: Moment,
+    },
+    /// A process takes a descriptor of another (`pidfd_getfd`): of which socket, if of any, is not told.
+    Took {
+        /// Who takes
+        pid: u32,
+        /// When
+        at: Moment,
+    },
     /// The last thread of a process ended.
     Exit {
         /// The process
@@ -201,7 +276,13 @@ impl Event {
     pub fn at(&self) -> Moment {
         match self {
             Self::Call(call) | Self::Attempt(call) => call.at,
-            Self::Close { at, .. } | Self::Exit { at, .. } => *at,
+            Self::Touch(touch) => touch.at,
+            Self::Close { at, .. }
+            | Self::Fork { at, .. }
+            | Self::Exec { at, .. }
+            | Self::Sent { at, .. }
+            | Self::Took { at, .. }
+            | Self::Exit { at, .. } => *at,
         }
     }
 }

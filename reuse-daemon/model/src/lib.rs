@@ -21,6 +21,7 @@ pub mod refusal;
 pub mod repeats;
 pub mod report;
 pub mod rulebook;
+pub mod signal;
 pub mod socket;
 pub mod tally;
 pub mod test_group;

@@ -11,6 +11,7 @@ mod group;
 mod holder;
 mod owner;
 mod record;
+mod signal;
 mod socket;
 mod status;
 mod test_group;
@@ -26,6 +27,7 @@ pub use group::{GroupList, GroupReport, MemberReport, MemberWindowReport, Window
 pub use holder::HolderReport;
 pub use owner::OwnerReport;
 pub use record::{Record, RecordBody};
+pub use signal::{PartyReport, SignalEvent, SignalList, SignalRecord};
 pub use socket::{SocketList, SocketReport};
 pub use status::{ActiveTier, AttachedProgram, BlindSpot, Loss, StatusReport};
 pub use test_group::{

@@ -1,6 +1,6 @@
 //! What the kernel knows of one socket, decoded.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +139,13 @@ pub struct SocketFacts {
     pub device: Option<Device>,
     /// `sock.sk_uid`: fsuid of the creator, or what `fchown` made of it
     pub uid: u32,
+    /// The fsuid its file was opened with (`file.f_cred`), which nothing changes; `None` where it was not read
+    pub creator: Option<u32>,
+    /// Whether TCP_REPAIR is set, or was when it was bound or listened: the kernel then checks nothing (`tcp_sock.repair`,
+    /// `SK_FORCE_REUSE`)
+    pub forced: bool,
+    /// UDP: the multicast groups it joined, on whichever device, some if there are many; empty where they were not read
+    pub multicast: Vec<IpAddr>,
     /// `listen`: connections waiting to be accepted; UDP: bytes in the receive queue
     pub queue: u64,
     /// `listen`: most connections that may wait; UDP: size of the receive buffer in bytes

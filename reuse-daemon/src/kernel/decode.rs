@@ -48,6 +48,9 @@ pub struct Decoder {
     tick: Duration,
 }
 
+/// `SK_FORCE_REUSE` (include/net/sock.h).
+const FORCE_REUSE: u8 = 2;
+
 impl Decoder {
     /// For a kernel of this layout, whose timers go by ticks of this length.
     #[must_use]
@@ -157,6 +160,10 @@ impl Decoder {
             },
             device: device(u32::read(field(at.bound_dev))?, raw),
             uid: raw.uid,
+            creator: None,
+            forced: u8::read(field(at.reuse / 8))
+                .is_some_and(|byte| byte >> (at.reuse % 8) & 0xf == FORCE_REUSE),
+            multicast: Vec::new(),
             queue: 0,
             queue_limit: 0,
             drops: 0,

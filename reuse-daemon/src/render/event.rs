@@ -34,13 +34,14 @@ pub fn line(record: &Record, zone: &TimeZone, colored: bool, out: &mut String) {
         RecordBody::Conflict(event) => conflict(event),
         RecordBody::Close(event) => close(event),
         RecordBody::Group(event) => group(event),
+        RecordBody::Signal(event) => event.seen.clone(),
         RecordBody::TestGroup(event) => test_group(event),
         RecordBody::Lost(event) => lost(event),
     };
     text.push_str(&plain(&sentence));
     let color = match &record.body {
         RecordBody::Conflict(_) => Some(RED),
-        RecordBody::Lost(_) | RecordBody::TestGroup(_) => Some(YELLOW),
+        RecordBody::Lost(_) | RecordBody::TestGroup(_) | RecordBody::Signal(_) => Some(YELLOW),
         RecordBody::Bind(_) | RecordBody::Listen(_) | RecordBody::Close(_) | RecordBody::Group(_) => None,
     };
     match color.filter(|_| colored) {
@@ -271,6 +272,9 @@ mod tests {
             flags: Flags { reuseaddr: true, reuseport: true, ..Flags::default() },
             device: None,
             uid: 33,
+            creator: None,
+            forced: false,
+            multicast: Vec::new(),
             queue: 0,
             queue_limit: 0,
             drops: 0,

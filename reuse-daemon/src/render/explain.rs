@@ -210,7 +210,7 @@ mod tests {
             expires_in_seconds: None,
             kernel: false,
             rule: Some(Rule::ContenderLacksReuseaddr),
-            overlap: Cow::Borrowed("same_address"),
+            overlap: Some(Cow::Borrowed("same_address")),
             owners,
             former_owners: Vec::new(),
         }

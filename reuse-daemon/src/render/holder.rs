@@ -42,7 +42,7 @@ pub(super) fn line(holder: &HolderReport) -> String {
     if let Some(rule) = holder.rule {
         let _ = write!(text, ": {} [{}]", words(rule), rule.as_str());
     }
-    if &*holder.overlap == "dual_stack" {
+    if holder.overlap.as_deref() == Some("dual_stack") {
         text.push_str(" (a dual-stack socket takes IPv4 as well as IPv6)");
     }
     text

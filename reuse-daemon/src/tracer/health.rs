@@ -29,6 +29,10 @@ pub(super) struct Received {
     implicit: u64,
     close: u64,
     exit: u64,
+    fork: u64,
+    exec: u64,
+    touch: u64,
+    pass: u64,
     pub(super) undecodable: u64,
     last: Option<Moment>,
 }
@@ -44,6 +48,10 @@ impl Received {
             Event::Attempt(_) => return,
             Event::Close { .. } => &mut self.close,
             Event::Exit { .. } => &mut self.exit,
+            Event::Fork { .. } => &mut self.fork,
+            Event::Exec { .. } => &mut self.exec,
+            Event::Touch(_) => &mut self.touch,
+            Event::Sent { .. } | Event::Took { .. } => &mut self.pass,
         };
         *counter += 1;
         self.last = self.last.max(Some(event.at()));
@@ -74,7 +82,8 @@ impl Tracer {
     }
 
     pub(super) fn health(&self) -> KernelHealth {
-        let Received { bind, listen, implicit, close, exit, undecodable: _, last } = self.received;
+        let Received { bind, listen, implicit, close, exit, fork, exec, touch, pass, undecodable: _, last } =
+            self.received;
         KernelHealth {
             tiers: plan::Tier::ALL.into_iter().map(|tier| self.tier(tier)).collect(),
             blind_spots: BLIND_SPOTS.map(|what| BlindSpot { what, blind: self.is_blind(what) }).to_vec(),
@@ -86,6 +95,10 @@ impl Tracer {
                 ("implicit", implicit),
                 ("close", close),
                 ("exit", exit),
+                ("fork", fork),
+                ("exec", exec),
+                ("touch", touch),
+                ("pass", pass),
             ],
             lost: self.lost(),
             last_event: last,

@@ -43,7 +43,7 @@ fn calls(known: Vec<Event>) -> Vec<Call> {
     let calls = known.into_iter().filter_map(|event| match event {
         Event::Call(call) => Some(*call),
         Event::Attempt(attempt) => panic!("not settled: {attempt:?}"),
-        Event::Close { .. } | Event::Exit { .. } => None,
+        _ => None,
     });
     calls.collect()
 }

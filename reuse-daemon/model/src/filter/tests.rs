@@ -26,7 +26,7 @@ fn owner() -> Owner {
 /// A socket at `127.0.0.1:80` with uid 33 of process 10, which runs as uid 5 in `web.service`.
 fn socket() -> SocketReport {
     let facts = SocketFacts { uid: 33, ..facts(5, 80) };
-    let socket = Socket { facts, since: None, seen: Moment(0), owners: vec![owner()], former: Vec::new() };
+    let socket = Socket { owners: vec![owner()], ..Socket::found(facts, Moment(0)) };
     SocketReport::new(&socket, &Numbers, View::Local)
 }
 

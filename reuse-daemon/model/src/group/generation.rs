@@ -79,7 +79,7 @@ mod tests {
             seen: Moment(1),
         });
         let owners = owners.collect();
-        Socket { facts: facts(inode, 80), since: None, seen: Moment(1), owners, former: Vec::new() }
+        Socket { owners, ..Socket::found(facts(inode, 80), Moment(1)) }
     }
 
     fn earlier(members: &[Socket]) -> Vec<bool> {

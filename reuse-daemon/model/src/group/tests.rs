@@ -19,7 +19,7 @@ use crate::{
 fn socket(facts: SocketFacts, pid: u32) -> Arc<Socket> {
     let process = Everyone.process(pid, Default::default(), 0);
     let owner = Owner { process, comm: Default::default(), fds: Vec::new(), seen: Moment(0) };
-    Arc::new(Socket { facts, since: None, seen: Moment(0), owners: vec![owner], former: Vec::new() })
+    Arc::new(Socket { owners: vec![owner], ..Socket::found(facts, Moment(0)) })
 }
 
 #[derive(Default)]

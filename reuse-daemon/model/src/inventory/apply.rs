@@ -23,7 +23,12 @@ impl Inventory {
             // The kernel's own sockets are nobody's, and no hook tells their end.
             Event::Call(call) if call.via == Via::Kernel => {}
             Event::Call(call) => self.call(call, processes, changes),
-            Event::Attempt(_) => {}
+            Event::Attempt(_)
+            | Event::Fork { .. }
+            | Event::Exec { .. }
+            | Event::Touch(_)
+            | Event::Sent { .. }
+            | Event::Took { .. } => {}
             Event::Close { inode, cookie, drops, at } => self.close(*inode, *cookie, *drops, *at, changes),
             Event::Exit { pid, at } => self.exit(*pid, *at, changes),
         }
@@ -58,8 +63,9 @@ impl Inventory {
         if call.phase == Phase::Listen {
             facts.state = State::Listen;
         }
+        let process = processes.caller(&call.caller);
         let caller = Owner {
-            process: processes.caller(&call.caller),
+            process: Arc::clone(&process),
             comm: call.caller.comm,
             // A call that succeeded had a valid descriptor.
             fds: u32::try_from(call.fd).into_iter().collect(),
@@ -73,7 +79,16 @@ impl Inventory {
             _ => Some(call.at),
         };
         let owners = known.map_or_else(Vec::new, |known| known.owners.clone());
-        let mut socket = Socket { facts, since, seen: call.at, owners, former: Vec::new() };
+        let (binder, asked) = match (call.phase, known) {
+            (Phase::Bind, _) => (Some(process), call.requested.is_none_or(|asked| asked.port != 0)),
+            (_, known) => known.map_or((None, false), |known| (known.binder.clone(), known.asked)),
+        };
+        if let Some(known) = known {
+            facts.creator = facts.creator.or(known.facts.creator);
+            facts.forced |= known.facts.forced;
+            facts.multicast.clone_from(&known.facts.multicast);
+        }
+        let mut socket = Socket { facts, since, binder, asked, seen: call.at, owners, former: Vec::new() };
         socket.join(caller);
         self.ownerless.remove(&socket.facts.inode);
         self.put(Arc::new(socket), changes);

@@ -105,6 +105,7 @@ impl Inventory {
             if socket.facts.cookie.0 == 0 {
                 socket.facts.cookie = known.facts.cookie;
             }
+            socket.facts.forced |= known.facts.forced;
         }
         let (now, before) = (&socket.facts, &known.facts);
         if self.backfilled && (now.state, now.local) != (before.state, before.local) {
@@ -125,13 +126,7 @@ impl Inventory {
         let implicit =
             facts.protocol == Protocol::Udp && may_be_implicit(facts, &self.limits.ephemeral_ports);
         let kind = if implicit { Correction::ImplicitBind } else { Correction::MissedBind };
-        let socket = Socket {
-            facts: facts.clone(),
-            since: None,
-            seen: snapshot.began,
-            owners: found.owners,
-            former: Vec::new(),
-        };
+        let socket = Socket { owners: found.owners, ..Socket::found(facts.clone(), snapshot.began) };
         // The daemon's own binds are not told.
         let told = !socket.is_own();
         if self.put(Arc::new(socket), changes) && self.backfilled && told {

@@ -28,6 +28,10 @@ pub struct Socket {
     pub facts: SocketFacts,
     /// When it was bound, `None` where that was not seen
     pub since: Option<Moment>,
+    /// Who bound it, `None` where that was not seen
+    pub binder: Option<Arc<Process>>,
+    /// Whether its port was asked for by its number, as far as that was seen
+    pub asked: bool,
     /// When an event or a snapshot last spoke of it
     pub seen: Moment,
     /// The processes that have it open, in the order they were seen
@@ -37,6 +41,12 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// A socket that was there when somebody looked, of which nothing else is known.
+    #[must_use]
+    pub fn found(facts: SocketFacts, seen: Moment) -> Self {
+        Self { facts, since: None, binder: None, asked: false, seen, owners: Vec::new(), former: Vec::new() }
+    }
+
     /// The owner with this process id.
     #[must_use]
     pub fn owner(&self, pid: u32) -> Option<&Owner> {
@@ -85,8 +95,7 @@ mod tests {
             fds: Vec::new(),
             seen: Moment(1),
         };
-        let socket =
-            |owners, former| Socket { facts: facts(1, 80), since: None, seen: Moment(1), owners, former };
+        let socket = |owners, former| Socket { owners, former, ..Socket::found(facts(1, 80), Moment(1)) };
         assert!(socket(vec![own(true)], Vec::new()).is_own());
         assert!(socket(Vec::new(), vec![own(true)]).is_own());
         assert!(!socket(vec![own(false)], vec![own(true)]).is_own(), "somebody else has it now");

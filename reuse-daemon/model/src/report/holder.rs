@@ -53,8 +53,8 @@ pub struct HolderReport {
     pub kernel: bool,
     /// Why it is in the way; null where its options decide that could not be read
     pub rule: Option<Rule>,
-    /// How the addresses meet
-    pub overlap: Cow<'static, str>,
+    /// How the addresses meet; null of a party that no other meets
+    pub overlap: Option<Cow<'static, str>>,
     /// Who has it open, or had it at the refusal
     pub owners: Vec<OwnerReport>,
     /// Where no process can have it: who had the socket it came from
@@ -94,7 +94,7 @@ impl HolderReport {
             expires_in_seconds: occupant.expires_in.map(|left| left.as_secs_f64()),
             kernel: occupant.kernel,
             rule: Some(holder.rule),
-            overlap: Cow::Borrowed(holder.overlap.as_str()),
+            overlap: Some(Cow::Borrowed(holder.overlap.as_str())),
             owners: owners(&possession.owners),
             former_owners: owners(&possession.former),
         }

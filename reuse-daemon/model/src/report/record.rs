@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use super::{CallEvent, CloseEvent, ConflictEvent, Context, GroupEvent, LostEvent, SCHEMA, TestGroupEvent};
+use super::{
+    CallEvent, CloseEvent, ConflictEvent, Context, GroupEvent, LostEvent, SCHEMA, SignalEvent, TestGroupEvent,
+};
 use crate::{conflict::Conflict, event::Moment};
 
 /// One event of the stream.
@@ -35,6 +37,8 @@ pub enum RecordBody {
     Close(CloseEvent),
     /// A socket joined or left a SO_REUSEPORT group
     Group(GroupEvent),
+    /// A signal began or ended
+    Signal(Box<SignalEvent>),
     /// A probe whose three answers differ
     TestGroup(TestGroupEvent),
     /// Events were lost
@@ -51,6 +55,7 @@ impl RecordBody {
             Self::Conflict(_) => "conflict",
             Self::Close(_) => "close",
             Self::Group(_) => "group",
+            Self::Signal(_) => "signal",
             Self::TestGroup(_) => "test_group",
             Self::Lost(_) => "lost",
         }
