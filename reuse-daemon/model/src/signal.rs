@@ -8,5 +8,5 @@ mod signals;
 
 pub use case::{Case, Party, Role};
 pub use kind::{Kind, NoKind, Severity};
-pub use policy::Policy;
+pub use policy::{Criteria, Policy};
 pub use signals::{Signals, Told};
