@@ -10,7 +10,10 @@ import struct
 import sys
 from socket import *
 
+SO_INCOMING_CPU = 49
 SO_ATTACH_REUSEPORT_CBPF = 51
+SO_DETACH_REUSEPORT_BPF = 68
+TCP_REPAIR = 19
 IPPROTO_MPTCP = 262
 RA = (SOL_SOCKET, SO_REUSEADDR, 1)
 RP = (SOL_SOCKET, SO_REUSEPORT, 1)
@@ -45,6 +48,11 @@ def connected(host, port, *options, source=None, **kind):
     return made
 
 
+def through(device):
+    """The option that binds a socket to a device."""
+    return SOL_SOCKET, SO_BINDTODEVICE, device.encode()
+
+
 def facts(held):
     """What getsockname, getsockopt and fstat say, under the names of a holder's fields."""
     stat = os.fstat(held.fileno())
@@ -60,6 +68,30 @@ def facts(held):
         "socket_uid": stat.st_uid,
         "inode": stat.st_ino,
     }
+
+
+def send(host, port, count, **kind):
+    """Sends as many datagrams, or makes and keeps as many connections, each from a port of its own."""
+    flows = [connected(host, port, **kind) for _ in range(count)]
+    if kind:
+        for flow in flows:
+            flow.send(b"x")
+    return flows
+
+
+def taken(held):
+    """How many datagrams or connections wait; none does any more."""
+    held.setblocking(False)
+    take = held.accept if held.type == SOCK_STREAM else lambda: held.recv(1)
+    count = 0
+    try:
+        while True:
+            take()
+            count += 1
+    except BlockingIOError:
+        return count
+    finally:
+        held.setblocking(True)
 
 
 def tcp_state(held):

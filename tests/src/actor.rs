@@ -39,7 +39,15 @@ impl Actor {
     /// # Errors
     /// When python3 cannot be started.
     pub fn start(comm: &str) -> Result<Self> {
-        Self::launch(&[comm])
+        Self::start_in(Command::new("python3"), comm)
+    }
+
+    /// Starts it in a copy of python3.
+    ///
+    /// # Errors
+    /// When that cannot be started.
+    pub fn start_in(python: Command, comm: &str) -> Result<Self> {
+        Self::launch(python, &[comm])
     }
 
     /// Starts a process in process, mount and network namespaces of its own, as a container has them, with loopback up.
@@ -47,7 +55,7 @@ impl Actor {
     /// # Errors
     /// When the namespaces cannot be made.
     pub fn start_contained(comm: &str) -> Result<Self> {
-        let mut actor = Self::launch(&[comm, "contained"])?;
+        let mut actor = Self::launch(Command::new("python3"), &[comm, "contained"])?;
         // The child waits for the process, which is its only one.
         let parent = actor.child.id();
         let path = format!("/proc/{parent}/task/{parent}/children");
@@ -56,8 +64,8 @@ impl Actor {
         Ok(actor)
     }
 
-    fn launch(arguments: &[&str]) -> Result<Self> {
-        let mut child = Command::new("python3")
+    fn launch(mut python: Command, arguments: &[&str]) -> Result<Self> {
+        let mut child = python
             .args(["-c", PROGRAM])
             .args(arguments)
             .stdin(Stdio::piped())

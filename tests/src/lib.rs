@@ -32,6 +32,7 @@ pub mod rules;
 pub mod schema;
 pub mod scratch;
 pub mod servers;
+pub mod signals;
 pub mod skip;
 pub mod sockets;
 pub mod terminal;

@@ -64,6 +64,14 @@ impl Daemon {
         array(self.api("groups")?, "groups")
     }
 
+    /// The signals of `/api/v1/signals`.
+    ///
+    /// # Errors
+    /// As [`Daemon::api`].
+    pub fn signals(&self) -> Result<Vec<Value>> {
+        array(self.api("signals")?, "signals")
+    }
+
     /// Bind calls on the host by result, as counted so far.
     ///
     /// # Errors

@@ -1,0 +1,183 @@
+//! A signal as a test expects it, with everyone in it.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::{actor::Actor, events::assert_fields};
+
+/// A socket in a signal: what the kernel says of it, and a process that has it open.
+#[derive(Debug, Clone)]
+pub struct Party {
+    role: &'static str,
+    protocol: &'static str,
+    facts: Value,
+    pid: u32,
+    comm: String,
+}
+
+/// A signal with its parties, the first of which is the victim or the holder.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    signal: &'static str,
+    severity: &'static str,
+    parties: Vec<Party>,
+}
+
+impl Party {
+    /// The socket in this variable of `actor`, as it is now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn new(role: &'static str, actor: &mut Actor, variable: &str) -> Result<Self> {
+        let facts = actor.facts(variable)?;
+        let protocol = if actor.run(&format!("answer = {variable}.type == SOCK_STREAM"))? == true {
+            "tcp"
+        } else {
+            "udp"
+        };
+        Ok(Self { role, protocol, facts, pid: actor.pid(), comm: actor.comm().to_owned() })
+    }
+
+    /// The same socket with another process that has it open.
+    #[must_use]
+    pub fn owned_by(mut self, actor: &Actor) -> Self {
+        (self.pid, self.comm) = (actor.pid(), actor.comm().to_owned());
+        self
+    }
+
+    /// The same socket before it is bound: nothing is said of its address.
+    #[must_use]
+    pub fn unbound(mut self) -> Self {
+        for key in ["address", "port"] {
+            self.facts.as_object_mut().map(|facts| facts.remove(key));
+        }
+        self
+    }
+
+    /// Its inode number.
+    #[must_use]
+    pub fn inode(&self) -> u64 {
+        self.facts["inode"].as_u64().unwrap_or_default()
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u64 {
+        self.facts["port"].as_u64().unwrap_or_default()
+    }
+}
+
+impl Expected {
+    /// A signal without parties yet.
+    #[must_use]
+    pub fn new(signal: &'static str, severity: &'static str) -> Self {
+        Self { signal, severity, parties: Vec::new() }
+    }
+
+    /// Adds the socket in this variable of `actor`, as it is now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn party(self, role: &'static str, actor: &mut Actor, variable: &str) -> Result<Self> {
+        Ok(self.and(Party::new(role, actor, variable)?))
+    }
+
+    /// Adds a party.
+    #[must_use]
+    pub fn and(mut self, party: Party) -> Self {
+        self.parties.push(party);
+        self
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn signal(&self) -> &'static str {
+        self.signal
+    }
+
+    /// How grave.
+    #[must_use]
+    pub fn severity(&self) -> &'static str {
+        self.severity
+    }
+
+    /// The protocol of the first party.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn protocol(&self) -> Result<&'static str> {
+        Ok(self.first()?.protocol)
+    }
+
+    /// The address of the first party.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn address(&self) -> Result<&Value> {
+        Ok(&self.first()?.facts["address"])
+    }
+
+    /// The port of the first party.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn port(&self) -> Result<&Value> {
+        Ok(&self.first()?.facts["port"])
+    }
+
+    fn first(&self) -> Result<&Party> {
+        self.parties.first().with_context(|| format!("{} without a party", self.signal))
+    }
+
+    /// Whether this is the signal, whatever it says of it.
+    #[must_use]
+    pub fn is(&self, signal: &Value) -> bool {
+        let told = inodes(signal);
+        signal["signal"] == self.signal && self.parties.iter().all(|party| told.contains(&party.inode()))
+    }
+
+    /// Checks all that a signal says but its times.
+    ///
+    /// # Errors
+    /// When this has no parties.
+    ///
+    /// # Panics
+    /// When the signal says otherwise.
+    #[track_caller]
+    pub fn assert_told(&self, signal: &Value) -> Result<()> {
+        let (address, port, protocol) = (self.address()?, self.port()?, self.protocol()?);
+        assert_fields(
+            signal,
+            &json!({ "signal": self.signal, "severity": self.severity, "protocol": protocol, "address": address, "port": port }),
+        );
+        let told = parties(signal);
+        assert_eq!(told.len(), self.parties.len(), "parties of {signal}");
+        assert_eq!(told[0]["inode"], self.first()?.inode(), "the first party of {signal}");
+        for party in &self.parties {
+            let shown = told.iter().find(|shown| shown["inode"] == party.inode());
+            let shown = shown.unwrap_or_else(|| panic!("no party with inode {} in {signal}", party.inode()));
+            assert_fields(shown, &party.facts);
+            assert_fields(
+                shown,
+                &json!({ "role": party.role, "protocol": party.protocol, "netns": signal["netns"], "kernel": false, "rule": null }),
+            );
+            let owners = shown["owners"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let owner = owners.iter().find(|owner| owner["pid"] == party.pid);
+            let owner = owner.unwrap_or_else(|| panic!("{} has it not open: {shown}", party.pid));
+            assert_eq!(owner["comm"], party.comm, "{shown}");
+        }
+        let seen = signal["seen"].as_str().unwrap_or_default();
+        assert!(!seen.trim().is_empty() && !seen.contains('\n'), "a sentence: {signal}");
+        Ok(())
+    }
+}
+
+/// The parties of a signal.
+#[must_use]
+pub(super) fn parties(signal: &Value) -> &[Value] {
+    signal["parties"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn inodes(signal: &Value) -> Vec<u64> {
+    parties(signal).iter().filter_map(|party| party["inode"].as_u64()).collect()
+}

@@ -1,0 +1,303 @@
+//! Where a hijack is staged: a network namespace of its own, watched by a daemon.
+
+use std::{process::Command, sync::Arc};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::{Double, Expected, SOON, TAKER, VICTIM};
+use crate::{
+    actor::Actor,
+    daemon::Daemon,
+    deadline::{self, PROMPT},
+    events::assert_fields,
+    metrics::Metrics,
+    namespace::{self, Namespace},
+};
+
+/// The port of what is staged to know that all before was judged.
+const AFTERWARDS: u16 = 7;
+
+/// A namespace in which a test stages something.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    daemon: &'a Daemon,
+    namespace: Namespace,
+    netns: u64,
+}
+
+impl<'a> Stage<'a> {
+    /// Makes the namespace.
+    ///
+    /// # Errors
+    /// As [`Namespace::new`].
+    pub fn new(daemon: &'a Daemon, purpose: &str) -> Result<Self> {
+        Self::of(daemon, Namespace::new(purpose)?)
+    }
+
+    /// What is in the namespace already was there before the daemon.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered.
+    pub fn of(daemon: &'a Daemon, namespace: Namespace) -> Result<Self> {
+        let netns = namespace.run(namespace::inode)?;
+        Ok(Self { daemon, namespace, netns })
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Starts a process of this user in the namespace.
+    ///
+    /// # Errors
+    /// As [`Actor::start`], and when it does not become that user.
+    pub fn actor(&self, comm: &str, uid: u32) -> Result<Actor> {
+        actor_in(&self.namespace, Command::new("python3"), comm, uid)
+    }
+
+    /// The same in another program.
+    ///
+    /// # Errors
+    /// As [`Stage::actor`].
+    pub fn actor_of(&self, program: &Double, comm: &str, uid: u32) -> Result<Actor> {
+        actor_in(&self.namespace, program.command(), comm, uid)
+    }
+
+    /// Waits for the begin of a signal, which was staged just now, and checks all that event, list and metrics say of it.
+    ///
+    /// # Errors
+    /// When it is not told in time.
+    ///
+    /// # Panics
+    /// When something else is told of it.
+    #[track_caller]
+    pub fn raised(&self, expected: &Expected) -> Result<Value> {
+        let event = self.told(expected)?;
+        assert_fields(&event, &serde_json::json!({ "netns": self.netns, "found": false, "until": null }));
+        assert_eq!(event["netns_name"], self.namespace.name(), "{event}");
+        expected.assert_told(&event)?;
+        let listed = self.listed(expected)?;
+        assert_fields(
+            &listed,
+            &serde_json::json!({ "since": event["since"], "until": null, "found": false }),
+        );
+        expected.assert_told(&listed)?;
+        self.active(expected, true)?;
+        counted(self.daemon)?;
+        Ok(event)
+    }
+
+    /// Waits for the begin of a signal.
+    ///
+    /// # Errors
+    /// When it is not told in time.
+    pub fn told(&self, expected: &Expected) -> Result<Value> {
+        self.event(&format!("{} is raised", expected.signal()), |event| {
+            expected.is(event) && event["until"].is_null()
+        })
+    }
+
+    /// What the list says of a signal that lasts.
+    ///
+    /// # Errors
+    /// When it is not there in time.
+    pub fn listed(&self, expected: &Expected) -> Result<Value> {
+        deadline::until(&format!("{} is listed", expected.signal()), SOON, || {
+            Ok(self.list()?.into_iter().find(|signal| expected.is(signal) && signal["until"].is_null()))
+        })
+    }
+
+    /// Waits for the end of a signal, which was brought about just now.
+    ///
+    /// # Errors
+    /// When it is not told in time.
+    ///
+    /// # Panics
+    /// When the end says otherwise than the begin.
+    #[track_caller]
+    pub fn resolved(&self, expected: &Expected, began: &Value) -> Result<Value> {
+        let ended = self.event(&format!("{} is resolved", expected.signal()), |event| {
+            expected.is(event) && event["since"] == began["since"] && !event["until"].is_null()
+        })?;
+        for key in ["severity", "protocol", "address", "port", "netns", "found"] {
+            assert_eq!(ended[key], began[key], "{key} of {ended}");
+        }
+        let of_both = [&ended["since"], &ended["until"]].map(|time| time.as_str().unwrap_or_default());
+        assert!(of_both[0] < of_both[1], "it lasted: {ended}");
+        deadline::until(&format!("{} is listed as resolved", expected.signal()), SOON, || {
+            let list = self.list()?;
+            let listed = list.iter().find(|signal| expected.is(signal) && signal["since"] == began["since"]);
+            Ok(listed.filter(|listed| listed["until"] == ended["until"]).map(drop))
+        })?;
+        self.active(expected, false)?;
+        Ok(ended)
+    }
+
+    /// Checks that nothing was raised here but these signals: also by what was done a moment ago.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    ///
+    /// # Panics
+    /// When something else was raised.
+    #[track_caller]
+    pub fn assert_only(&self, expected: &[&Value]) -> Result<()> {
+        self.judged()?;
+        let begins = self.begins()?;
+        let known = |begin: &Value| {
+            expected.iter().any(|known| {
+                known["signal"] == begin["signal"]
+                    && known["since"] == begin["since"]
+                    && known["parties"] == begin["parties"]
+            })
+        };
+        let unexpected: Vec<_> = begins.iter().filter(|begin| !known(begin)).collect();
+        assert!(unexpected.is_empty(), "raised beside what was staged: {unexpected:#?}");
+        assert_eq!(begins.len(), expected.len(), "each is raised once: {begins:#?}");
+        Ok(())
+    }
+
+    /// The begins of signals here, but for those of [`Stage::judged`].
+    ///
+    /// # Errors
+    /// When the daemon's events cannot be read.
+    pub fn begins(&self) -> Result<Vec<Arc<Value>>> {
+        let events = self.daemon.events()?.into_iter();
+        Ok(events.filter(|event| self.is_here(event) && event["until"].is_null()).collect())
+    }
+
+    /// Returns once all that happened here before was judged: what happens after it is.
+    ///
+    /// # Errors
+    /// When that is not.
+    fn judged(&self) -> Result<()> {
+        let mut one = self.actor("rt-afterwards", VICTIM)?;
+        let mut other = self.actor("rt-afterwards", TAKER)?;
+        let bind = format!("s = bound('127.0.0.1', {AFTERWARDS}, RA, kind=SOCK_DGRAM)");
+        // A port that needs no privilege in this namespace.
+        self.namespace.run(|| {
+            let path = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+            std::fs::write(path, "0").context(path)
+        })?;
+        one.run(&bind)?;
+        other.run(&bind)?;
+        let inode = other.facts("s")?["inode"].clone();
+        self.daemon.wait_event("what was staged afterwards", |event| {
+            event["type"] == "signal"
+                && event["netns"] == self.netns
+                && event["port"] == AFTERWARDS
+                && super::expected::parties(event).iter().any(|party| party["inode"] == inode)
+        })?;
+        Ok(())
+    }
+
+    /// The first event of a signal here that `accept` picks, within [`SOON`].
+    fn event(&self, what: &str, accept: impl Fn(&Value) -> bool) -> Result<Value> {
+        let found = deadline::until(what, SOON, || {
+            let events = self.daemon.events()?;
+            let found = events.iter().find(|event| self.is_here(event) && accept(event));
+            Ok(found.map(|event| Value::clone(event)))
+        });
+        found.with_context(|| {
+            let told = self.daemon.events().unwrap_or_default();
+            let told: Vec<_> = told.iter().filter(|event| self.is_here(event)).collect();
+            format!("signals told in this namespace: {told:#?}")
+        })
+    }
+
+    fn is_here(&self, event: &Value) -> bool {
+        event["type"] == "signal" && event["netns"] == self.netns && event["port"] != AFTERWARDS
+    }
+
+    /// What the list says of this namespace.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub fn list(&self) -> Result<Vec<Value>> {
+        let mut all = self.daemon.signals()?;
+        all.retain(|signal| signal["netns"] == self.netns && signal["port"] != AFTERWARDS);
+        Ok(all)
+    }
+
+    /// Waits until the metric says whether a signal lasts.
+    ///
+    /// # Errors
+    /// When it says otherwise.
+    pub fn active(&self, expected: &Expected, lasts: bool) -> Result<()> {
+        let (address, port) =
+            (expected.address()?.as_str().unwrap_or_default(), expected.port()?.to_string());
+        let labels = [
+            ("signal", expected.signal()),
+            ("severity", expected.severity()),
+            ("protocol", expected.protocol()?),
+            ("address", address),
+            ("port", &port),
+            ("netns", self.namespace.name()),
+        ];
+        let mut last = None;
+        let outcome = deadline::until("reuse_signal_active says so", SOON, || {
+            last = self.daemon.metrics()?.sum("reuse_signal_active", &labels);
+            Ok((last == lasts.then_some(1.0)).then_some(()))
+        });
+        outcome.with_context(|| format!("{labels:?}: {last:?}"))
+    }
+}
+
+/// Starts a process of this user in a namespace.
+pub(super) fn actor_in(namespace: &Namespace, python: Command, comm: &str, uid: u32) -> Result<Actor> {
+    let mut actor = namespace.run(|| Actor::start_in(python, comm))?;
+    if uid != 0 {
+        actor.run(&format!("os.setresuid({uid}, {uid}, {uid})"))?;
+    }
+    Ok(actor)
+}
+
+/// Checks that the counters say how many signals of each name, severity and protocol began: as many as were told.
+///
+/// # Errors
+/// When they say otherwise.
+pub fn counted(daemon: &Daemon) -> Result<()> {
+    let labels = ["signal", "severity", "protocol"];
+    let mut differing = Vec::new();
+    let outcome = deadline::until("reuse_signals_total counts what was told", PROMPT, || {
+        let metrics = daemon.metrics()?;
+        let events = daemon.events()?;
+        let begins = events
+            .iter()
+            .filter(|event| event["type"] == "signal" && event["until"].is_null() && event["found"] == false);
+        let mut told = std::collections::BTreeMap::<_, u64>::new();
+        for begin in begins {
+            *told
+                .entry(labels.map(|label| begin[label].as_str().unwrap_or_default().to_owned()))
+                .or_default() += 1;
+        }
+        differing = compare(&metrics, labels, &mut told);
+        Ok(differing.is_empty().then_some(()))
+    });
+    outcome.with_context(|| format!("{differing:?}"))
+}
+
+type Labels = [String; 3];
+
+/// Where the counters are not what was told.
+fn compare(
+    metrics: &Metrics,
+    labels: [&str; 3],
+    told: &mut std::collections::BTreeMap<Labels, u64>,
+) -> Vec<String> {
+    let mut differing = Vec::new();
+    for (series, _) in metrics.series("reuse_signals_total", &[]) {
+        let key = labels.map(|label| series.get(label).cloned().unwrap_or_default());
+        let filter = [0, 1, 2].map(|place| (labels[place], key[place].as_str()));
+        let (counted, told) =
+            (metrics.count("reuse_signals_total", &filter), told.remove(&key).unwrap_or_default());
+        if counted != told {
+            differing.push(format!("{key:?}: counted {counted}, told {told}"));
+        }
+    }
+    differing.extend(told.iter().map(|(key, told)| format!("{key:?}: not counted, told {told}")));
+    differing
+}
