@@ -2,6 +2,8 @@
 //!
 //! [`crate::config`] gives it meaning. Usage errors leave with exit status 2, which is clap's own.
 
+use std::{collections::BTreeMap, ffi::OsString};
+
 use clap::{ColorChoice, Parser, Subcommand, ValueEnum};
 
 pub mod check;
@@ -99,6 +101,19 @@ impl Arguments {
     pub fn from_process() -> Self {
         file::complete(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
     }
+}
+
+/// The flags of the process's own command, by name, each with its values, wherever they come from: command line,
+/// environment, and the file of flags as it is now.
+///
+/// # Errors
+/// What is wrong with the file, as a sentence.
+pub fn flags_of_process() -> Result<BTreeMap<String, Vec<OsString>>, String> {
+    file::flags(std::env::args_os().collect()).map_err(|error| {
+        let text = error.to_string();
+        let sentence = text.split("\n\n").next().unwrap_or(&text);
+        sentence.strip_prefix("error: ").unwrap_or(sentence).trim_end().to_owned()
+    })
 }
 
 impl From<Color> for ColorChoice {

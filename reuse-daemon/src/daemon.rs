@@ -10,7 +10,7 @@ use std::{io, net::TcpListener, time::Duration};
 use anyhow::Context as _;
 use log::{Level, log_enabled};
 use reuse_model::{
-    attempt::LOOK, endpoint::Endpoint, event::Snapshot, repeats::Mode, report::View,
+    attempt::LOOK, endpoint::Endpoint, event::Snapshot, repeats::Mode, report::View, signal::Policy,
     test_group::TestGroup as Key,
 };
 use tokio::{
@@ -40,6 +40,7 @@ use crate::{
         follow::{self, Follower},
         local::{LocalAnswer, LocalQuery},
     },
+    reload::{ConfigFile, Reloaded},
     test_group::{self, Observation, TestGroup},
     tracer::{self, Outlet, Parts, Tracer},
 };
@@ -63,6 +64,10 @@ const OBSERVATIONS: usize = 64;
 pub struct Prepared {
     /// What was asked for
     pub config: Config,
+    /// The file it came from, if any
+    pub config_file: Option<ConfigFile>,
+    /// What the file expects of signals
+    pub policy: Policy,
     /// Bound listeners
     pub listeners: Vec<TcpListener>,
     /// The local socket, listening
@@ -76,8 +81,9 @@ pub struct Prepared {
 /// # Errors
 /// What cannot be started, and why.
 pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
-    let Prepared { config, listeners, local, colored } = prepared;
+    let Prepared { config, config_file, policy, listeners, local, colored } = prepared;
     let stop = Stop::listen().context("cannot wait for signals")?;
+    let hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     let options = Options {
         btf: config.btf_path.as_deref(),
         wanted: Wanted { syscalls: config.trace_syscalls, sendto: config.trace_sendto },
@@ -102,7 +108,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
     };
     let own_group = kernel.own_group_program().ok();
     let command_lines = command_lines::CommandLines::new(tracer::procfs(kernel.sees_all_processes()));
-    let tracer = Tracer::new(Parts {
+    let mut tracer = Tracer::new(Parts {
         kernel,
         selections: maps.selections,
         losses: maps.losses,
@@ -113,6 +119,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
         event_view: event_view(&config),
         max_series: config.max_series,
     })?;
+    tracer.set_policy(policy);
 
     let (asker, questions) = query::boundary();
     let (serving_stop, serving_stopped) = watch::channel(false);
@@ -139,6 +146,8 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
         noticed,
         ready: Some(ready),
         telemetry_path: config.web.telemetry_path,
+        hangup,
+        config_file,
         snapshot: None,
         snapshot_began: Instant::now(),
     };
@@ -239,6 +248,9 @@ struct Turns {
     /// To be told once everything that was there first is known
     ready: Option<oneshot::Sender<()>>,
     telemetry_path: TelemetryPath,
+    /// SIGHUP: to read the configuration file anew
+    hangup: Signal,
+    config_file: Option<ConfigFile>,
     /// A snapshot that is being read
     snapshot: Option<JoinHandle<io::Result<Snapshot>>>,
     snapshot_began: Instant,
@@ -265,6 +277,7 @@ impl Turns {
                     log::info!("{signal}: stopping");
                     return Ok(());
                 }
+                Some(()) = self.hangup.recv() => self.reload(),
                 Some(asked) = self.questions.next() => {
                     self.drain(BACKLOG);
                     let answer = self.tracer.answer(asked.query, &self.telemetry_path);
@@ -301,6 +314,33 @@ impl Turns {
         let tracer = &mut self.tracer;
         if self.ring.drain(most, |bytes| tracer.record(bytes)) < most {
             tracer.settle();
+        }
+    }
+
+    /// Puts the policy of the configuration file in force as it is now; one that is wrong changes nothing.
+    fn reload(&mut self) {
+        let Some(file) = &self.config_file else {
+            log::warn!("SIGHUP: there is nothing to reload, the daemon runs without --config.file");
+            return;
+        };
+        match file.reload() {
+            Ok(Reloaded { policy, need_restart }) => {
+                log::info!(
+                    "SIGHUP: the policy of {} is in force, {} expectations and {} severities",
+                    file.path.display(),
+                    policy.expected.len(),
+                    policy.severities.len()
+                );
+                for flag in need_restart {
+                    log::warn!("SIGHUP: --{flag} is another now: that needs a restart");
+                }
+                self.drain(BACKLOG);
+                self.tracer.set_policy(policy);
+            }
+            Err(error) => {
+                log::error!("SIGHUP: {error}; the policy stays as it was");
+                self.tracer.keep_policy();
+            }
         }
     }
 

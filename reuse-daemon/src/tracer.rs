@@ -31,7 +31,7 @@ use reuse_model::{
     refusal::{Refusal, Remembered},
     report::{RecordBody, View},
     rulebook,
-    signal::Signals,
+    signal::{Policy, Signals},
     tally::Tally,
     test_group::{Experiment, Outcome, TestGroups},
 };
@@ -80,6 +80,8 @@ pub struct Tracer {
     possessions: Possessions,
     checking: Checking,
     received: Received,
+    /// Whether the configuration file was valid when it was last read
+    config_loaded: bool,
     rules: rulebook::Kernel,
     started: Moment,
     /// Entries of the selection map at the last reading
@@ -150,6 +152,7 @@ impl Tracer {
             possessions: Possessions::new(owners),
             checking: Checking::default(),
             received: Received::default(),
+            config_loaded: true,
             rules,
             started: Clock::now(),
             counted: 0,
@@ -159,6 +162,17 @@ impl Tracer {
             joins: Vec::new(),
             known: Vec::new(),
         })
+    }
+
+    /// Judges signals by this policy from now on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.config_loaded = true;
+        self.signals.set_policy(policy);
+    }
+
+    /// Keeps the policy, since there is no valid one to put in its place.
+    pub fn keep_policy(&mut self) {
+        self.config_loaded = false;
     }
 
     /// Takes in one record of the ring.

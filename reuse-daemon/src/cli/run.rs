@@ -14,7 +14,7 @@ use crate::{export::local::protocol::DEFAULT_PATH, kernel::capabilities::Capabil
     sudo reuse-daemon run --web.listen-address 127.0.0.1:10542 --web.listen-address [::1]:10542\n  \
     sudo reuse-daemon run --events json --events.repeats all | jq 'select(.type == \"conflict\")'\n  \
     sudo REUSE_TEST_GROUP_ENABLE=false reuse-daemon run\n  \
-    reuse-daemon run --test-group.members 8 --config.check")]
+    reuse-daemon run --config.file /etc/reuse-daemon.toml --config.check")]
 pub struct RunArguments {
     /// Address and port to serve HTTP on; repeatable, in the environment separated by commas
     #[arg(
@@ -40,7 +40,7 @@ pub struct RunArguments {
     pub socket: PathBuf,
 
     /// TOML file of flags: `events = "json"`, `web.listen-address = ["127.0.0.1:10542"]`; the command line and the
-    /// environment come first
+    /// environment come first. Also of the policy on signals (`[[policy.expect]]`), which SIGHUP reads anew
     #[arg(long = "config.file", env = "REUSE_CONFIG_FILE", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use reuse_model::endpoint::Transport;
+use reuse_model::{endpoint::Transport, signal::Policy};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     kernel::{object, privileges},
     logging,
     owner::port::PortHolders,
+    reload::ConfigFile,
 };
 
 /// Status of a usage error, as clap's own
@@ -37,6 +38,14 @@ pub fn main(arguments: &RunArguments, color: Color) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    let file = arguments.config_file.clone().map(ConfigFile::of_process).transpose();
+    let (config_file, policy) = match file {
+        Ok(file) => file.map_or_else(|| (None, Policy::default()), |(file, policy)| (Some(file), policy)),
+        Err(error) => {
+            eprintln!("reuse-daemon: {error}");
+            return ExitCode::from(USAGE);
+        }
+    };
     if arguments.config_check {
         println!("the configuration is valid");
         return ExitCode::SUCCESS;
@@ -44,7 +53,7 @@ pub fn main(arguments: &RunArguments, color: Color) -> ExitCode {
     logging::start(config.log);
     let no_color = std::env::var_os("NO_COLOR");
     let colored = color.applies(io::stdout().is_terminal(), no_color.as_deref());
-    match run(config, colored) {
+    match run(config, config_file, policy, colored) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("reuse-daemon: {error:#}");
@@ -53,7 +62,7 @@ pub fn main(arguments: &RunArguments, color: Color) -> ExitCode {
     }
 }
 
-fn run(config: Config, colored: bool) -> anyhow::Result<()> {
+fn run(config: Config, config_file: Option<ConfigFile>, policy: Policy, colored: bool) -> anyhow::Result<()> {
     object::bytes()?;
     privileges::check()?;
     let listeners = config.web.listen.iter().map(listen).collect::<anyhow::Result<Vec<_>>>()?;
@@ -61,7 +70,7 @@ fn run(config: Config, colored: bool) -> anyhow::Result<()> {
     come_first();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    runtime.block_on(daemon::run(Prepared { config, listeners, local, colored }))
+    runtime.block_on(daemon::run(Prepared { config, config_file, policy, listeners, local, colored }))
 }
 
 /// The ring of events holds what a busy host sends in a few dozen milliseconds: the reader must not wait its turn behind

@@ -55,6 +55,8 @@ pub struct Observed<'a> {
     pub corrections: &'a BTreeMap<Correction, u64>,
     /// The kernel side
     pub health: &'a KernelHealth,
+    /// Whether the configuration file was valid when it was last read
+    pub config_loaded: bool,
     /// Wall time
     pub clock: &'a Clock,
     /// Names of network namespaces
@@ -114,6 +116,7 @@ impl Metrics {
             test_groups,
             corrections,
             health,
+            config_loaded,
             clock,
             context,
         } = *observed;
@@ -124,6 +127,7 @@ impl Metrics {
         self.claims.write(&mut page);
         self.daemon.write(&mut page, health, clock);
         daemon::write_model(&mut page, tally, corrections);
+        daemon::write_config(&mut page, config_loaded);
         // What is bounded by itself comes first; groups get the rest.
         let left = self.max_series.saturating_sub(page.series() + RESERVE);
         self.groups.write(&mut page, groups, selections_counted, context, left);

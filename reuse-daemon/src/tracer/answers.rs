@@ -76,6 +76,7 @@ impl Tracer {
             test_groups: &self.test_groups,
             corrections: &self.corrections,
             health: &health,
+            config_loaded: self.config_loaded,
             clock: self.names.clock(),
             context: &self.names,
         });

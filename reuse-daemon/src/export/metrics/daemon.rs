@@ -73,6 +73,12 @@ const LAST_EVENT: Family = Family::gauge(
     &[],
 );
 
+const CONFIG_LOADED: Family = Family::gauge(
+    "reuse_daemon_config_last_reload_successful",
+    "1 if the configuration file was valid when it was last read, else 0: the policy before is still in force.",
+    &[],
+);
+
 /// Histogram and process metrics, which keep a state of their own.
 #[derive(Debug)]
 pub(super) struct DaemonFamilies {
@@ -131,6 +137,11 @@ pub(super) fn write_model(page: &mut Page, tally: &Tally, corrections: &BTreeMap
         &CORRECTIONS,
         Correction::ALL.map(|kind| ([kind.as_str()], corrections.get(&kind).copied().unwrap_or(0))),
     );
+}
+
+/// Writes whether what is configured is in force.
+pub(super) fn write_config(page: &mut Page, loaded: bool) {
+    page.write(&CONFIG_LOADED, [([], u64::from(loaded))]);
 }
 
 /// Writes how much was folded; last, when it is known.

@@ -290,7 +290,9 @@ fn the_kernel_side_is_told_as_it_is() {
         .filter(|line| {
             line.starts_with("reuse_daemon_") && !line.contains("_delay_") && !line.contains("_total{kind")
         })
-        .filter(|line| !["build_info", "overflow", "explained"].iter().any(|other| line.contains(other)))
+        .filter(|line| {
+            !["build_info", "overflow", "explained", "config_last"].iter().any(|other| line.contains(other))
+        })
         .collect();
     assert_eq!(
         lines,
@@ -307,6 +309,18 @@ fn the_kernel_side_is_told_as_it_is() {
             r#"reuse_daemon_map_capacity{map="SELECTIONS"} 10"#,
         ]
     );
+}
+
+#[test]
+fn a_reload_that_failed_is_told() {
+    let mut world = World::new();
+    let reloaded = |world: &World| {
+        let text = world.scrape(&mut metrics(10_000));
+        samples(&text, "reuse_daemon_config_last_reload_successful").join("\n")
+    };
+    assert_eq!(reloaded(&world), "reuse_daemon_config_last_reload_successful 1");
+    world.config_loaded = false;
+    assert_eq!(reloaded(&world), "reuse_daemon_config_last_reload_successful 0");
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub(super) struct World {
     pub(super) test_groups: TestGroups,
     pub(super) corrections: BTreeMap<Correction, u64>,
     pub(super) health: KernelHealth,
+    pub(super) config_loaded: bool,
     pub(super) clock: Clock,
 }
 
@@ -63,6 +64,7 @@ impl World {
             test_groups: TestGroups::default(),
             corrections: BTreeMap::new(),
             health: KernelHealth::default(),
+            config_loaded: true,
             clock: Clock::read(),
         }
     }
@@ -76,6 +78,7 @@ impl World {
             test_groups: &self.test_groups,
             corrections: &self.corrections,
             health: &self.health,
+            config_loaded: self.config_loaded,
             clock: &self.clock,
             context: &Names,
         })
