@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod namespace;
 pub mod process;
 pub mod prometheus;
+pub mod quiet;
 pub mod rules;
 pub mod schema;
 pub mod scratch;

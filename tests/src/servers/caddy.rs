@@ -71,6 +71,14 @@ impl Caddy {
         })
     }
 
+    /// Waits until it listens at this port.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn until_listening(&mut self, port: u16) -> Result<()> {
+        self.running.until_listening(port)
+    }
+
     /// Requests it served.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ pub use self::{
     haproxy::{HAProxy, Row},
     nginx::Nginx,
     program::Program,
-    running::Running,
+    running::{Running, children},
     unbound::Unbound,
     watched::{listeners_of, watched},
 };

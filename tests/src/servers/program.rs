@@ -21,16 +21,19 @@ impl Program {
     /// Finds all of these, or `None` after the calling test was skipped aloud because one is missing.
     #[must_use]
     pub fn all<const N: usize>(names: [&str; N]) -> Option<[Self; N]> {
+        Self::available(names).map_err(|why| skip::skip(&why)).ok()
+    }
+
+    /// Finds all of these.
+    ///
+    /// # Errors
+    /// Which are missing, in words.
+    pub fn available<const N: usize>(names: [&str; N]) -> Result<[Self; N], String> {
         let found: Vec<Self> = names.iter().filter_map(|name| Self::find(name)).collect();
-        let found = <[Self; N]>::try_from(found).ok();
-        if found.is_none() {
+        <[Self; N]>::try_from(found).map_err(|_| {
             let missing: Vec<&str> = names.into_iter().filter(|name| Self::find(name).is_none()).collect();
-            skip::skip(&format!(
-                "no {} on this machine (`cargo xtask setup` gets it)",
-                missing.join(", no ")
-            ));
-        }
-        found
+            format!("no {} on this machine (`cargo xtask setup` gets it)", missing.join(", no "))
+        })
     }
 
     fn find(name: &str) -> Option<Self> {

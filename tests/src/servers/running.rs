@@ -1,6 +1,7 @@
 //! A server's process, from start to end.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -64,6 +65,26 @@ impl Running {
         found.with_context(|| format!("it printed: {}", fs::read_to_string(&self.log).unwrap_or_default()))
     }
 
+    /// Waits until it, or a process it started, listens at this TCP port of its network namespace.
+    ///
+    /// # Errors
+    /// As [`Running::until`].
+    pub fn until_listening(&mut self, port: u16) -> Result<()> {
+        let pid = self.pid();
+        self.until(&format!("it listens at port {port}"), || {
+            let mut family = family(pid)?.into_iter();
+            Ok(family.any(|pid| is_listening(pid, port)).then_some(()))
+        })
+    }
+
+    /// Whether it has ended by itself.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// Ends it by SIGTERM, which the servers here take as an order to end at once.
     ///
     /// # Errors
@@ -86,6 +107,36 @@ impl Drop for Running {
             let _ = self.child.wait();
         }
     }
+}
+
+/// The processes that this one started and that are there still.
+///
+/// # Errors
+/// When it is gone.
+pub fn children(pid: u32) -> Result<BTreeSet<u32>> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = fs::read_to_string(&path).context(path)?;
+    children.split_whitespace().map(|pid| pid.parse().context("a child's pid")).collect()
+}
+
+/// The process and its children.
+fn family(pid: u32) -> Result<Vec<u32>> {
+    Ok([pid].into_iter().chain(children(pid)?).collect())
+}
+
+/// Whether the process has a listener at this port; one that is gone has none.
+fn is_listening(pid: u32, port: u16) -> bool {
+    let own = super::watched::sockets_of(pid).unwrap_or_default();
+    ["tcp", "tcp6"].iter().any(|table| {
+        let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        text.lines().skip(1).any(|line| {
+            // sl local_address rem_address st queues timer retransmits uid timeout inode (net/ipv4/tcp_ipv4.c)
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let &[_, local, _, state, _, _, _, _, _, inode, ..] = fields.as_slice() else { return false };
+            let at = local.rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
+            at == Some(port) && state == "0A" && inode.parse().is_ok_and(|inode| own.contains(&inode))
+        })
+    })
 }
 
 /// Sends a signal to a process of a server.

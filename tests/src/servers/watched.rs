@@ -42,6 +42,16 @@ pub fn listeners_of(pid: u32, members: &BTreeSet<u64>) -> Result<Vec<(u32, u64)>
     Ok(found)
 }
 
+/// Inodes of the sockets that a process has open.
+///
+/// # Errors
+/// When the process is gone or not ours to look at.
+pub(super) fn sockets_of(pid: u32) -> Result<BTreeSet<u64>> {
+    let folder = format!("/proc/{pid}/fd");
+    let entries = fs::read_dir(&folder).with_context(|| folder.clone())?;
+    Ok(entries.flatten().filter_map(|entry| socket_at(&entry.path())).collect())
+}
+
 /// Inode of the socket that this descriptor is, `None` where it is something else or closed by now.
 fn socket_at(path: &Path) -> Option<u64> {
     let target = fs::read_link(path).ok()?;

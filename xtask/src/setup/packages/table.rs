@@ -69,6 +69,22 @@ pub(super) const PACKAGES: &[Package] = &[
         without_it: Failure::IsNoticedLater,
     },
     Package {
+        name: "dnsmasq-base",
+        purpose: Purpose::Test,
+        brings: Brings::Program("dnsmasq"),
+        delivery: Delivery::UnpackWithLibraries,
+        why: "a forwarder with sockets on several addresses, as it runs for every virtual bridge (0.5 MB)",
+        without_it: Failure::IsNoticedLater,
+    },
+    Package {
+        name: "avahi-daemon",
+        purpose: Purpose::Test,
+        brings: Brings::Program("avahi-daemon"),
+        delivery: Delivery::UnpackWithLibraries,
+        why: "answers multicast DNS beside another user's responder (0.3 MB)",
+        without_it: Failure::IsNoticedLater,
+    },
+    Package {
         name: "caddy",
         purpose: Purpose::Test,
         brings: Brings::Program("caddy"),

@@ -1,0 +1,80 @@
+//! What the daemon said of it all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::daemon::Daemon;
+
+/// The signals of a run, and what was lost.
+#[derive(Debug, Clone, Default)]
+pub struct Heard {
+    /// How many of `info`, by what they say and where
+    pub infos: BTreeMap<(String, String), u64>,
+    /// Every other one
+    pub grave: Vec<Value>,
+    /// Events lost by stage, where there were any
+    pub lost: Vec<(String, f64)>,
+}
+
+impl Heard {
+    /// Everything said so far: by events, of which one that ends is told twice, and by the list of what lasts or has ended
+    /// lately.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub fn of(daemon: &Daemon) -> Result<Self> {
+        let mut heard = Self::default();
+        let events = daemon.events()?;
+        let told = events.iter().filter(|event| event["type"] == "signal").map(|event| (**event).clone());
+        let mut listed = daemon.api("signals")?;
+        let listed = listed["signals"].as_array_mut().context("no list of signals")?.split_off(0);
+        let mut seen = BTreeSet::new();
+        for signal in told.chain(listed) {
+            let begin = ["signal", "since", "netns", "protocol", "address", "port"]
+                .map(|key| signal[key].to_string());
+            if !seen.insert(begin) {
+                continue;
+            }
+            if signal["severity"] == "info" {
+                let text = |key: &str| signal[key].as_str().unwrap_or_default().to_owned();
+                let place = format!("{} {} port {}", text("netns_name"), text("protocol"), signal["port"]);
+                *heard.infos.entry((text("signal"), place)).or_default() += 1;
+            } else {
+                heard.grave.push(signal);
+            }
+        }
+        let metrics = daemon.metrics()?;
+        let lost = metrics.series("reuse_daemon_events_lost_total", &[]).filter(|(_, lost)| *lost > 0.0);
+        heard.lost = lost
+            .map(|(labels, lost)| (labels.get("stage").cloned().unwrap_or_default(), lost))
+            .filter(|(stage, _)| stage != "program_skipped")
+            .collect();
+        Ok(heard)
+    }
+
+    /// Whether nothing was said but what is good to know, and nothing was lost.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.grave.is_empty() && self.lost.is_empty()
+    }
+}
+
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for ((signal, place), count) in &self.infos {
+            writeln!(f, "info: {count} x {signal} at {place}")?;
+        }
+        for signal in &self.grave {
+            writeln!(f, "NOISE: {signal}")?;
+        }
+        for (stage, lost) in &self.lost {
+            writeln!(f, "LOST: {lost} at {stage}")?;
+        }
+        Ok(())
+    }
+}

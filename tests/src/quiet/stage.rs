@@ -1,0 +1,95 @@
+//! How long the acts play, and what one came to.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Between two looks whether it is over.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The time that all acts share.
+#[derive(Debug)]
+pub(super) struct Stage {
+    end: Instant,
+    called_off: AtomicBool,
+}
+
+impl Stage {
+    /// Open for so long.
+    pub(super) fn new(length: Duration) -> Self {
+        Self { end: Instant::now() + length, called_off: AtomicBool::new(false) }
+    }
+
+    /// Whether every act should come to its end.
+    pub(super) fn is_over(&self) -> bool {
+        self.called_off.load(Relaxed) || Instant::now() >= self.end
+    }
+
+    /// Lets some time go by, less if it is over before.
+    pub(super) fn pause(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while !self.is_over() && Instant::now() < end {
+            thread::sleep(LOOK.min(time));
+        }
+    }
+
+    /// Ends it before its time.
+    pub(super) fn call_off(&self) {
+        self.called_off.store(true, Relaxed);
+    }
+
+    /// What ends it before its time unless it is kept open.
+    pub(super) fn curtain(&self) -> Curtain<'_> {
+        Curtain { stage: self, falls: true }
+    }
+}
+
+/// Falls with an act that does not come to its end.
+#[derive(Debug)]
+pub(super) struct Curtain<'a> {
+    stage: &'a Stage,
+    falls: bool,
+}
+
+impl Curtain<'_> {
+    pub(super) fn keep_open(mut self) {
+        self.falls = false;
+    }
+}
+
+impl Drop for Curtain<'_> {
+    fn drop(&mut self) {
+        if self.falls {
+            self.stage.call_off();
+        }
+    }
+}
+
+/// What an act came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Played {
+    /// It did this.
+    Done(String),
+    /// It could not play: why.
+    LeftOut(String),
+}
+
+impl Played {
+    /// Whether it played at all.
+    #[must_use]
+    pub fn was_played(&self) -> bool {
+        matches!(self, Self::Done(_))
+    }
+}
+
+impl fmt::Display for Played {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done(what) => f.write_str(what),
+            Self::LeftOut(why) => write!(f, "left out: {why}"),
+        }
+    }
+}
