@@ -297,7 +297,10 @@ impl Turns {
                     self.take_in(read);
                 }
                 _ = ticks.tick() => self.tick(),
-                () = sleep(LOOK), if self.tracer.has_open_attempts() => self.drain(BACKLOG),
+                () = sleep(LOOK), if self.tracer.has_open_attempts() || self.tracer.has_signals_to_judge() => {
+                    self.drain(BACKLOG);
+                    self.tracer.judge();
+                }
                 Some(observation) = self.observed.recv() => self.tracer.observe(&observation),
                 Some(notice) = self.noticed.recv() => self.notice(notice),
                 ready = self.ring.ready() => {

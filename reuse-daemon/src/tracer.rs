@@ -12,6 +12,7 @@ mod possessions;
 mod refusals;
 mod selections;
 mod settling;
+mod signalling;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -56,6 +57,7 @@ use checking::Checking;
 use health::Received;
 use possessions::{Possessions, port_of};
 use refusals::Refusals;
+use signalling::ReadingBudget;
 
 /// Everything the daemon knows.
 pub struct Tracer {
@@ -78,6 +80,7 @@ pub struct Tracer {
     outlet: Outlet,
     refusals: Refusals,
     possessions: Possessions,
+    reading_budget: ReadingBudget,
     checking: Checking,
     received: Received,
     /// Whether the configuration file was valid when it was last read
@@ -150,6 +153,7 @@ impl Tracer {
             outlet,
             refusals: Refusals::default(),
             possessions: Possessions::new(owners),
+            reading_budget: ReadingBudget::default(),
             checking: Checking::default(),
             received: Received::default(),
             config_loaded: true,
@@ -167,7 +171,7 @@ impl Tracer {
     /// Judges signals by this policy from now on.
     pub fn set_policy(&mut self, policy: Policy) {
         self.config_loaded = true;
-        self.signals.set_policy(policy);
+        self.signals.set_policy(policy, &self.inventory, Clock::now());
     }
 
     /// Keeps the policy, since there is no valid one to put in its place.
@@ -204,6 +208,7 @@ impl Tracer {
             | Event::Sent { .. }
             | Event::Took { .. } => {}
         }
+        self.note_event(event);
         self.regroup(event.at());
     }
 
@@ -223,6 +228,7 @@ impl Tracer {
         let conflict = self.conflict(call, &process).map(Arc::new);
         if let Some(conflict) = &conflict {
             self.tally.refusal(conflict);
+            self.signals.refused(conflict, &self.inventory);
         }
         let now = Clock::now();
         self.metrics.observe_event_delay(Duration::from_nanos(now.0.saturating_sub(call.at.0)));
@@ -268,6 +274,7 @@ impl Tracer {
                 }
             }
             self.groups.apply(&change, at, &mut self.joins);
+            self.signals.note(&change, at, &self.inventory);
         }
     }
 
@@ -297,8 +304,10 @@ impl Tracer {
             // What was there first is found, not an event.
             self.carry(snapshot.ended);
             self.joins.clear();
+            self.judge_found();
         } else {
             self.regroup(snapshot.ended);
+            self.judge_all();
         }
     }
 
@@ -324,6 +333,9 @@ impl Tracer {
         if self.groups.wants_reading(self.flow_memory()) {
             self.count_selections();
         }
+        self.look_for_refused();
+        self.judge();
+        self.signals.forget_old(now);
         self.outlet.due(now, &self.names);
         self.refusals.tick(now, &self.names);
     }

@@ -302,15 +302,28 @@ pub struct Holding {
     pub fd: u32,
 }
 
-/// Every holding on the host between two moments.
+/// What a snapshot looked through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every process of the host
+    Host,
+    /// Those processes that could be seen
+    Part,
+    /// One process
+    Process(u32),
+    /// Every process of the host, for some sockets
+    Sockets,
+}
+
+/// Holdings between two moments.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// When reading began
     pub began: Moment,
     /// When reading ended
     pub ended: Moment,
-    /// Whether every process of the host was walked: what is absent is then gone
-    pub whole: bool,
+    /// What was walked: what of it is absent is gone
+    pub scope: Scope,
     /// What was found, in the kernel's order
     pub holdings: Vec<Holding>,
 }

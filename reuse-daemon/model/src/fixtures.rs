@@ -8,7 +8,7 @@ use std::{
 use crate::{
     conflict::Conflict,
     endpoint::{Endpoint, Family, Protocol},
-    event::{Call, Caller, Comm, Event, Evidence, Holding, Moment, Phase, Snapshot, Via},
+    event::{Call, Caller, Comm, Event, Evidence, Holding, Moment, Phase, Scope, Snapshot, Via},
     port::{Bucket, FastAddress, Occupant, Port, Table},
     process::{Process, Processes},
     refusal::{Refusal, Remembered},
@@ -167,5 +167,5 @@ pub(crate) fn holding(pid: u32, fd: u32, socket: SocketFacts) -> Holding {
 
 /// A snapshot.
 pub(crate) fn snapshot(began: u64, ended: u64, holdings: Vec<Holding>) -> Snapshot {
-    Snapshot { began: Moment(began), ended: Moment(ended), whole: true, holdings }
+    Snapshot { began: Moment(began), ended: Moment(ended), scope: Scope::Host, holdings }
 }

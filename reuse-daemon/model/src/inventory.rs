@@ -119,6 +119,23 @@ impl Inventory {
         self.sockets.is_empty()
     }
 
+    /// Whether a process has a socket open.
+    #[must_use]
+    pub fn has_sockets(&self, pid: u32) -> bool {
+        self.by_pid.contains_key(&pid)
+    }
+
+    /// The ports with more than one socket, in no order.
+    pub fn crowded_ports(&self) -> impl Iterator<Item = PortKey> {
+        self.ports.crowded()
+    }
+
+    /// `net.ipv4.ip_local_port_range`: the ports that the kernel chooses from.
+    #[must_use]
+    pub fn ephemeral_ports(&self) -> &RangeInclusive<u16> {
+        &self.limits.ephemeral_ports
+    }
+
     /// The sockets by protocol, family and state.
     #[must_use]
     pub fn census(&self) -> &Census {

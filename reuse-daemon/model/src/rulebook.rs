@@ -22,7 +22,9 @@ use crate::{
     endpoint::{Family, Transport},
     port::{Port, Reuse, Table},
     refusal::Rule,
+    socket::SocketFacts,
 };
+use address::Local;
 
 pub use kernel::{DIFFERENCES, Difference, Features, Kernel, Release};
 
@@ -121,6 +123,21 @@ pub struct Decision {
     pub decided_by: Option<usize>,
     /// On success with blockers: what let it pass
     pub exemption: Option<Exemption>,
+}
+
+/// How the addresses of two sockets on one port meet, whatever their devices: `holder` is the one that was there first.
+/// `None` where no address belongs to both.
+#[must_use]
+pub fn overlap(holder: &SocketFacts, contender: &SocketFacts) -> Option<Overlap> {
+    let (holder, contender) = (Local::of_socket(holder), Local::of_socket(contender));
+    contender.overlaps(&holder).then(|| Local::overlap(&holder, &contender))
+}
+
+/// Whether two sockets on one port are of two families: IPv4, which `::ffff:a.b.c.d` is too, and IPv6.
+#[must_use]
+pub fn are_of_two_families(one: &SocketFacts, other: &SocketFacts) -> bool {
+    let is_ipv4 = |facts| Local::of_socket(facts).kind() == address::Kind::Mapped;
+    is_ipv4(one) != is_ipv4(other)
 }
 
 /// Whether the kernel lets `contender` have its port, and which sockets are in the way.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use reuse_model::{
-    event::Moment,
+    event::{Moment, Scope},
     inventory::{Change, Inventory, Limits},
 };
 
@@ -31,7 +31,7 @@ pub(super) fn look(socket: &Path, btf: Option<&Path>, sight: &str) -> anyhow::Re
         anyhow::anyhow!("only root sees {sight}, and no daemon answers at {}: {missing}", socket.display())
     })?;
     let snapshot = survey(btf)?;
-    if !snapshot.whole {
+    if snapshot.scope != Scope::Host {
         outcome::tell("in a pid namespace of its own: processes outside it are not seen");
     }
     let mut inventory = Inventory::new(Limits::default());

@@ -20,7 +20,7 @@ use aya::{
     programs::{Iter, Program, ProgramError, SkReuseport},
 };
 use reuse_ebpf::flow::{LOOKS_PER_SECOND, LOOKS_PER_TICK_MAX};
-use reuse_model::rulebook;
+use reuse_model::{event::Scope, rulebook};
 
 use self::groundwork::Groundwork;
 pub use self::{error::StartError, maps::Maps};
@@ -238,7 +238,7 @@ impl Kernel {
         Ok(Pending {
             file: open(program).map_err(io::Error::other)?,
             decoder: self.decoder,
-            whole: self.all_processes,
+            scope: if self.all_processes { Scope::Host } else { Scope::Part },
         })
     }
 

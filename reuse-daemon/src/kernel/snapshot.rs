@@ -5,7 +5,7 @@ use std::{
     io::{self, Read as _},
 };
 
-use reuse_model::event::Snapshot;
+use reuse_model::event::{Scope, Snapshot};
 
 use super::decode::Decoder;
 use crate::clock::Clock;
@@ -15,7 +15,7 @@ pub struct Pending {
     pub(super) file: File,
     pub(super) decoder: Decoder,
     /// The iterator walks every process of the host
-    pub(super) whole: bool,
+    pub(super) scope: Scope,
 }
 
 impl Pending {
@@ -28,7 +28,7 @@ impl Pending {
         let mut bytes = Vec::new();
         self.file.read_to_end(&mut bytes)?;
         let ended = Clock::now();
-        Ok(Snapshot { began, ended, whole: self.whole, holdings: self.decoder.holdings(&bytes) })
+        Ok(Snapshot { began, ended, scope: self.scope, holdings: self.decoder.holdings(&bytes) })
     }
 
     /// Reads only so far that the program has run once: it then knows its reader, the daemon.

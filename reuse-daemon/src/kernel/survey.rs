@@ -6,7 +6,7 @@ use aya::{
     maps::{Array, MapData},
     programs::{Iter, ProgramError},
 };
-use reuse_model::event::Snapshot;
+use reuse_model::event::{Scope, Snapshot};
 
 use super::{
     attach::{self, StartError},
@@ -30,10 +30,11 @@ pub fn survey(btf: Option<&Path>) -> Result<Snapshot, StartError> {
     let program: &mut Iter = program.try_into().map_err(refused)?;
     program.load(ITERATOR, &iterator).map_err(refused)?;
     let file = attach::open(program).map_err(|error| StartError::Inventory(io::Error::other(error)))?;
-    let snapshot = Pending { file, decoder, whole: true }.read().map_err(StartError::Inventory)?;
+    let snapshot = Pending { file, decoder, scope: Scope::Host }.read().map_err(StartError::Inventory)?;
     let own: Array<MapData, u32> =
         ebpf.take_map("OWN").and_then(|map| map.try_into().ok()).ok_or(StartError::Map("OWN"))?;
     let own_pid = own.get(&0, 0).map_err(|_| StartError::Map("OWN"))?;
     // In a pid namespace of its own the iterator walks that one only (kernel/bpf/task_iter.c).
-    Ok(Snapshot { whole: own_pid == std::process::id(), ..snapshot })
+    let scope = if own_pid == std::process::id() { Scope::Host } else { Scope::Part };
+    Ok(Snapshot { scope, ..snapshot })
 }

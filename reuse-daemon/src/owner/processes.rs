@@ -113,6 +113,11 @@ impl ProcessTable {
         self.drop_remembered(pid);
     }
 
+    /// Looks a process up anew when it is asked for next: it runs another program.
+    pub fn renew(&mut self, pid: u32) {
+        self.drop_remembered(pid);
+    }
+
     fn drop_remembered(&mut self, pid: u32) {
         self.young.remove(&pid);
         self.old.remove(&pid);

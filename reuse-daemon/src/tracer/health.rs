@@ -59,7 +59,7 @@ impl Received {
 }
 
 impl Tracer {
-    fn is_blind(&self, what: &str) -> bool {
+    pub(super) fn is_blind(&self, what: &str) -> bool {
         let active = |tier| self.kernel.active(tier);
         match what {
             "compat" | "kernel" => !active(plan::Tier::OtherWays),

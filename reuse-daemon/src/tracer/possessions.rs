@@ -9,6 +9,7 @@
 mod allowance;
 
 use std::{
+    io,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -26,7 +27,7 @@ use reuse_model::{
     socket::{Inode, SocketFacts},
 };
 
-use crate::kernel::owners::Owners;
+use crate::{clock::Clock, kernel::owners::Owners};
 use allowance::Allowances;
 
 /// How long a walk's answer stands.
@@ -35,6 +36,9 @@ const FRESH: Duration = Duration::from_secs(1);
 const CLOSED_LOOKED_AT: usize = 64;
 /// Most sockets whose answers are kept.
 const FOUND_MAX: usize = 4096;
+
+/// When a look began, and the descriptors that it found.
+pub(super) type Read = Option<(Moment, Vec<Holding>)>;
 
 /// Finds who has a socket.
 pub(super) struct Possessions {
@@ -76,6 +80,16 @@ impl Possessions {
         let holdings = finder.find(&[inode], Some(pid)).unwrap_or_default();
         self.allowances.spend(pid, allowance::used().saturating_sub(began));
         holdings.into_iter().next().map(|holding| holding.socket)
+    }
+
+    /// Has the kernel look; when it began, and what it found. `None` where it cannot.
+    pub(super) fn read(
+        &mut self,
+        look: impl FnOnce(&mut Owners) -> io::Result<Vec<Holding>>,
+    ) -> io::Result<Read> {
+        let Some(finder) = &mut self.finder else { return Ok(None) };
+        let began = Clock::now();
+        Ok(Some((began, look(finder)?)))
     }
 
     fn possession(

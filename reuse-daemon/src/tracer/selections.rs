@@ -26,6 +26,8 @@ impl Tracer {
                 log::warn!("flows of the last ten minutes are not counted anew: {error}");
             }
         }
+        self.signals.count(&counts);
+        self.signals.look_at_groups(&self.groups, Clock::now());
         self.forget_gone(&counts);
         self.checking.counted();
     }

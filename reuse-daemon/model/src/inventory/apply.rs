@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    event::{Call, Event, Moment, Phase, Via},
+    event::{Call, Event, Moment, Phase, Touch, Via},
     process::Processes,
     socket::{Cookie, Inode, SocketFacts, State},
 };
@@ -23,10 +23,10 @@ impl Inventory {
             // The kernel's own sockets are nobody's, and no hook tells their end.
             Event::Call(call) if call.via == Via::Kernel => {}
             Event::Call(call) => self.call(call, processes, changes),
+            Event::Touch(touch) => self.touch(touch, changes),
             Event::Attempt(_)
             | Event::Fork { .. }
             | Event::Exec { .. }
-            | Event::Touch(_)
             | Event::Sent { .. }
             | Event::Took { .. } => {}
             Event::Close { inode, cookie, drops, at } => self.close(*inode, *cookie, *drops, *at, changes),
@@ -91,6 +91,18 @@ impl Inventory {
         let mut socket = Socket { facts, since, binder, asked, seen: call.at, owners, former: Vec::new() };
         socket.join(caller);
         self.ownerless.remove(&socket.facts.inode);
+        self.put(Arc::new(socket), changes);
+    }
+
+    /// Remembers that TCP_REPAIR let a socket have its port, which its end would hide. What else is changed shows when the
+    /// socket is read.
+    fn touch(&mut self, touch: &Touch, changes: &mut Vec<Change>) {
+        let Some(known) = self.sockets.get(&touch.inode) else { return };
+        if !touch.forced || known.facts.forced || is_another(known.facts.cookie, touch.cookie) {
+            return;
+        }
+        let mut socket = Socket::clone(known);
+        socket.facts.forced = true;
         self.put(Arc::new(socket), changes);
     }
 

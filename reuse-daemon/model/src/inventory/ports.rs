@@ -70,6 +70,10 @@ impl Ports {
         }
     }
 
+    pub(super) fn crowded(&self) -> impl Iterator<Item = PortKey> {
+        self.live.iter().filter(|(_, inodes)| inodes.len() > 1).map(|(key, _)| *key)
+    }
+
     fn remove(&mut self, key: PortKey, inode: Inode) {
         let Some(inodes) = self.live.get_mut(&key) else { return };
         if let Some(place) = inodes.iter().rposition(|on_it| *on_it == inode) {

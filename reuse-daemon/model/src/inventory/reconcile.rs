@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     endpoint::Protocol,
-    event::{Holding, Moment, Snapshot},
+    event::{Holding, Moment, Scope, Snapshot},
     hash::{NumberMap, NumberSet},
     process::{Process, Processes},
     socket::{Inode, SocketFacts},
@@ -39,7 +39,10 @@ impl Inventory {
         let mut result = Corrections::default();
         self.rescan = blind;
         let found = gather(snapshot, &ended, processes);
-        if snapshot.whole {
+        if let Scope::Process(pid) = snapshot.scope {
+            self.release(pid, &found, snapshot.began, &mut result);
+        }
+        if snapshot.scope == Scope::Host {
             self.remove_absent(&found, snapshot.began, &mut result);
         }
         // Inode numbers mostly grow: the members of a group that is found get their slots in the order they joined.
@@ -58,7 +61,7 @@ impl Inventory {
                 None => self.discover(found, snapshot, &mut result.changes),
             }
         }
-        if !self.backfilled {
+        if !self.backfilled && matches!(snapshot.scope, Scope::Host | Scope::Part) {
             self.backfilled = true;
             result.kinds.clear();
         }
@@ -90,6 +93,34 @@ impl Inventory {
         }
     }
 
+    /// Takes a process from the owners of sockets that it has no longer, as a look at it shows.
+    fn release(
+        &mut self,
+        pid: u32,
+        found: &NumberMap<Inode, Found<'_>>,
+        began: Moment,
+        result: &mut Corrections,
+    ) {
+        let owned: Vec<Inode> = self.by_pid.get(&pid).into_iter().flatten().copied().collect();
+        for inode in owned.into_iter().filter(|inode| !found.contains_key(inode)) {
+            let Some(known) = self.sockets.get(&inode) else { continue };
+            let mut socket = Socket::clone(known);
+            let left: Vec<_> = socket
+                .owners
+                .extract_if(.., |owner| owner.process.pid == pid && owner.seen < began)
+                .collect();
+            if left.is_empty() {
+                continue;
+            }
+            result.kinds.push(Correction::OwnerRemoved);
+            if socket.owners.is_empty() {
+                socket.former = left;
+                self.ownerless.insert(inode, began);
+            }
+            self.put(Arc::new(socket), &mut result.changes);
+        }
+    }
+
     /// Takes in what a snapshot says of a socket that is known.
     fn compare(
         &mut self,
@@ -112,7 +143,10 @@ impl Inventory {
             self.doubts.raise(now.inode, Correction::StateChanged, snapshot.ended);
         }
         // Of a part, what is absent may be elsewhere.
-        let absent_before = if snapshot.whole { snapshot.began } else { Moment(0) };
+        let absent_before = match snapshot.scope {
+            Scope::Host | Scope::Sockets => snapshot.began,
+            Scope::Part | Scope::Process(_) => Moment(0),
+        };
         merge_owners(&mut socket.owners, found.owners, absent_before, &mut result.kinds);
         self.ownerless.remove(&socket.facts.inode);
         if socket != **known {

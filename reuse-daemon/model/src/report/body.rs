@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     CallEvent, CloseEvent, ConflictEvent, Contender, Context, GroupEvent, HolderReport, OwnerReport,
-    RecordBody, SocketReport, TestGroupEvent,
+    RecordBody, SignalEvent, SocketReport, TestGroupEvent,
 };
 use crate::{
     conflict::Conflict,
@@ -13,6 +13,7 @@ use crate::{
     inventory::Socket,
     process::Process,
     refusal::{RefusedPhase, result_name},
+    signal::Case,
     test_group::Probe,
 };
 
@@ -89,6 +90,12 @@ impl RecordBody {
             cookie: socket.facts.cookie.0,
             owners: owners.collect(),
         })
+    }
+
+    /// A signal that began, or has ended.
+    #[must_use]
+    pub fn signal(case: &Case, context: &dyn Context) -> Self {
+        Self::Signal(Box::new(SignalEvent::new(case, context, context.event_view())))
     }
 
     /// A probe with its answers.

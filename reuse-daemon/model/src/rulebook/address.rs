@@ -6,6 +6,7 @@ use super::{Contender, Overlap};
 use crate::{
     endpoint::Family,
     port::{FastAddress, Occupant},
+    socket::SocketFacts,
 };
 
 /// What the kernel keeps as the IPv4 address of a socket with an IPv6 address that is neither `::` nor mapped
@@ -45,6 +46,10 @@ impl Local {
 
     pub(super) fn of_occupant(occupant: &Occupant) -> Self {
         Self::new(occupant.family, occupant.address, occupant.v6only)
+    }
+
+    pub(super) fn of_socket(facts: &SocketFacts) -> Self {
+        Self::new(facts.family, facts.local.address, facts.flags.v6only)
     }
 
     pub(super) fn of_fast(fast: &FastAddress) -> Self {

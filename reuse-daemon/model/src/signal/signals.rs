@@ -1,9 +1,40 @@
 //! The signals of the host: those that last, and those that ended.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{Case, Kind, Policy, Severity};
-use crate::{endpoint::Protocol, event::Moment};
+use super::{
+    Case, Kind, Policy, Severity,
+    attempts::Attempts,
+    departed::Departed,
+    groups::{self, Circumstances, Steered, Steering},
+    handover::Handovers,
+    meeting::is_eligible,
+    pairs,
+    reading::Readings,
+    schedule::{Due, Schedule},
+    side::sides,
+    singles,
+    state::{State, StateKey},
+    takeover::Takeovers,
+    traffic::{Traffic, is_new},
+};
+use crate::{
+    conflict::Conflict,
+    endpoint::Protocol,
+    event::{Event, MemberCount, Moment, Touch, Touched},
+    group::{Group, GroupKey, Groups},
+    hash::NumberMap,
+    history::History,
+    inventory::{Change, Inventory, PortKey, Socket},
+    report::Context,
+    socket::Inode,
+};
+
+/// Most signals that last at once; beyond, one of less gravity gives way.
+pub const ACTIVE_MAX: usize = 4096;
 
 /// What is told of a signal: its begin or its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,31 +45,74 @@ pub struct Told {
     pub case: Case,
 }
 
+/// What signals are judged by.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    /// Every socket
+    pub inventory: &'a Inventory,
+    /// Every group
+    pub groups: &'a Groups,
+    /// What numbers are called
+    pub context: &'a dyn Context,
+    /// Whether changes of socket options are told
+    pub options_are_told: bool,
+    /// The time
+    pub now: Moment,
+}
+
+/// A signal that lasts.
+#[derive(Debug)]
+struct Active {
+    case: Case,
+    /// Before the operator's word on it
+    severity: Severity,
+    /// What its sockets had been given when it began; only of those that are watched
+    before: NumberMap<Inode, u64>,
+}
+
 /// Every signal of the host.
 #[derive(Debug, Default)]
 pub struct Signals {
     policy: Policy,
-    active: Vec<Case>,
-    ended: Vec<Case>,
+    schedule: Schedule,
+    readings: Readings,
+    departed: Departed,
+    attempts: Attempts,
+    takeovers: Takeovers,
+    handovers: Handovers,
+    steered: Steered,
+    traffic: Traffic,
+    active: BTreeMap<PortKey, BTreeMap<StateKey, Active>>,
+    count: usize,
+    ended: History<Case>,
     raised: BTreeMap<(Kind, Severity, Protocol), u64>,
-    dropped: u64,
+    overflow: u64,
 }
 
 impl Signals {
     /// The signals that last, in the order in which they began.
     pub fn active(&self) -> impl Iterator<Item = &Case> {
-        self.active.iter()
+        let mut all: Vec<_> =
+            self.active.values().flat_map(BTreeMap::values).map(|active| &active.case).collect();
+        all.sort_by_key(|case| (case.since, case.port, case.kind));
+        all.into_iter()
     }
 
-    /// Those that ended at `from` or later, in the order in which they began.
+    /// Those that ended at `from` or later, in the order in which they ended.
     pub fn ended_since(&self, from: Moment) -> impl Iterator<Item = &Case> {
-        self.ended.iter().filter(move |case| case.until.is_some_and(|until| until >= from))
+        self.ended.since(from)
     }
 
     /// How many that ended were dropped for want of room.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.ended.dropped()
+    }
+
+    /// How many were not told because too many lasted already, or too many were on one port.
+    #[must_use]
+    pub fn overflow(&self) -> u64 {
+        self.overflow
     }
 
     /// How many began since the daemon started, without those that were there before it.
@@ -47,7 +121,437 @@ impl Signals {
     }
 
     /// Judges by this policy from now on, also what lasts already: at the next look.
-    pub fn set_policy(&mut self, policy: Policy) {
+    pub fn set_policy(&mut self, policy: Policy, inventory: &Inventory, now: Moment) {
         self.policy = policy;
+        self.look_at_all(inventory, now);
     }
+
+    /// The sockets whose traffic is to be counted although they are in no group.
+    pub fn watched(&self) -> impl Iterator<Item = Inode> {
+        self.traffic.watched()
+    }
+
+    /// Takes in counts of every socket that is counted.
+    pub fn count(&mut self, counts: &[MemberCount]) {
+        self.traffic.count(counts);
+        for active in self.active.values_mut().flat_map(BTreeMap::values_mut) {
+            active.fill(&self.traffic);
+        }
+    }
+
+    /// Takes in one step of the inventory, which has it already.
+    pub fn note(&mut self, change: &Change, at: Moment, inventory: &Inventory) {
+        match change {
+            Change::Added(socket) => self.changed(None, socket, at, inventory),
+            Change::Updated { before, after } => self.changed(Some(before), after, at, inventory),
+            Change::Removed(socket) => self.removed(socket, at),
+        }
+    }
+
+    fn changed(
+        &mut self,
+        before: Option<&Arc<Socket>>,
+        socket: &Arc<Socket>,
+        at: Moment,
+        inventory: &Inventory,
+    ) {
+        if before.is_some_and(|before| are_alike(before, socket)) {
+            return;
+        }
+        let moved_from = before.and_then(|before| PortKey::of(&before.facts));
+        let Some(port) = PortKey::of(&socket.facts) else { return };
+        if let Some(left) = moved_from.filter(|left| *left != port) {
+            self.schedule.happened(left, at, false);
+        }
+        let was_eligible =
+            before.is_some_and(|before| moved_from == Some(port) && is_eligible(&before.facts));
+        if !was_eligible && self.departed.was_on(port) {
+            self.takeovers.begin(port, socket, at, &self.departed, inventory);
+            self.schedule.happened(port, at, false);
+        }
+        if singles::is_of_doubtful_uid(socket) {
+            self.schedule.happened(port, at, true);
+        } else if inventory.on_port(port).nth(1).is_some()
+            || self.active.contains_key(&port)
+            || singles::may_be_told(socket)
+        {
+            self.schedule.happened(port, at, false);
+        }
+    }
+
+    fn removed(&mut self, socket: &Arc<Socket>, at: Moment) {
+        let Some(port) = PortKey::of(&socket.facts) else { return };
+        self.handovers.closed(socket.facts.inode);
+        if !socket.is_own() {
+            self.departed.bury(socket, at);
+        }
+        self.takeovers.closed(port, socket.facts.inode);
+        if self.active.contains_key(&port) {
+            self.schedule.happened(port, at, false);
+        }
+    }
+
+    /// Takes in an event, which the inventory has already.
+    pub fn event(&mut self, event: &Event, world: World<'_>) {
+        let World { inventory, .. } = world;
+        match event {
+            Event::Touch(touch) => self.touched(touch, world),
+            Event::Fork { parent, child, at } => {
+                if inventory.has_sockets(*parent) || self.readings.awaits(*parent) {
+                    self.handovers.forked(*parent, *child, *at);
+                    self.readings.of_process(*child, *at);
+                }
+            }
+            Event::Exec { pid, at } => {
+                if inventory.has_sockets(*pid) || self.readings.awaits(*pid) {
+                    self.readings.of_process(*pid, *at);
+                }
+            }
+            Event::Took { pid, at } => {
+                self.handovers.took(*pid);
+                self.readings.of_process(*pid, *at);
+            }
+            Event::Sent { inode, pid, at } => {
+                self.handovers.sent(*inode, *pid);
+                if let Some(port) = inventory.get(*inode).and_then(|socket| PortKey::of(&socket.facts)) {
+                    self.readings.of_port(port, *at);
+                }
+            }
+            Event::Exit { pid, at } => {
+                self.handovers.exited(*pid);
+                self.readings.exited(*pid);
+                for port in self.attempts.exited(*pid) {
+                    self.schedule.happened(port, *at, false);
+                }
+            }
+            Event::Call(_) | Event::Attempt(_) | Event::Close { .. } => {}
+        }
+    }
+
+    fn touched(&mut self, touch: &Touch, world: World<'_>) {
+        let World { inventory, groups, .. } = world;
+        let Some(socket) = inventory.get(touch.inode) else { return };
+        let Some(port) = PortKey::of(&socket.facts) else { return };
+        self.schedule.happened(port, touch.at, true);
+        if !matches!(touch.what, Touched::AttachProgram | Touched::IncomingCpu) {
+            return;
+        }
+        let Some(group) = groups.seat(touch.inode).and_then(|(key, _)| groups.get(key)) else { return };
+        let pid = touch.caller.pid;
+        let is_members = group.members().any(|(_, member, _)| member.socket.owner(pid).is_some());
+        let steering =
+            Steering { what: touch.what, pid, at_start: is_members && is_unused(group), at: touch.at };
+        self.steered.set(*group.key(), steering);
+    }
+
+    /// Takes in a refusal.
+    pub fn refused(&mut self, conflict: &Conflict, inventory: &Inventory) {
+        if conflict.holders.is_empty() {
+            return;
+        }
+        if let Some(port) = self.attempts.take_in(conflict, inventory) {
+            self.schedule.happened(port, conflict.call.at, false);
+        }
+    }
+
+    /// The sockets that asked and were refused, each with a process that has it: nothing tells when they go.
+    pub fn refused_sockets(&self) -> impl Iterator<Item = (Inode, u32)> {
+        self.attempts.open()
+    }
+
+    /// A socket that asked and was refused is gone.
+    pub fn refused_gone(&mut self, inode: Inode, now: Moment) {
+        for port in self.attempts.gone(inode) {
+            self.schedule.happened(port, now, false);
+        }
+    }
+
+    /// Whether something is to be looked at.
+    #[must_use]
+    pub fn is_due(&self, now: Moment) -> bool {
+        let first = self.schedule.next().into_iter().chain(self.readings.next()).min();
+        first.is_some_and(|first| first <= now)
+    }
+
+    /// The processes whose sockets are to be read anew, because they may have got some.
+    pub fn processes_due(&mut self, now: Moment) -> Vec<u32> {
+        self.readings.processes_due(now)
+    }
+
+    /// The ports whose time has come.
+    pub fn due(&mut self, inventory: &Inventory, now: Moment) -> Vec<Due> {
+        for port in self.readings.ports_due(now) {
+            self.schedule.happened(port, Moment(0), true);
+        }
+        if self.schedule.was_overrun() {
+            self.look_at_all(inventory, now);
+        }
+        self.schedule.due(now)
+    }
+
+    /// Judges ports later.
+    pub fn postpone(&mut self, due: &[Due], now: Moment) {
+        for Due { port, reads, .. } in due {
+            self.schedule.happened(*port, now, *reads);
+        }
+    }
+
+    /// Whether a signal lasts on one of the ports.
+    #[must_use]
+    pub fn concern(&self, due: &[Due]) -> bool {
+        due.iter().any(|due| self.active.contains_key(&due.port))
+    }
+
+    /// Looks at everything soon: the sockets of the host were read anew.
+    pub fn look_at_all(&mut self, inventory: &Inventory, now: Moment) {
+        for port in inventory.crowded_ports().chain(self.active.keys().copied()) {
+            self.schedule.happened(port, now, false);
+        }
+        let singles = inventory.iter().filter(|socket| singles::may_be_told(socket));
+        for port in singles.filter_map(|socket| PortKey::of(&socket.facts)) {
+            self.schedule.happened(port, now, false);
+        }
+        self.departed.forget_old(now);
+    }
+
+    /// Looks soon at the groups whose counts show something.
+    pub fn look_at_groups(&mut self, groups: &Groups, now: Moment) {
+        for group in groups.iter().filter(|group| group.is_live() && groups::is_conspicuous(group)) {
+            self.schedule.happened(port_of(group.key()), now, false);
+        }
+        self.steered.retain(|key| groups.get(key).is_some_and(Group::is_live));
+    }
+
+    /// The sockets to read anew before the ports are judged: those of states that no signal tells of yet, and those that
+    /// are known to have changed.
+    pub fn to_read(&mut self, due: &[Due], world: World<'_>) -> Vec<Inode> {
+        let mut wanted = BTreeSet::new();
+        for due in due {
+            if due.reads {
+                wanted.extend(world.inventory.on_port(due.port).map(|socket| socket.facts.inode));
+                continue;
+            }
+            let (states, _) = self.states(due.port, world, false);
+            let known = self.active.get(&due.port);
+            let is_new = |key: &StateKey| known.is_none_or(|known| !known.contains_key(key));
+            let parties =
+                states.into_iter().filter(|(key, _)| is_new(key)).flat_map(|(_, state)| state.parties);
+            let live = parties.filter(|(_, socket)| world.inventory.get(socket.facts.inode).is_some());
+            wanted.extend(live.map(|(_, socket)| socket.facts.inode));
+        }
+        wanted.into_iter().collect()
+    }
+
+    /// Judges ports and appends what began and what ended.
+    pub fn judge(&mut self, due: &[Due], world: World<'_>, told: &mut Vec<Told>) {
+        for Due { port, at, .. } in due {
+            let at = if at.0 == 0 { world.now } else { *at };
+            self.judge_port(*port, at, world, false, told);
+        }
+    }
+
+    /// Judges what was there before the daemon: listed, and not told.
+    pub fn begin(&mut self, world: World<'_>) {
+        let ports: BTreeSet<_> =
+            world.inventory.iter().filter_map(|socket| PortKey::of(&socket.facts)).collect();
+        for port in ports {
+            self.judge_port(port, world.now, world, true, &mut Vec::new());
+        }
+    }
+
+    fn judge_port(&mut self, port: PortKey, at: Moment, world: World<'_>, first: bool, told: &mut Vec<Told>) {
+        let (mut states, next) = self.states(port, world, first);
+        if let Some(next) = next {
+            self.schedule.ends(port, next);
+        }
+        let before = self.active.remove(&port).unwrap_or_default();
+        let mut after = BTreeMap::new();
+        for (key, mut active) in before {
+            let severity = match states.remove(&key) {
+                Some(state) => {
+                    active.renew(&state, &mut self.traffic);
+                    self.policy.judge(&active.case_by_itself(), &|netns| world.context.netns_name(netns))
+                }
+                None => None,
+            };
+            match severity {
+                Some(severity) => {
+                    active.case.severity = severity;
+                    after.insert(key, active);
+                }
+                None => told.push(self.end(active, at, world.now)),
+            }
+        }
+        for (key, state) in states {
+            let is_found = first && state.parties.iter().all(|(_, socket)| socket.since.is_none());
+            let mut case = state.case(at, is_found);
+            let Some(severity) = self.policy.judge(&case, &|netns| world.context.netns_name(netns)) else {
+                continue;
+            };
+            if !self.has_room(severity) {
+                self.overflow += 1;
+                continue;
+            }
+            case.severity = severity;
+            let active = Active::begin(case, state.severity, &mut self.traffic);
+            if !is_found {
+                *self.raised.entry((active.case.kind, severity, active.case.protocol)).or_default() += 1;
+                told.push(Told { at: active.case.since, case: active.case.clone() });
+            }
+            self.count += 1;
+            after.insert(key, active);
+        }
+        if !after.is_empty() {
+            self.active.insert(port, after);
+        }
+    }
+
+    fn end(&mut self, mut active: Active, at: Moment, now: Moment) -> Told {
+        self.count -= 1;
+        active.fill(&self.traffic);
+        for inode in active.before.keys() {
+            self.traffic.unwatch(*inode);
+        }
+        let until = at.max(active.case.since).min(now);
+        active.case.until = Some(until);
+        let case = active.case;
+        let last = case.parties.last().and_then(|party| party.socket.known_owners().first());
+        let whose = last.map_or_else(|| Arc::from(""), |owner| Arc::clone(&owner.process.service));
+        self.ended.push(&whose, until, case.clone(), case.parties.len());
+        Told { at: until, case }
+    }
+
+    /// Whether one more may last; a graver one takes the place of another.
+    fn has_room(&mut self, severity: Severity) -> bool {
+        if self.count < ACTIVE_MAX {
+            return true;
+        }
+        let all = || {
+            self.active
+                .iter()
+                .flat_map(|(port, of_port)| of_port.iter().map(move |(key, one)| (port, key, one)))
+        };
+        let least = all().min_by_key(|(.., one)| one.case.severity);
+        let Some((port, key, _)) = least.filter(|(.., one)| one.case.severity < severity) else {
+            return false;
+        };
+        let (port, key) = (*port, key.clone());
+        let gone = self.active.get_mut(&port).and_then(|of_port| of_port.remove(&key));
+        if let Some(gone) = gone {
+            self.count -= 1;
+            self.overflow += 1;
+            gone.before.keys().for_each(|inode| self.traffic.unwatch(*inode));
+        }
+        true
+    }
+
+    /// Forgets what ended too long ago.
+    pub fn forget_old(&mut self, now: Moment) {
+        self.ended.forget_old(now);
+    }
+
+    /// The states of a port, and when one ends by itself.
+    fn states(
+        &mut self,
+        port: PortKey,
+        world: World<'_>,
+        found: bool,
+    ) -> (BTreeMap<StateKey, State>, Option<Moment>) {
+        let World { inventory, groups, options_are_told, now, .. } = world;
+        let mut states = Vec::new();
+        let (sides, beyond) = sides(inventory.on_port(port));
+        self.overflow += beyond as u64;
+        pairs::look(port, &sides, inventory.ephemeral_ports(), &mut states);
+        let mut keys = BTreeSet::new();
+        for socket in inventory.on_port(port) {
+            singles::look(port, socket, &self.handovers, &mut states);
+            keys.extend(groups.seat(socket.facts.inode).map(|(key, _)| *key));
+        }
+        for group in keys.iter().filter_map(|key| groups.get(key)) {
+            let circumstances = Circumstances { found, options_are_told, is_unused: is_unused(group) };
+            groups::look(port, group, &self.steered, circumstances, &mut states);
+        }
+        let attempts_end = self.attempts.look(port, inventory, now, &mut states);
+        let takeovers_end = self.takeovers.look(port, inventory, now, &mut states);
+        let mut by_key: BTreeMap<StateKey, State> = BTreeMap::new();
+        for state in states {
+            match by_key.get_mut(&state.key) {
+                Some(known) => known.join(state),
+                None => {
+                    by_key.insert(state.key.clone(), state);
+                }
+            }
+        }
+        (by_key, attempts_end.into_iter().chain(takeovers_end).min())
+    }
+}
+
+impl Active {
+    fn begin(case: Case, severity: Severity, traffic: &mut Traffic) -> Self {
+        let mut active = Self { case, severity, before: NumberMap::default() };
+        active.watch(traffic);
+        active.fill(traffic);
+        active
+    }
+
+    /// Watches the parties that are not watched yet.
+    fn watch(&mut self, traffic: &mut Traffic) {
+        for party in &self.case.parties {
+            let inode = party.socket.facts.inode;
+            if self.before.contains_key(&inode) {
+                continue;
+            }
+            if let Some(before) = traffic.watch(inode) {
+                self.before.insert(inode, if is_new(&party.socket, &self.case) { 0 } else { before });
+            }
+        }
+    }
+
+    /// Takes in another look at the same state. Who left it is in it no longer.
+    fn renew(&mut self, state: &State, traffic: &mut Traffic) {
+        self.case.parties = state.parties();
+        let is_party =
+            |inode: &Inode| self.case.parties.iter().any(|party| party.socket.facts.inode == *inode);
+        for (inode, _) in self.before.extract_if(|inode, _| !is_party(inode)) {
+            traffic.unwatch(inode);
+        }
+        self.watch(traffic);
+        self.fill(traffic);
+    }
+
+    fn fill(&mut self, traffic: &Traffic) {
+        for party in &mut self.case.parties {
+            let inode = party.socket.facts.inode;
+            let given = traffic.total(inode).zip(self.before.get(&inode));
+            party.selections = given.map(|(total, before)| total.saturating_sub(*before));
+        }
+    }
+
+    /// As it is before the operator's word on it.
+    fn case_by_itself(&self) -> Case {
+        Case { severity: self.severity, ..self.case.clone() }
+    }
+}
+
+fn port_of(key: &GroupKey) -> PortKey {
+    PortKey { netns: key.netns, transport: key.transport, port: key.local.port }
+}
+
+/// Whether nothing was selected in a group yet.
+fn is_unused(group: &Group) -> bool {
+    group.slots().all(|(.., counts)| counts.selections == 0)
+}
+
+/// Whether two versions of a socket are the same to every judgement.
+fn are_alike(before: &Socket, after: &Socket) -> bool {
+    let (one, other) = (&before.facts, &after.facts);
+    let programs = |socket: &Socket| -> Vec<_> {
+        socket.owners.iter().map(|owner| (owner.process.pid, Arc::as_ptr(&owner.process))).collect()
+    };
+    (one.state, one.local, one.flags, one.uid) == (other.state, other.local, other.flags, other.uid)
+        && (one.creator, one.forced) == (other.creator, other.forced)
+        && one.device == other.device
+        && one.multicast == other.multicast
+        && one.group.map(|group| group.selector) == other.group.map(|group| group.selector)
+        && programs(before) == programs(after)
 }

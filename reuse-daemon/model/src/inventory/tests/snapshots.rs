@@ -1,7 +1,7 @@
 //! Snapshots against what events said, one case at a time.
 
 use super::*;
-use crate::socket::Cookie;
+use crate::{event::Scope, socket::Cookie};
 
 #[test]
 fn the_first_snapshot_fills_and_corrects_nothing() {
@@ -60,7 +60,7 @@ fn a_snapshot_of_a_part_takes_nothing_away() {
     let mut host = Host::backfilled();
     host.apply(&bind(10, 100, facts(1, 80)));
     host.apply(&bind(10, 100, facts(2, 81)));
-    let part = Snapshot { whole: false, ..snapshot(200, 300, vec![holding(11, 3, facts(2, 81))]) };
+    let part = Snapshot { scope: Scope::Part, ..snapshot(200, 300, vec![holding(11, 3, facts(2, 81))]) };
     assert_eq!(host.reconcile(&part), [Correction::OwnerAdded]);
     assert_eq!((host.pids(1), host.pids(2)), (vec![10], vec![10, 11]));
 }

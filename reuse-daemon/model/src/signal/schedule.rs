@@ -1,0 +1,93 @@
+//! When each port is to be looked at.
+
+use std::collections::BTreeSet;
+
+use crate::{event::Moment, hash::NumberMap, inventory::PortKey};
+
+/// Nanoseconds from a change to the look: options that are set right after a bind count.
+pub(super) const PATIENCE: u64 = 200_000_000;
+
+/// Most ports that wait; of more, all ports are looked at.
+const WAITING_MAX: usize = 65_536;
+
+/// Why a port is looked at.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    due: Moment,
+    /// When what is to be looked at happened
+    at: Moment,
+    /// What is known of its sockets may be out of date
+    reads: bool,
+}
+
+/// A port whose time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The port
+    pub port: PortKey,
+    /// When what is to be looked at happened
+    pub(super) at: Moment,
+    /// What is known of its sockets may be out of date
+    pub(super) reads: bool,
+}
+
+/// The ports that wait.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    waiting: NumberMap<PortKey, Wait>,
+    order: BTreeSet<(Moment, PortKey)>,
+    overrun: bool,
+}
+
+impl Schedule {
+    /// Something happened on a port at `at`: it is looked at soon. `reads`: its sockets are read anew then.
+    pub(super) fn happened(&mut self, port: PortKey, at: Moment, reads: bool) {
+        self.add(port, Wait { due: Moment(at.0.saturating_add(PATIENCE)), at, reads });
+    }
+
+    /// Something on a port ends at `at` by itself.
+    pub(super) fn ends(&mut self, port: PortKey, at: Moment) {
+        self.add(port, Wait { due: at, at, reads: false });
+    }
+
+    fn add(&mut self, port: PortKey, wait: Wait) {
+        let Some(known) = self.waiting.get_mut(&port) else {
+            if self.waiting.len() == WAITING_MAX {
+                self.overrun = true;
+                return;
+            }
+            self.waiting.insert(port, wait);
+            self.order.insert((wait.due, port));
+            return;
+        };
+        known.reads |= wait.reads;
+        if wait.due < known.due {
+            self.order.remove(&(known.due, port));
+            (known.due, known.at) = (wait.due, wait.at);
+            self.order.insert((wait.due, port));
+        }
+    }
+
+    /// When the first port is due.
+    pub(super) fn next(&self) -> Option<Moment> {
+        self.order.first().map(|(due, _)| *due)
+    }
+
+    /// The ports whose time has come.
+    pub(super) fn due(&mut self, now: Moment) -> Vec<Due> {
+        let mut due = Vec::new();
+        while self.next().is_some_and(|next| next <= now)
+            && let Some((_, port)) = self.order.pop_first()
+        {
+            if let Some(Wait { at, reads, .. }) = self.waiting.remove(&port) {
+                due.push(Due { port, at: at.min(now), reads });
+            }
+        }
+        due
+    }
+
+    /// Whether more ports had to wait than can, since this was asked last.
+    pub(super) fn was_overrun(&mut self) -> bool {
+        std::mem::take(&mut self.overrun)
+    }
+}

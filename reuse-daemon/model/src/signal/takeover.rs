@@ -1,0 +1,132 @@
+//! Ports that others took soon after who had them let them go.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Kind, Role, Severity,
+    departed::Departed,
+    meeting::{is_eligible, overlap},
+    side::{Side, side_key, sides},
+    state::{State, StateKey, Subject, place, who},
+};
+use crate::{
+    event::Moment,
+    inventory::{Inventory, PortKey, Socket},
+    socket::Inode,
+};
+
+/// Nanoseconds for which a takeover is told while the taker is there.
+const LASTS: u64 = 60_000_000_000;
+
+/// Most that are kept; of more the newest are not.
+const TAKEOVERS_MAX: usize = 1024;
+
+/// Sockets on ports that others had.
+#[derive(Debug, Default)]
+pub(super) struct Takeovers {
+    open: BTreeMap<(PortKey, Inode), Takeover>,
+}
+
+#[derive(Debug)]
+struct Takeover {
+    victim: Arc<Socket>,
+    at: Moment,
+}
+
+impl Takeovers {
+    /// Looks whether a socket that is given a port's traffic from `at` on took it over.
+    pub(super) fn begin(
+        &mut self,
+        port: PortKey,
+        socket: &Arc<Socket>,
+        at: Moment,
+        departed: &Departed,
+        inventory: &Inventory,
+    ) {
+        let key = (port, socket.facts.inode);
+        let is_known = self.open.contains_key(&key) || self.open.len() >= TAKEOVERS_MAX;
+        if is_known || !socket.asked || socket.is_own() || !is_eligible(&socket.facts) {
+            return;
+        }
+        let takes_from = |victim: &Arc<Socket>| {
+            overlap(&victim.facts, &socket.facts)
+                && are_others(victim, socket)
+                && !is_still_there(victim, inventory.on_port(port))
+        };
+        let victim =
+            departed.on_port(port, at).find(|departure| departure.at <= at && takes_from(&departure.socket));
+        if let Some(departure) = victim {
+            self.open.insert(key, Takeover { victim: Arc::clone(&departure.socket), at });
+        }
+    }
+
+    /// Appends the takeovers of a port that last, and forgets the others. When the next one ends by itself.
+    pub(super) fn look(
+        &mut self,
+        port: PortKey,
+        inventory: &Inventory,
+        now: Moment,
+        states: &mut Vec<State>,
+    ) -> Option<Moment> {
+        let range = (port, Inode(0))..=(port, Inode(u64::MAX));
+        let lasts = |inode: Inode, takeover: &Takeover| {
+            now.0.saturating_sub(takeover.at.0) < LASTS && inventory.get(inode).is_some()
+        };
+        let over = self.open.extract_if(range.clone(), |(_, inode), takeover| !lasts(*inode, takeover));
+        over.for_each(drop);
+        let mut next = None;
+        for ((_, inode), takeover) in self.open.range(range) {
+            let Some(taker) = inventory.get(*inode) else { continue };
+            states.push(takeover.state(port, taker));
+            let ends = Moment(takeover.at.0 + LASTS);
+            next = Some(next.map_or(ends, |next: Moment| next.min(ends)));
+        }
+        next
+    }
+
+    /// A socket is gone.
+    pub(super) fn closed(&mut self, port: PortKey, inode: Inode) {
+        if !self.open.is_empty() {
+            self.open.remove(&(port, inode));
+        }
+    }
+}
+
+impl Takeover {
+    fn state(&self, port: PortKey, taker: &Arc<Socket>) -> State {
+        State {
+            key: StateKey {
+                port,
+                kind: Kind::TakeoverAfterClose,
+                subject: Subject::Side(side_key(&self.victim)),
+                other: Some(Subject::Side(side_key(taker))),
+            },
+            severity: Severity::Warning,
+            parties: vec![(Role::Victim, Arc::clone(&self.victim)), (Role::Taker, Arc::clone(taker))],
+            began: Some(self.at),
+            seen: format!(
+                "{} has {}, which {} had as {} and closed shortly before",
+                who(taker),
+                place(taker),
+                who(&self.victim),
+                place(&self.victim)
+            ),
+        }
+    }
+}
+
+fn are_others(one: &Arc<Socket>, other: &Arc<Socket>) -> bool {
+    alone(one).zip(alone(other)).is_some_and(|(one, other)| one.is_of_others_than(&other))
+}
+
+fn alone(socket: &Arc<Socket>) -> Option<Side<'_>> {
+    sides([socket].into_iter()).0.pop()
+}
+
+/// Whether the one who closed a socket has another in its place.
+fn is_still_there<'a>(closed: &Arc<Socket>, on_port: impl Iterator<Item = &'a Arc<Socket>>) -> bool {
+    let mut others = on_port;
+    others.any(|other| {
+        is_eligible(&other.facts) && overlap(&closed.facts, &other.facts) && !are_others(closed, other)
+    })
+}
