@@ -91,6 +91,18 @@ impl Metrics {
         })
     }
 
+    /// How many series there are of all names.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.samples.values().map(Vec::len).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Sum over the series of `name` that carry all the labels of `filter`; `None` where there is no such series.
     #[must_use]
     pub fn sum(&self, name: &str, filter: &[(&str, &str)]) -> Option<f64> {

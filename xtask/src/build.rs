@@ -91,7 +91,20 @@ pub(crate) fn binary(
     package: &str,
     profile: Profile,
 ) -> Result<PathBuf> {
-    Ok(compile(workspace, toolchain, &[package], profile)?.join(package))
+    binary_of(workspace, toolchain, (package, package), profile)
+}
+
+/// The same for a binary by another name than its package's.
+///
+/// # Errors
+/// If cargo fails.
+pub(crate) fn binary_of(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    (package, binary): (&str, &str),
+    profile: Profile,
+) -> Result<PathBuf> {
+    Ok(compile(workspace, toolchain, &[package], profile)?.join(binary))
 }
 
 /// Builds packages, static, and returns the folder where cargo left their binaries.

@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Support(SupportArgs),
     /// Try the rulebook of binds and listens against this kernel with random sockets.
     FuzzRules(FuzzRulesArgs),
+    /// Watch real servers doing what they do every day: nothing above `info`, no event lost, no growth.
+    Soak(SoakArgs),
     /// Formatting, lints of both sides, documentation.
     Lint(LintArgs),
 }
@@ -135,6 +137,15 @@ pub(crate) struct FuzzRulesArgs {
     /// Threads; by default one for each processor.
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SoakArgs {
+    #[command(flatten)]
+    pub(crate) setup: SetupArgs,
+    /// For how long.
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) minutes: u64,
 }
 
 #[derive(Debug, Args)]

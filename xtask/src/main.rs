@@ -1,4 +1,4 @@
-//! Everything a developer types: `cargo xtask setup|build|run|test|vm|support|fuzz-rules|lint`.
+//! Everything a developer types: `cargo xtask setup|build|run|test|vm|support|fuzz-rules|soak|lint`.
 //!
 //! Each command first sets up what it needs and is missing, after saying so; nothing is fetched in any other way
 //! than through rustup, cargo and the distribution's package manager.
@@ -11,6 +11,7 @@ mod privilege;
 mod process;
 mod run;
 mod setup;
+mod soak;
 mod support;
 mod tally;
 mod test;
@@ -46,6 +47,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Vm(args) => vm::command(&workspace, &args),
         Command::Support(args) => support::command(&workspace, &args),
         Command::FuzzRules(args) => fuzz::command(&workspace, &args),
+        Command::Soak(args) => soak::command(&workspace, &args),
         Command::Lint(args) => lint::command(&workspace, &args),
     }
 }

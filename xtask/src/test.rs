@@ -75,7 +75,10 @@ fn end_to_end(
 }
 
 /// `PATH` with the linker and the programs that were unpacked, not installed.
-fn path(workspace: &Workspace, toolchain: &Toolchain) -> Result<OsString> {
+///
+/// # Errors
+/// If it cannot be composed.
+pub(crate) fn path(workspace: &Workspace, toolchain: &Toolchain) -> Result<OsString> {
     let unpacked = setup::unpacked_programs(workspace);
     let folders: Vec<&Path> =
         std::iter::once(&toolchain.linker_bin).chain(&unpacked).map(PathBuf::as_path).collect();

@@ -50,10 +50,8 @@ impl Heard {
         }
         let metrics = daemon.metrics()?;
         let lost = metrics.series("reuse_daemon_events_lost_total", &[]).filter(|(_, lost)| *lost > 0.0);
-        heard.lost = lost
-            .map(|(labels, lost)| (labels.get("stage").cloned().unwrap_or_default(), lost))
-            .filter(|(stage, _)| stage != "program_skipped")
-            .collect();
+        heard.lost =
+            lost.map(|(labels, lost)| (labels.get("stage").cloned().unwrap_or_default(), lost)).collect();
         Ok(heard)
     }
 

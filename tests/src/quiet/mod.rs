@@ -9,6 +9,7 @@ mod caddy;
 mod containers;
 mod crash;
 mod dns;
+mod footprint;
 mod haproxy;
 mod heard;
 mod load;
@@ -25,7 +26,11 @@ use std::{panic::resume_unwind, thread, time::Duration};
 use anyhow::{Context as _, Result};
 
 use self::stage::Stage;
-pub use self::{heard::Heard, stage::Played};
+pub use self::{
+    footprint::{Footprint, Sample},
+    heard::Heard,
+    stage::Played,
+};
 
 /// An act plays until the stage is over.
 type Act = fn(&Stage) -> Result<Played>;
