@@ -15,6 +15,7 @@ mod file;
 pub mod filters;
 pub mod groups;
 pub mod run;
+pub mod signals;
 pub mod sockets;
 mod user;
 
@@ -24,6 +25,7 @@ pub use doctor::DoctorArguments;
 pub use explain::ExplainArguments;
 pub use groups::GroupsArguments;
 pub use run::RunArguments;
+pub use signals::SignalsArguments;
 pub use sockets::SocketsArguments;
 
 /// Names who holds a port and why, and shows how the kernel spreads SO_REUSEPORT traffic.
@@ -36,6 +38,7 @@ pub use sockets::SocketsArguments;
     sudo reuse-daemon sockets       every bound socket and who has it open\n  \
     sudo reuse-daemon groups        how evenly SO_REUSEPORT groups are fed\n  \
     sudo reuse-daemon conflicts     which binds were refused lately, and why\n  \
+    sudo reuse-daemon signals       who shares, shadows or takes a port without any error\n  \
     sudo reuse-daemon check         what SO_REUSEADDR and SO_REUSEPORT do on this kernel\n  \
     reuse-daemon help run           every flag of the daemon")]
 pub struct Arguments {
@@ -61,6 +64,8 @@ pub enum Command {
     Groups(GroupsArguments),
     /// Say which binds were refused lately, by whom and why; from the running daemon
     Conflicts(ConflictsArguments),
+    /// Say who shares, shadows or takes a port without any error being raised; from the running daemon
+    Signals(Box<SignalsArguments>),
     /// Try every claim about SO_REUSEADDR and SO_REUSEPORT on this kernel
     Check(CheckArguments),
     /// Say what this kernel and these privileges allow, and what to do about each gap
@@ -149,7 +154,7 @@ mod tests {
 
     #[test]
     fn help_of_every_command_shows_examples() {
-        for command in ["run", "explain", "sockets", "groups", "conflicts", "check", "doctor"] {
+        for command in ["run", "explain", "sockets", "groups", "conflicts", "signals", "check", "doctor"] {
             let error = Arguments::try_parse_from(["reuse-daemon", command, "--help"])
                 .expect_err("help is an early exit");
             assert_eq!(error.kind(), ErrorKind::DisplayHelp);

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Sockets(sockets) => commands::sockets::main(sockets),
         Command::Groups(groups) => commands::groups::main(groups, arguments.color),
         Command::Conflicts(conflicts) => commands::conflicts::main(conflicts, arguments.color),
+        Command::Signals(signals) => commands::signals::main(signals, arguments.color),
         Command::Check(check) => commands::check::main(check, arguments.color),
         Command::Doctor(doctor) => commands::doctor::main(doctor),
     }

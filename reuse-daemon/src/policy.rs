@@ -2,6 +2,7 @@
 
 mod document;
 mod entry;
+pub mod suggestion;
 #[cfg(test)]
 mod tests;
 mod value;

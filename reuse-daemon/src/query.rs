@@ -39,6 +39,8 @@ pub enum Query {
     Groups,
     /// The latest refusals
     Conflicts,
+    /// The active signals and the latest that ended
+    Signals,
     /// The test group
     TestGroup,
     /// What the daemon sees and what it does not

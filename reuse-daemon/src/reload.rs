@@ -56,8 +56,10 @@ impl ConfigFile {
     /// # Errors
     /// It is not valid any more.
     pub fn reload(&self) -> Result<Reloaded, ReloadError> {
+        // First: of a text that is no TOML it says what is wrong in one line.
+        let policy = policy::read(&self.path)?;
         let now = cli::flags_of_process().map_err(ReloadError::Flags)?;
-        Ok(Reloaded { policy: policy::read(&self.path)?, need_restart: differing(&self.in_force, &now) })
+        Ok(Reloaded { policy, need_restart: differing(&self.in_force, &now) })
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod answers;
 mod checking;
+mod followers;
 mod health;
 mod outlet;
 mod possessions;
@@ -13,6 +14,7 @@ mod refusals;
 mod selections;
 mod settling;
 mod signalling;
+mod told_signals;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -50,7 +52,7 @@ use crate::{
         snapshot::Pending,
     },
     owner::{names::Names, processes::ProcessTable},
-    query::follow::Follower,
+    query::follow::{Follower, Topic},
     test_group::{Finding, Observation},
 };
 use checking::Checking;
@@ -58,6 +60,7 @@ use health::Received;
 use possessions::{Possessions, port_of};
 use refusals::Refusals;
 use signalling::ReadingBudget;
+use told_signals::ToldSignals;
 
 /// Everything the daemon knows.
 pub struct Tracer {
@@ -79,6 +82,7 @@ pub struct Tracer {
     metrics: Metrics,
     outlet: Outlet,
     refusals: Refusals,
+    told_signals: ToldSignals,
     possessions: Possessions,
     reading_budget: ReadingBudget,
     checking: Checking,
@@ -152,6 +156,7 @@ impl Tracer {
             metrics: Metrics::new(max_series)?,
             outlet,
             refusals: Refusals::default(),
+            told_signals: ToldSignals::default(),
             possessions: Possessions::new(owners),
             reading_budget: ReadingBudget::default(),
             checking: Checking::default(),
@@ -338,6 +343,7 @@ impl Tracer {
         self.signals.forget_old(now);
         self.outlet.due(now, &self.names);
         self.refusals.tick(now, &self.names);
+        self.told_signals.tick(now, &self.names);
     }
 
     /// Tells what was lost since the last time. It asks the kernel about every program: not for each tick.
@@ -370,9 +376,13 @@ impl Tracer {
         }
     }
 
-    /// Takes in one who wants each refusal as it happens.
+    /// Takes in one who wants each refusal, or each signal, as it happens.
     pub fn follow(&mut self, follower: Follower) {
-        self.refusals.follow(follower, Clock::now(), &self.names);
+        let now = Clock::now();
+        match follower.topic {
+            Topic::Refusals => self.refusals.follow(follower, now, &self.names),
+            Topic::Signals => self.told_signals.follow(follower, &self.signals, now, &self.names),
+        }
     }
 
     /// Tells everything that was held back, for the end.

@@ -1,4 +1,4 @@
-//! Which sockets and refusals a person wants to see.
+//! Which sockets, refusals and signals a person wants to see.
 //!
 //! Each criterion that is given must hold; of several values of one criterion, one must.
 
@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     refusal::Rule,
-    report::{ConflictEvent, GroupReport, OwnerReport, SocketReport},
+    report::{ConflictEvent, GroupReport, OwnerReport, SignalEvent, SocketReport},
+    signal::{Kind, Severity},
 };
 
-/// The criteria of `sockets`, `groups` and `conflicts`. An empty list asks for nothing.
+/// The criteria of `sockets`, `groups`, `conflicts` and `signals`. An empty list asks for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
@@ -33,6 +34,10 @@ pub struct Filter {
     pub errnos: Vec<String>,
     /// Of a refusal: the rule
     pub rules: Vec<Rule>,
+    /// Of a signal: which
+    pub signals: Vec<Kind>,
+    /// Of a signal: how grave it must be at least
+    pub severity: Option<Severity>,
 }
 
 impl Filter {
@@ -82,6 +87,22 @@ impl Filter {
             && allows_text(&self.errnos, [&*event.result])
             && allows(&self.rules, [event.rule])
             && self.wants_process(owners(), Some(caller))
+    }
+
+    /// Whether a signal is wanted. All that a socket has may be any party's, the address also what the signal is about.
+    #[must_use]
+    pub fn wants_signal(&self, event: &SignalEvent) -> bool {
+        let sockets = || event.parties.iter().map(|party| &party.socket);
+        let owners = || sockets().flat_map(|socket| &socket.owners);
+        let addresses = sockets().map(|socket| socket.address).chain([event.address]);
+        let uids = sockets().filter_map(|socket| socket.socket_uid).chain(owners().map(|owner| owner.uid));
+        allows(&self.ports, [event.port])
+            && allows(&self.addresses, addresses.flat_map(alike))
+            && allows(&self.netns, [event.netns])
+            && allows(&self.uids, uids)
+            && allows(&self.signals, [event.signal])
+            && self.severity.is_none_or(|least| event.severity >= least)
+            && self.wants_process(owners(), None)
     }
 
     /// Whether the processes of one thing, each for itself, meet the criteria for a process.

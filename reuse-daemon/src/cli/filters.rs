@@ -1,4 +1,4 @@
-//! Filters of the commands that list sockets and refusals: from words to [`Filter`].
+//! Filters of the commands that list sockets, refusals and signals: from words to [`Filter`].
 
 use std::net::IpAddr;
 
@@ -6,6 +6,7 @@ use clap::Args;
 use reuse_model::{
     filter::Filter,
     refusal::{Rule, errno_name},
+    signal::{Kind, Severity},
 };
 
 use super::user;
@@ -60,6 +61,19 @@ pub struct RefusalFilters {
     /// Only this rule, such as holder_is_listening
     #[arg(long, value_name = "RULE", value_parser = rule)]
     pub rule: Vec<Rule>,
+}
+
+/// Filters for what only a signal has.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Filters (each repeatable: one of its values must fit)")]
+pub struct SignalFilters {
+    /// Only this signal, such as foreign_uid_share
+    #[arg(long, value_name = "SIGNAL", value_parser = str::parse::<Kind>)]
+    pub signal: Vec<Kind>,
+
+    /// Only signals at least so grave: info, warning or critical
+    #[arg(long, value_name = "MINIMUM", value_parser = severity)]
+    pub severity: Option<Severity>,
 }
 
 /// A network namespace that is not there.
@@ -132,6 +146,20 @@ fn errno(word: &str) -> Result<String, String> {
     })
 }
 
+impl SignalFilters {
+    /// Adds what is asked for.
+    #[must_use]
+    pub fn add_to(&self, filter: Filter) -> Filter {
+        Filter { signals: self.signal.clone(), severity: self.severity, ..filter }
+    }
+}
+
+/// A severity by its name.
+fn severity(word: &str) -> Result<Severity, &'static str> {
+    let found = Severity::ALL.into_iter().find(|severity| severity.as_str() == word);
+    found.ok_or("write info, warning or critical")
+}
+
 /// A rule by its name.
 fn rule(word: &str) -> Result<Rule, String> {
     word.parse().map_err(|error| {
@@ -188,6 +216,16 @@ mod tests {
         assert_eq!(rule("time_wait"), Ok(Rule::TimeWait));
         let error = rule("nosuch").expect_err("no rule");
         assert!(Rule::ALL.iter().all(|rule| error.contains(rule.as_str())), "{error}");
+    }
+
+    #[test]
+    fn signals_add_to_what_sockets_have() {
+        assert_eq!(severity("warning"), Ok(Severity::Warning));
+        assert!(severity("grave").is_err());
+        let asked = SignalFilters { signal: vec![Kind::JoinRefused], severity: Some(Severity::Warning) };
+        let filter = asked.add_to(Filter { ports: vec![80], ..Filter::default() });
+        assert_eq!((filter.signals, filter.severity), (vec![Kind::JoinRefused], Some(Severity::Warning)));
+        assert_eq!(filter.ports, [80]);
     }
 
     #[test]

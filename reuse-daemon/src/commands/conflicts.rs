@@ -3,22 +3,22 @@
 use std::{
     io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
-    time::Duration,
 };
 
 use anyhow::Context as _;
 use jiff::tz::TimeZone;
 use reuse_model::{
-    filter::Filter,
     history::LATEST_MAX,
-    report::{ConflictList, ConflictRecord, LostEvent},
+    report::{ConflictList, ConflictRecord},
 };
-use serde::Deserialize;
 
-use super::outcome::{self, Outcome};
+use super::{
+    follow::follow,
+    outcome::{self, Outcome},
+};
 use crate::{
     cli::{Color, ConflictsArguments},
-    export::local::protocol::Request,
+    export::local::protocol::{Latest, Request},
     local_client, render,
 };
 
@@ -33,20 +33,18 @@ pub fn main(arguments: &ConflictsArguments, color: Color) -> ExitCode {
 
 fn run(arguments: &ConflictsArguments, text: &Text) -> anyhow::Result<Outcome> {
     let filter = arguments.refusals.add_to(arguments.filters.filter()?);
-    let request = Request::Conflicts {
-        within_ms: arguments.since.map(milliseconds),
-        follow: arguments.follow,
-        filter: Box::new(filter.clone()),
-        command_lines: arguments.json,
-    };
+    let wanted = |record: &ConflictRecord| filter.wants_conflict(&record.event);
+    let request =
+        Request::Conflicts(Latest::new(arguments.since, arguments.follow, filter.clone(), arguments.json));
     if arguments.follow {
         let lines = local_client::follow(&arguments.socket, &request)?;
-        return follow(lines, &filter, (!arguments.json).then_some(text));
+        let told = |record: &ConflictRecord| text.refusal(record);
+        return follow(lines, "refusals", wanted, (!arguments.json).then_some(&told));
     }
     let answer = local_client::ask(&arguments.socket, &request)?;
     let mut list: ConflictList<ConflictRecord> =
         serde_json::from_slice(&answer).context("the daemon's answer is of another version")?;
-    list.conflicts.retain(|record| filter.wants_conflict(&record.event));
+    list.conflicts.retain(wanted);
     let shown = match arguments.json {
         true => serde_json::to_string(&list).context("cannot render the refusals")? + "\n",
         false => list.conflicts.iter().map(|record| text.refusal(record)).collect(),
@@ -65,10 +63,6 @@ fn run(arguments: &ConflictsArguments, text: &Text) -> anyhow::Result<Outcome> {
     Ok(Outcome::Found)
 }
 
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// How refusals are told to people.
 struct Text {
     zone: TimeZone,
@@ -81,50 +75,4 @@ impl Text {
         render::conflicts::refusal(record, &self.zone, self.colored, &mut text);
         text
     }
-}
-
-/// One line of those who follow.
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Followed {
-    /// Some were lost on the way here
-    Lost(LostEvent),
-    /// A refusal, or what a later version tells
-    #[serde(other)]
-    Other,
-}
-
-/// Gives each refusal as it comes, until nobody reads any more or the daemon stops, which is an error. `text`: how,
-/// where not as JSON.
-fn follow(mut lines: local_client::Lines, filter: &Filter, text: Option<&Text>) -> anyhow::Result<Outcome> {
-    outcome::tell("following; interrupt to end");
-    loop {
-        let line = lines.next()?;
-        let kind = serde_json::from_slice(&line).context("the daemon's answer is of another version")?;
-        let shown = match kind {
-            Followed::Lost(LostEvent { lost, .. }) => {
-                outcome::tell(format_args!("refusals came faster than they were read: {lost} are not shown"));
-                text.is_none().then(|| line.clone())
-            }
-            Followed::Other => {
-                let record: ConflictRecord =
-                    serde_json::from_slice(&line).context("the daemon's answer is of another version")?;
-                let wanted = filter.wants_conflict(&record.event);
-                wanted.then(|| text.map_or_else(|| line.clone(), |text| text.refusal(&record).into_bytes()))
-            }
-        };
-        let Some(mut shown) = shown else { continue };
-        if shown.last() != Some(&b'\n') {
-            shown.push(b'\n');
-        }
-        if !outcome::written(write_now(&shown))? {
-            return Ok(Outcome::Found);
-        }
-    }
-}
-
-fn write_now(bytes: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)?;
-    out.flush()
 }

@@ -1,4 +1,4 @@
-//! Following: refusals on their way to one who wants each as it happens.
+//! Following: refusals or signals on their way to one who wants each as it happens.
 //!
 //! The tracer never waits for a follower. What one does not take in time is counted and told to it in the place where
 //! it would have been.
@@ -17,11 +17,20 @@ use reuse_model::{
 };
 use tokio::sync::mpsc;
 
-/// Most that may wait for one follower, contenders and holders together: what a program that fails in a tight loop
-/// makes in some tens of milliseconds, or 16 MiB. All followers share what waits.
+/// Most that may wait for one follower, contenders, holders and parties together: what a program that fails in a tight
+/// loop makes in some tens of milliseconds, or 16 MiB. All followers share what waits.
 const WAITING: usize = 16_384;
 /// Followers that may wait to be taken in by the tracer.
 const JOINING: usize = 16;
+
+/// What is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// Refused calls
+    Refusals,
+    /// Signals, as they begin and end
+    Signals,
+}
 
 /// The tracer's end of one follower.
 #[derive(Debug)]
@@ -29,6 +38,8 @@ pub struct Follower {
     records: mpsc::UnboundedSender<Arc<Record>>,
     waiting: Arc<AtomicUsize>,
     lost: u64,
+    /// What it follows
+    pub topic: Topic,
     /// How old what it wants first may be; `None`: only what happens from now on
     pub within: Option<Duration>,
     /// What it wants; the rest does not wait for it, and is not lost to it
@@ -57,17 +68,18 @@ pub fn followers() -> (Followers, mpsc::Receiver<Follower>) {
 
 impl Followers {
     /// Begins to follow; `None` where the tracer is gone.
-    pub async fn join(&self, within: Option<Duration>, filter: Filter) -> Option<Following> {
-        let (follower, following) = follower(within, filter);
+    pub async fn join(&self, topic: Topic, within: Option<Duration>, filter: Filter) -> Option<Following> {
+        let (follower, following) = follower(topic, within, filter);
         self.joining.send(follower).await.ok()?;
         Some(following)
     }
 }
 
-fn follower(within: Option<Duration>, filter: Filter) -> (Follower, Following) {
+fn follower(topic: Topic, within: Option<Duration>, filter: Filter) -> (Follower, Following) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    let follower = Follower { records: sender, waiting: Arc::clone(&waiting), lost: 0, within, filter };
+    let follower =
+        Follower { records: sender, waiting: Arc::clone(&waiting), lost: 0, topic, within, filter };
     (follower, Following { records: receiver, waiting })
 }
 
@@ -75,6 +87,7 @@ fn follower(within: Option<Duration>, filter: Filter) -> (Follower, Following) {
 fn weight(record: &Record) -> usize {
     match &record.body {
         RecordBody::Conflict(event) => 1 + event.holders.len(),
+        RecordBody::Signal(event) => 1 + event.parties.len(),
         _ => 1,
     }
 }
@@ -88,7 +101,12 @@ impl Follower {
 
     /// Gives it a record, or counts it as lost. `tell` makes the record that tells of earlier losses.
     pub fn give(&mut self, record: &Arc<Record>, tell: impl FnOnce(u64) -> Record) {
-        if matches!(&record.body, RecordBody::Conflict(event) if !self.filter.wants_conflict(event)) {
+        let wanted = match &record.body {
+            RecordBody::Conflict(event) => self.filter.wants_conflict(event),
+            RecordBody::Signal(event) => self.filter.wants_signal(event),
+            _ => true,
+        };
+        if !wanted {
             return;
         }
         if !self.tell_loss(tell) || !self.send(record) {
@@ -153,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_finds_no_room_is_counted_and_told_in_its_place() {
-        let (mut follower, mut following) = follower(None, Filter::default());
+        let (mut follower, mut following) = follower(Topic::Refusals, None, Filter::default());
         for number in 0..WAITING as u64 + 3 {
             follower.give(&Arc::new(record(number)), |_| panic!("nothing is lost yet, or there is no room"));
         }
@@ -166,11 +184,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_either_side_shows_on_the_other() {
-        let (follower, mut following) = follower(None, Filter::default());
+        let (follower, mut following) = follower(Topic::Refusals, None, Filter::default());
         assert!(!follower.is_gone());
         drop(follower);
         assert!(following.next(1).await.is_empty());
-        let (follower, following) = self::follower(None, Filter::default());
+        let (follower, following) = self::follower(Topic::Refusals, None, Filter::default());
         drop(following);
         assert!(follower.is_gone());
     }

@@ -3,7 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use reuse_model::report::{ConflictList, GroupList, Record, SocketList, StatusReport, TestGroupList};
+use reuse_model::report::{
+    ConflictList, GroupList, Record, SignalList, SocketList, StatusReport, TestGroupList,
+};
 
 /// A question of the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,11 @@ pub enum LocalQuery {
         /// Those of so long ago at most; `None`: all that are kept
         within: Option<Duration>,
     },
+    /// The active signals, and those that ended
+    Signals {
+        /// So long ago at most; `None`: all that are kept
+        within: Option<Duration>,
+    },
 }
 
 /// The answer, with paths and without command lines.
@@ -36,6 +43,8 @@ pub enum LocalAnswer {
     Status(Arc<StatusReport>),
     /// To [`LocalQuery::Conflicts`]
     Conflicts(Arc<ConflictList<Record>>),
+    /// To [`LocalQuery::Signals`]
+    Signals(Arc<SignalList<Record>>),
     /// Not yet: why
     Unavailable(String),
 }

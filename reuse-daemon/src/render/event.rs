@@ -11,16 +11,16 @@ use reuse_model::{
     refusal::RefusedPhase,
     report::{
         CallEvent, CloseEvent, ConflictEvent, Contender, GroupEvent, LostEvent, OwnerReport, Record,
-        RecordBody, TestGroupEvent,
+        RecordBody, SignalEvent, TestGroupEvent,
     },
 };
 
-use super::{holder, plain::plain};
+use super::{holder, plain::plain, signals};
 
 /// Colour of what failed.
 pub(super) const RED: &str = "\x1b[31m";
 /// Colour of what should not be.
-const YELLOW: &str = "\x1b[33m";
+pub(super) const YELLOW: &str = "\x1b[33m";
 /// Back to none.
 pub(super) const RESET: &str = "\x1b[0m";
 
@@ -34,14 +34,16 @@ pub fn line(record: &Record, zone: &TimeZone, colored: bool, out: &mut String) {
         RecordBody::Conflict(event) => conflict(event),
         RecordBody::Close(event) => close(event),
         RecordBody::Group(event) => group(event),
-        RecordBody::Signal(event) => event.seen.clone(),
+        RecordBody::Signal(event) => signal(event),
         RecordBody::TestGroup(event) => test_group(event),
         RecordBody::Lost(event) => lost(event),
     };
     text.push_str(&plain(&sentence));
     let color = match &record.body {
         RecordBody::Conflict(_) => Some(RED),
-        RecordBody::Lost(_) | RecordBody::TestGroup(_) | RecordBody::Signal(_) => Some(YELLOW),
+        // That it ended is good to know.
+        RecordBody::Signal(event) => signals::color(event.severity).filter(|_| event.until.is_none()),
+        RecordBody::Lost(_) | RecordBody::TestGroup(_) => Some(YELLOW),
         RecordBody::Bind(_) | RecordBody::Listen(_) | RecordBody::Close(_) | RecordBody::Group(_) => None,
     };
     match color.filter(|_| colored) {
@@ -131,6 +133,21 @@ fn group(event: &GroupEvent) -> String {
     );
     push_netns(&event.netns_name, &mut text);
     push_owners(&event.owners, &mut text);
+    text
+}
+
+fn signal(event: &SignalEvent) -> String {
+    let verb = if event.until.is_some() { "ended" } else { "began" };
+    let mut text = format!("{} {verb}", signals::headline(event));
+    let mut before = ": ";
+    for party in event.parties.iter().take(2) {
+        let _ = write!(text, "{before}{} {}", party.role, holder::brief(&party.socket));
+        before = "; ";
+    }
+    if event.parties.len() > 2 {
+        let _ = write!(text, " and {} more", event.parties.len() - 2);
+    }
+    let _ = write!(text, ". {}", event.seen);
     text
 }
 
@@ -228,12 +245,13 @@ mod tests {
         conflict::{Conflict, Possession},
         endpoint::{Endpoint, Family, Protocol},
         event::{Call, Caller, Comm, Moment, Phase, Via},
-        inventory::Owner,
+        inventory::{Owner, PortKey, Socket},
         port::Occupant,
         process::Process,
         refusal::{Refusal, Remembered},
-        report::Context,
+        report::{Context, View},
         rulebook::{Features, Kernel, Release},
+        signal::{Case, Kind, Party, Role, Severity},
         socket::{Cookie, Flags, Inode, NetNs, SocketFacts, State},
     };
 
@@ -369,5 +387,44 @@ mod tests {
             let body = line.strip_suffix('\n').expect("one line");
             assert!(!body.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
         }
+    }
+
+    #[test]
+    fn a_signal_says_how_grave_where_and_who() {
+        let (call, process) = call_of(b"srv", Phase::Bind, 0, 53, 1);
+        let facts = call.socket.expect("a socket");
+        let party = |role, uid, pid| {
+            let process = Process { pid, uid, ..process.clone() };
+            let owner =
+                Owner { process: process.into(), comm: call.caller.comm, fds: vec![], seen: Moment(0) };
+            let facts = SocketFacts { uid, protocol: Protocol::Udp, ..facts.clone() };
+            let socket = Arc::new(Socket { owners: vec![owner], ..Socket::found(facts, Moment(0)) });
+            Party { role, socket, overlap: None, selections: None }
+        };
+        let mut case = Case {
+            kind: Kind::ForeignUidShare,
+            severity: Severity::Critical,
+            port: PortKey::of(&facts).expect("a port"),
+            protocol: Protocol::Udp,
+            endpoint: facts.local,
+            parties: vec![party(Role::Victim, 33, 12), party(Role::Taker, 1000, 13)],
+            since: Moment(0),
+            until: None,
+            found: false,
+            seen: "Seen\u{1b}.".to_owned(),
+        };
+        let told = |case: &Case, colored| {
+            text(RecordBody::Signal(Box::new(SignalEvent::new(case, &Names, View::Network))), colored)
+        };
+        assert_eq!(
+            told(&case, false),
+            "2026-11-24 08:12:15.123456 critical foreign_uid_share at udp 127.0.0.1:53 began: victim 127.0.0.1:53 bound, \
+             web.service: srv[12] (uid 33); taker 127.0.0.1:53 bound, web.service: srv[13] (uid 1000). Seen\\x1b.\n"
+        );
+        assert!(told(&case, true).starts_with(RED));
+        (case.until, case.parties) = (Some(Moment(1)), vec![party(Role::Victim, 33, 12); 5]);
+        let ended = told(&case, true);
+        assert!(ended.contains("127.0.0.1:53 ended: ") && ended.contains(" and 3 more. Seen"), "{ended}");
+        assert!(!ended.contains('\x1b'), "an end is good to know: {ended:?}");
     }
 }

@@ -4,7 +4,6 @@ pub mod experiment;
 mod headline;
 mod kernel;
 mod members;
-mod numbers;
 mod rates;
 #[cfg(test)]
 mod tests;
@@ -15,7 +14,7 @@ use std::cmp::Reverse;
 use reuse_model::report::{GroupReport, TestGroupReport};
 
 pub use self::{kernel::sentence, rates::Rates, watched::watched};
-use super::{bars::Glyphs, width};
+use super::{bars::Glyphs, numbers, width};
 
 const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use reuse_model::signal::Severity;
+
 use crate::config::TelemetryPath;
 
 /// What the page says.
@@ -11,6 +13,8 @@ pub struct Landing<'a> {
     pub telemetry_path: &'a TelemetryPath,
     /// What the daemon still waits for; empty: it is ready
     pub waiting_for: &'a [String],
+    /// How many signals of each severity are active
+    pub signals: [(Severity, usize); 3],
     /// What the test group says of this kernel, once it says anything
     pub kernel: Option<&'a str>,
 }
@@ -38,11 +42,15 @@ impl Landing<'_> {
             // Writing to a String cannot fail.
             let _ = writeln!(page, "<p>{}</p>", escape(kernel));
         }
+        let counts =
+            self.signals.map(|(severity, count)| format!("{count} {}", severity.as_str())).join(", ");
+        let _ = writeln!(page, "<p>Active signals: {counts}.</p>");
         page.push_str("<ul>\n");
         let links = [
             (self.telemetry_path.as_str(), "metrics for Prometheus"),
             ("/api/v1/sockets", "every bound socket and who has it open"),
             ("/api/v1/conflicts", "the latest refused binds and why"),
+            ("/api/v1/signals", "who shares, shadows or takes a port without any error"),
             ("/api/v1/groups", "every SO_REUSEPORT group and its members"),
             ("/api/v1/test-group", "the daemon's own test group"),
             ("/api/v1/status", "what the daemon sees and what it does not"),
@@ -67,14 +75,23 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn page<'a>(
+        telemetry_path: &'a TelemetryPath,
+        waiting_for: &'a [String],
+        kernel: Option<&'a str>,
+    ) -> String {
+        let signals = [(Severity::Critical, 2), (Severity::Warning, 0), (Severity::Info, 13)];
+        Landing { telemetry_path, waiting_for, signals, kernel }.html()
+    }
+
     #[test]
     fn links_what_there_is_and_says_how_it_is() {
         let telemetry_path = "/custom".parse().expect("a plain path");
-        let ready = Landing { telemetry_path: &telemetry_path, waiting_for: &[], kernel: None }.html();
+        let ready = page(&telemetry_path, &[], None);
+        assert!(ready.contains("<p>Active signals: 2 critical, 0 warning, 13 info.</p>"), "{ready}");
         assert!(ready.contains("<a href=\"/custom\">/custom</a>") && ready.contains(", ready."), "{ready}");
         let waiting_for = ["the <snapshot>".to_owned(), "programs".to_owned()];
-        let waiting =
-            Landing { telemetry_path: &telemetry_path, waiting_for: &waiting_for, kernel: None }.html();
+        let waiting = page(&telemetry_path, &waiting_for, None);
         assert!(waiting.contains("not ready: waiting for the &lt;snapshot&gt;, programs."), "{waiting}");
     }
 
@@ -82,7 +99,7 @@ mod tests {
     fn elements_are_closed_and_nothing_is_fetched() {
         let telemetry_path = "/metrics".parse().expect("a plain path");
         let kernel = Some("This kernel is <even>.");
-        let page = Landing { telemetry_path: &telemetry_path, waiting_for: &[], kernel }.html();
+        let page = page(&telemetry_path, &[], kernel);
         assert!(page.contains("<p>This kernel is &lt;even&gt;.</p>"), "{page}");
         for element in ["html", "head", "title", "style", "body", "main", "h1", "p", "ul", "li", "a"] {
             let opened =

@@ -1,14 +1,14 @@
 //! Answers: to the web side rendered, so that nothing of the model crosses the boundary; to the local socket as reports.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use reuse_model::report::{
-    self, ActiveTier, AttachedProgram, GroupList, GroupReport, Loss, SCHEMA, SocketList, StatusReport,
-    TestGroupList, TestGroupReport, View,
+    self, ActiveTier, AttachedProgram, GroupList, GroupReport, Loss, Record, SCHEMA, SignalList, SocketList,
+    StatusReport, TestGroupList, TestGroupReport, View,
 };
 use serde::Serialize;
 
-use super::Tracer;
+use super::{Tracer, told_signals};
 use crate::{
     clock::Clock,
     config::TelemetryPath,
@@ -35,12 +35,18 @@ impl Tracer {
             Query::Landing => {
                 let waiting_for: Vec<_> = self.unready().into_iter().collect();
                 let kernel = groups::sentence(&TestGroupReport::all(&self.test_groups, &self.names));
-                let page = Landing { telemetry_path, waiting_for: &waiting_for, kernel: kernel.as_deref() };
+                let page = Landing {
+                    telemetry_path,
+                    waiting_for: &waiting_for,
+                    signals: told_signals::active(&self.signals),
+                    kernel: kernel.as_deref(),
+                };
                 Answer::new(Content::Html, page.html())
             }
             Query::Sockets => json(&self.socket_list(View::Network)),
             Query::Groups => json(&self.group_list(View::Network)),
             Query::Conflicts => json(&self.refusals.list(None, Clock::now(), &self.names, View::Network)),
+            Query::Signals => json(&self.signal_list(None, View::Network)),
             Query::TestGroup => json(&self.test_group_list()),
             Query::Status => json(&self.status()),
         }
@@ -48,7 +54,8 @@ impl Tracer {
 
     /// Answers a question of the local socket. Every event up to now must have been taken in before.
     pub fn answer_local(&mut self, query: LocalQuery) -> LocalAnswer {
-        let needs_sockets = matches!(query, LocalQuery::Sockets | LocalQuery::Groups);
+        let needs_sockets =
+            matches!(query, LocalQuery::Sockets | LocalQuery::Groups | LocalQuery::Signals { .. });
         if needs_sockets && !self.inventory.is_backfilled() {
             let why = "the daemon is still reading the sockets that were there before it; ask again";
             return LocalAnswer::Unavailable(why.to_owned());
@@ -61,6 +68,9 @@ impl Tracer {
             LocalQuery::Conflicts { within } => {
                 let list = self.refusals.list(within, Clock::now(), &self.names, View::Local);
                 LocalAnswer::Conflicts(Arc::new(list))
+            }
+            LocalQuery::Signals { within } => {
+                LocalAnswer::Signals(Arc::new(self.signal_list(within, View::Local)))
             }
         }
     }
@@ -99,6 +109,11 @@ impl Tracer {
         groups.sort_by_key(|group| *group.key());
         let reports = groups.into_iter().map(|group| GroupReport::new(group, counted, &shown, view));
         GroupList { schema: SCHEMA, groups: reports.collect() }
+    }
+
+    fn signal_list(&mut self, within: Option<Duration>, view: View) -> SignalList<Record> {
+        self.count_selections();
+        told_signals::list(&self.signals, within, Clock::now(), &self.names, view)
     }
 
     fn test_group_list(&self) -> TestGroupList {

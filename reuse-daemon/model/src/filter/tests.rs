@@ -3,14 +3,16 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     conflict::{Held, Possession},
+    endpoint::{Protocol, Transport},
     event::{Call, Moment, Phase},
     fixtures::{self, Everyone, Numbers, call, comm, facts, loopback},
-    inventory::{Owner, Socket},
+    inventory::{Owner, PortKey, Socket},
     port::Occupant,
     process::{Process, Processes},
     refusal::{Holder, Rule},
-    report::{HolderReport, RecordBody, View},
+    report::{HolderReport, RecordBody, SignalEvent, View},
     rulebook::Overlap,
+    signal::{Case, Party, Role},
     socket::SocketFacts,
 };
 
@@ -49,6 +51,34 @@ fn conflict() -> ConflictEvent {
         RecordBody::Conflict(event) => *event,
         other => panic!("{other:?}"),
     }
+}
+
+/// The socket above is the victim of another, which process 20 has with uid 1000.
+fn signal() -> SignalEvent {
+    let facts = SocketFacts { uid: 33, ..facts(5, 80) };
+    let taker = Owner { process: Everyone.process(20, comm("python3"), 1000), ..owner() };
+    let party = |role, uid, inode, owner| Party {
+        role,
+        socket: Arc::new(Socket {
+            owners: vec![owner],
+            ..Socket::found(SocketFacts { uid, ..fixtures::facts(inode, 80) }, Moment(0))
+        }),
+        overlap: None,
+        selections: None,
+    };
+    let case = Case {
+        kind: Kind::ForeignUidShare,
+        severity: Severity::Warning,
+        port: PortKey { netns: facts.netns, transport: Transport::Udp, port: 80 },
+        protocol: Protocol::Udp,
+        endpoint: loopback(80),
+        parties: vec![party(Role::Victim, 33, 5, owner()), party(Role::Taker, 1000, 6, taker)],
+        since: Moment(1),
+        until: None,
+        found: false,
+        seen: String::new(),
+    };
+    SignalEvent::new(&case, &Numbers, View::Local)
 }
 
 /// Filters with one criterion each: whether a thing must pass.
@@ -101,6 +131,29 @@ fn refusals_by_each_criterion() {
     for (rule, wanted) in [(Rule::Unknown, true), (Rule::TimeWait, false)] {
         let filter = Filter { rules: vec![rule], ..Filter::default() };
         assert_eq!(filter.wants_conflict(&conflict), wanted, "{rule:?}");
+    }
+}
+
+#[test]
+fn signals_by_each_criterion() {
+    let signal = signal();
+    for (filter, wanted) in criteria(&[33, 5, 1000], 10, "web.service", "nginx").into_iter().chain(criteria(
+        &[1000],
+        20,
+        "python3",
+        "python3",
+    )) {
+        assert_eq!(filter.wants_signal(&signal), wanted, "{filter:?}");
+    }
+    for (kinds, wanted) in
+        [(vec![Kind::JoinRefused, Kind::ForeignUidShare], true), (vec![Kind::JoinRefused], false)]
+    {
+        let filter = Filter { signals: kinds, ..Filter::default() };
+        assert_eq!(filter.wants_signal(&signal), wanted, "{filter:?}");
+    }
+    for (least, wanted) in [(Severity::Info, true), (Severity::Warning, true), (Severity::Critical, false)] {
+        let filter = Filter { severity: Some(least), ..Filter::default() };
+        assert_eq!(filter.wants_signal(&signal), wanted, "{least:?}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use reuse_model::{
     event::Moment,
-    report::{ConflictList, GroupList, OwnerReport, Record, RecordBody, SocketList},
+    report::{ConflictList, GroupList, OwnerReport, Record, RecordBody, SignalList, SocketList},
 };
 
 use crate::owner::command_lines::{ByPid, CommandLines};
@@ -55,20 +55,36 @@ impl ShowsProcesses for GroupList {
 
 impl ShowsProcesses for Record {
     fn want(&self, wanted: &mut Wanted) {
-        if let RecordBody::Conflict(event) = &self.body {
-            let at = Moment(self.boottime_ns);
-            let owners = event.holders.iter().flat_map(|holder| &holder.owners).map(|owner| owner.pid);
-            for pid in owners.chain([event.contender.pid]) {
-                // The earliest refusal decides: a process that was there then is there for the later ones.
-                wanted.entry(pid).and_modify(|known| *known = at.min(*known)).or_insert(at);
+        let mut want = |pid: u32, at: Moment| {
+            // The earliest decides: a process that was there then is there for the later ones.
+            wanted.entry(pid).and_modify(|known| *known = at.min(*known)).or_insert(at);
+        };
+        let at = Moment(self.boottime_ns);
+        match &self.body {
+            RecordBody::Conflict(event) => {
+                let owners = event.holders.iter().flat_map(|holder| &holder.owners).map(|owner| owner.pid);
+                owners.chain([event.contender.pid]).for_each(|pid| want(pid, at));
             }
+            RecordBody::Signal(event) => {
+                // What lasts has the owners of now.
+                let at = if event.until.is_some() { at } else { NOW };
+                let owners = event.parties.iter().flat_map(|party| &party.socket.owners);
+                owners.for_each(|owner| want(owner.pid, at));
+            }
+            _ => {}
         }
     }
 
     fn fill(&mut self, found: &ByPid) {
-        if let RecordBody::Conflict(event) = &mut self.body {
-            event.contender.cmdline = found.get(&event.contender.pid).cloned();
-            fill(event.holders.iter_mut().flat_map(|holder| &mut holder.owners), found);
+        match &mut self.body {
+            RecordBody::Conflict(event) => {
+                event.contender.cmdline = found.get(&event.contender.pid).cloned();
+                fill(event.holders.iter_mut().flat_map(|holder| &mut holder.owners), found);
+            }
+            RecordBody::Signal(event) => {
+                fill(event.parties.iter_mut().flat_map(|party| &mut party.socket.owners), found);
+            }
+            _ => {}
         }
     }
 }
@@ -96,5 +112,15 @@ impl ShowsProcesses for ConflictList<Record> {
 
     fn fill(&mut self, found: &ByPid) {
         self.conflicts.fill(found);
+    }
+}
+
+impl ShowsProcesses for SignalList<Record> {
+    fn want(&self, wanted: &mut Wanted) {
+        self.signals.want(wanted);
+    }
+
+    fn fill(&mut self, found: &ByPid) {
+        self.signals.fill(found);
     }
 }

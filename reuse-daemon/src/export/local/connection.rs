@@ -16,14 +16,14 @@ use tokio::{
 
 use super::{
     command_lines::{self, ShowsProcesses},
-    protocol::{Begun, Failure, REQUEST_LIMIT, Request},
+    protocol::{Begun, Failure, Latest, REQUEST_LIMIT, Request},
 };
 use crate::{
     clock::Clock,
     owner::command_lines::CommandLines,
     query::{
         Asker,
-        follow::{Followers, Following},
+        follow::{Followers, Following, Topic},
         local::{LocalAnswer, LocalQuery},
     },
     test_group::Experiments,
@@ -57,14 +57,11 @@ pub(super) async fn serve(mut stream: UnixStream, sources: &Sources) {
         Err(_) => Err(format!("no request came within {} s", REQUEST_TIME.as_secs())),
     };
     let served = match request {
-        Ok(Request::Conflicts { within_ms, follow: true, filter, command_lines }) => {
-            match sources.followers.join(within_ms.map(Duration::from_millis), *filter).await {
-                Some(following) => {
-                    let lines = command_lines.then_some(&sources.command_lines);
-                    follow(following, lines, &mut requests, &mut answers).await
-                }
-                None => send(&mut answers, &failure("the daemon is stopping".to_owned())).await,
-            }
+        Ok(Request::Conflicts(asked @ Latest { follow: true, .. })) => {
+            begin(Topic::Refusals, asked, sources, &mut requests, &mut answers).await
+        }
+        Ok(Request::Signals(asked @ Latest { follow: true, .. })) => {
+            begin(Topic::Signals, asked, sources, &mut requests, &mut answers).await
         }
         Ok(request) => send(&mut answers, &document(request, sources).await.unwrap_or_else(failure)).await,
         Err(why) => send(&mut answers, &failure(why)).await,
@@ -110,15 +107,15 @@ async fn document(request: Request, sources: &Sources) -> Result<Vec<u8>, String
         Request::Status {} => (LocalQuery::Status, false),
         Request::TestGroup {} => (LocalQuery::TestGroup, false),
         Request::Experiment {} => return experiment(sources.experiments.as_ref()).await,
-        Request::Conflicts { within_ms, command_lines, .. } => {
-            (LocalQuery::Conflicts { within: within_ms.map(Duration::from_millis) }, command_lines)
-        }
+        Request::Conflicts(asked) => (LocalQuery::Conflicts { within: asked.within() }, asked.command_lines),
+        Request::Signals(asked) => (LocalQuery::Signals { within: asked.within() }, asked.command_lines),
     };
     let lines = wants_lines.then_some(&sources.command_lines);
     match sources.tracer.ask(query).await.map_err(|error| error.to_string())? {
         LocalAnswer::Sockets(list) => complete(list, lines).await,
         LocalAnswer::Groups(list) => complete(list, lines).await,
         LocalAnswer::Conflicts(list) => complete(list, lines).await,
+        LocalAnswer::Signals(list) => complete(list, lines).await,
         LocalAnswer::Status(report) => json(report).await,
         LocalAnswer::TestGroup(list) => json(list).await,
         LocalAnswer::Unavailable(why) => Err(why),
@@ -165,6 +162,23 @@ async fn send(stream: &mut WriteHalf<'_>, document: &[u8]) -> io::Result<()> {
         stream.shutdown().await
     });
     sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Begins to follow.
+async fn begin(
+    topic: Topic,
+    asked: Latest,
+    sources: &Sources,
+    requests: &mut ReadHalf<'_>,
+    answers: &mut WriteHalf<'_>,
+) -> io::Result<()> {
+    match sources.followers.join(topic, asked.within(), *asked.filter).await {
+        Some(following) => {
+            let lines = asked.command_lines.then_some(&sources.command_lines);
+            follow(following, lines, requests, answers).await
+        }
+        None => send(answers, &failure("the daemon is stopping".to_owned())).await,
+    }
 }
 
 /// Sends each record as it comes. One that stops reading may do so: what it misses is counted, and nobody else waits.

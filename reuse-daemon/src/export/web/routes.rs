@@ -35,6 +35,7 @@ pub fn router(asker: Asker, telemetry_path: &TelemetryPath) -> Router {
         .route("/", get(|State(asker)| ask(asker, Query::Landing)))
         .route("/api/v1/sockets", get(|State(asker)| ask(asker, Query::Sockets)))
         .route("/api/v1/conflicts", get(|State(asker)| ask(asker, Query::Conflicts)))
+        .route("/api/v1/signals", get(|State(asker)| ask(asker, Query::Signals)))
         .route("/api/v1/groups", get(|State(asker)| ask(asker, Query::Groups)))
         .route("/api/v1/test-group", get(|State(asker)| ask(asker, Query::TestGroup)))
         .route("/api/v1/status", get(|State(asker)| ask(asker, Query::Status)))

@@ -81,7 +81,12 @@ fn answer(query: Query) -> Answer {
         Query::Landing => Content::Html,
         Query::Healthy => Content::Text,
         Query::Ready => return Answer::unavailable("not ready: Ready\n"),
-        Query::Sockets | Query::Groups | Query::Conflicts | Query::TestGroup | Query::Status => Content::Json,
+        Query::Sockets
+        | Query::Groups
+        | Query::Conflicts
+        | Query::Signals
+        | Query::TestGroup
+        | Query::Status => Content::Json,
     };
     Answer::new(content, format!("{query:?}"))
 }
@@ -112,6 +117,7 @@ fn each_route_asks_its_question() {
         ("/-/healthy", "text/plain; charset=utf-8", "Healthy"),
         ("/api/v1/sockets", "application/json", "Sockets"),
         ("/api/v1/groups", "application/json", "Groups"),
+        ("/api/v1/signals", "application/json", "Signals"),
         ("/api/v1/test-group", "application/json", "TestGroup"),
         ("/api/v1/status", "application/json", "Status"),
     ] {
