@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use reuse_model::{
     event::{Event, Moment, Scope, Snapshot, Touched},
     inventory::Correction,
-    report::RecordBody,
     signal::{Told, World},
 };
 
@@ -135,8 +134,7 @@ impl Tracer {
     }
 
     fn tell_signal(&mut self, told: &Told) {
-        let at = told.at;
-        self.outlet.tell(at, &self.names, |names| RecordBody::signal(&told.case, names));
+        self.told_signals.tell(told, Clock::now(), &self.outlet, &self.names);
     }
 
     /// Takes in what was read of some sockets or of one process. Owners that came or went are no corrections: it was known

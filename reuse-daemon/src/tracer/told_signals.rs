@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reuse_model::{
     event::Moment,
-    report::{Context, Record, RecordBody, SCHEMA, SignalEvent, SignalList, View},
+    report::{Record, RecordBody, SCHEMA, SignalList, View},
     signal::{Case, Severity, Signals, Told},
 };
 
@@ -26,15 +26,14 @@ pub(super) struct ToldSignals {
 impl ToldSignals {
     /// Tells that a signal began or ended.
     pub(super) fn tell(&mut self, told: &Told, now: Moment, outlet: &Outlet, names: &Names) {
-        let body = |context: &dyn Context| body(&told.case, context, context.event_view());
-        outlet.tell(told.at, names, |names| body(names));
-        self.followers.give(now, names, |shown| Record::new(told.at, body(shown), shown));
+        outlet.tell(told.at, names, |names| RecordBody::signal(&told.case, names));
+        self.followers.give(now, names, |shown| record(told.at, &told.case, shown));
     }
 
     /// Takes a follower in: what it wants of the past first, then each signal as it begins and ends.
     pub(super) fn follow(&mut self, follower: Follower, signals: &Signals, now: Moment, names: &Names) {
         self.followers.join(follower, now, names, |within, shown| {
-            records(signals.active(), signals.ended_since(before(now, within)), shown, View::Local)
+            records(signals.active(), signals.ended_since(before(now, within)), shown)
         });
     }
 
@@ -54,7 +53,7 @@ pub(super) fn list(
 ) -> SignalList<Record> {
     let from = within.map_or(Moment(0), |within| before(now, within));
     let shown = Shown { names, view };
-    let records = records(signals.active(), signals.ended_since(from), &shown, view);
+    let records = records(signals.active(), signals.ended_since(from), &shown);
     SignalList { schema: SCHEMA, signals: records, dropped: signals.dropped() }
 }
 
@@ -69,16 +68,13 @@ pub(super) fn active(signals: &Signals) -> [(Severity, usize); 3] {
 fn records<'a>(
     active: impl Iterator<Item = &'a Case>,
     ended: impl Iterator<Item = &'a Case>,
-    context: &dyn Context,
-    view: View,
+    shown: &Shown<'_>,
 ) -> Vec<Record> {
     let mut cases: Vec<_> = ended.chain(active).collect();
     cases.sort_by_key(|case| case.since);
-    let record =
-        |case: &Case| Record::new(case.until.unwrap_or(case.since), body(case, context, view), context);
-    cases.into_iter().map(record).collect()
+    cases.into_iter().map(|case| record(case.until.unwrap_or(case.since), case, shown)).collect()
 }
 
-fn body(case: &Case, context: &dyn Context, view: View) -> RecordBody {
-    RecordBody::Signal(Box::new(SignalEvent::new(case, context, view)))
+fn record(at: Moment, case: &Case, shown: &Shown<'_>) -> Record {
+    Record::new(at, RecordBody::signal(case, shown), shown)
 }
