@@ -118,11 +118,14 @@ def fill(connection):
 
 def forked(work):
     """The pid of a child that does `work`, then waits for its end; it ends with this process at the latest."""
+    parent = os.getpid()
     child = os.fork()
     if child:
         return child
     try:
         LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)
         work()
         while True:
             signal.pause()
@@ -154,15 +157,20 @@ def attach_program(member):
     member.setsockopt(SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
 
 
-def contain():
-    """Goes on in a child with namespaces of its own for processes, mounts and network; this process waits for it."""
-    if LIBC.unshare(0x20000000 | 0x00020000 | 0x40000000) != 0:  # CLONE_NEWPID, CLONE_NEWNS, CLONE_NEWNET
-        raise OSError(ctypes.get_errno(), "unshare")
+def part():
+    """Goes on in a child; this process waits for it."""
     child = os.fork()
     if child:
         os.waitpid(child, 0)
         os._exit(0)
     LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def contain():
+    """Goes on in a child with namespaces of its own for processes, mounts and network."""
+    if LIBC.unshare(0x20000000 | 0x00020000 | 0x40000000) != 0:  # CLONE_NEWPID, CLONE_NEWNS, CLONE_NEWNET
+        raise OSError(ctypes.get_errno(), "unshare")
+    part()
     LIBC.mount(None, b"/", None, 0x4000 | 0x40000, None)  # MS_REC, MS_PRIVATE
     if LIBC.mount(b"proc", b"/proc", b"proc", 0, None) != 0:
         raise OSError(ctypes.get_errno(), "mount")
@@ -172,6 +180,8 @@ def contain():
 
 if sys.argv[2:] == ["contained"]:
     contain()
+elif sys.argv[2:] == ["apart"]:
+    part()
 with open("/proc/self/comm", "w") as comm:
     comm.write(sys.argv[1])
 for line in sys.stdin:

@@ -50,18 +50,32 @@ impl Actor {
         Self::launch(python, &[comm])
     }
 
+    /// Starts it as the child of a process of its own: no other actor is its sibling.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_apart(comm: &str) -> Result<Self> {
+        let mut actor = Self::launch(Command::new("python3"), &[comm, "apart"])?;
+        actor.pid = actor.only_child()?;
+        Ok(actor)
+    }
+
     /// Starts a process in process, mount and network namespaces of its own, as a container has them, with loopback up.
     ///
     /// # Errors
     /// When the namespaces cannot be made.
     pub fn start_contained(comm: &str) -> Result<Self> {
         let mut actor = Self::launch(Command::new("python3"), &[comm, "contained"])?;
-        // The child waits for the process, which is its only one.
-        let parent = actor.child.id();
+        actor.pid = actor.only_child()?;
+        Ok(actor)
+    }
+
+    /// The process, where the child is another one that waits for it.
+    fn only_child(&self) -> Result<u32> {
+        let parent = self.child.id();
         let path = format!("/proc/{parent}/task/{parent}/children");
         let children = std::fs::read_to_string(&path).context(path)?;
-        actor.pid = children.trim().parse().with_context(|| format!("children of {parent}: {children:?}"))?;
-        Ok(actor)
+        children.trim().parse().with_context(|| format!("children of {parent}: {children:?}"))
     }
 
     fn launch(mut python: Command, arguments: &[&str]) -> Result<Self> {

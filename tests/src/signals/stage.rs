@@ -5,7 +5,7 @@ use std::{process::Command, sync::Arc};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{Double, Expected, SOON, TAKER, VICTIM};
+use super::{Double, Expected, SOON, TAKER, VICTIM, expected::parties};
 use crate::{
     actor::Actor,
     daemon::Daemon,
@@ -110,6 +110,21 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// Waits until the list says that the party in this role was given so much since the signal began.
+    ///
+    /// # Errors
+    /// When it says otherwise.
+    pub fn selections(&self, expected: &Expected, role: &str, wanted: u64) -> Result<()> {
+        let mut last = Value::Null;
+        let outcome = deadline::until("the selections are told", SOON, || {
+            let listed = self.listed(expected)?;
+            let party = parties(&listed).iter().find(|party| party["role"] == role);
+            last = party.map(|party| party["selections"].clone()).unwrap_or_default();
+            Ok((last == wanted).then_some(()))
+        });
+        outcome.with_context(|| format!("selections of the {role}: {last}, wanted {wanted}"))
+    }
+
     /// Waits for the end of a signal, which was brought about just now.
     ///
     /// # Errors
@@ -189,7 +204,7 @@ impl<'a> Stage<'a> {
             event["type"] == "signal"
                 && event["netns"] == self.netns
                 && event["port"] == AFTERWARDS
-                && super::expected::parties(event).iter().any(|party| party["inode"] == inode)
+                && parties(event).iter().any(|party| party["inode"] == inode)
         })?;
         Ok(())
     }
