@@ -32,3 +32,4 @@ pub mod survey;
 mod sys;
 mod tracefs;
 mod trial;
+pub mod watched;

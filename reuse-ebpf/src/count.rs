@@ -49,6 +49,9 @@ impl Selection {
 /// Most sockets the selection map holds.
 pub const SELECTIONS_MAX: u32 = 1 << 16;
 
+/// Most sockets in no group that are counted as if they were in one.
+pub const WATCHED_MAX: u32 = 1024;
+
 /// Most sockets whose owners are looked for at once.
 pub const WANTED_MAX: u32 = 1024;
 
@@ -140,11 +143,17 @@ pub enum Lost {
     FlowMap = 6,
     /// Several datagrams in one buffer (`UDP_GRO`) that was gone before it was looked at: counted as one
     Batch = 7,
+    /// No room in the ring for a new process or program
+    RingProcess = 8,
+    /// No room in the ring for a change of a socket
+    RingTouch = 9,
+    /// No room in the ring for a descriptor that goes from one process to another
+    RingPass = 10,
 }
 
 impl Lost {
     /// Every slot, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::RingCall,
         Self::RingClose,
         Self::RingExit,
@@ -153,6 +162,9 @@ impl Lost {
         Self::Scratch,
         Self::FlowMap,
         Self::Batch,
+        Self::RingProcess,
+        Self::RingTouch,
+        Self::RingPass,
     ];
 
     /// Value of the label `stage`.
@@ -167,6 +179,9 @@ impl Lost {
             Self::Scratch => "scratch",
             Self::FlowMap => "flow_map",
             Self::Batch => "batch",
+            Self::RingProcess => "ring_process",
+            Self::RingTouch => "ring_touch",
+            Self::RingPass => "ring_pass",
         }
     }
 }

@@ -66,6 +66,11 @@ hooks! {
     UDP_ENQUEUE_SCHEDULE_SKB: Function "__udp_enqueue_schedule_skb", ["struct sock *", "struct sk_buff *"] since "4.10";
     /// A thread ends, include/trace/events/sched.h
     SCHED_PROCESS_EXIT: Tracepoint "sched_process_exit", ["struct task_struct *"] since "2.6";
+    /// A task is made, include/trace/events/sched.h
+    SCHED_PROCESS_FORK: Tracepoint "sched_process_fork",
+        ["struct task_struct *", "struct task_struct *"] since "2.6";
+    /// A process runs another program, include/trace/events/sched.h
+    SCHED_PROCESS_EXEC: Tracepoint "sched_process_exec", ["struct task_struct *"] since "3.4";
     /// A TCP socket changes its state, include/trace/events/sock.h
     INET_SOCK_SET_STATE: Tracepoint "inet_sock_set_state",
         ["const struct sock *", "const int", "const int"] since "4.16";

@@ -10,3 +10,4 @@ pub mod group;
 pub mod hooks;
 pub mod offsets;
 pub mod record;
+pub mod touch;

@@ -62,11 +62,17 @@ pub enum Concern {
     Groups,
     /// In which order a group has its members
     GroupOrder,
+    /// Who made a socket, whatever became of its owner
+    Creator,
+    /// Which multicast groups a socket joined
+    Multicast,
+    /// Descriptors in messages
+    Passing,
 }
 
 impl Concern {
     /// Those that the lack of a member costs, and nothing else.
-    pub const COSTING: [Self; 11] = [
+    pub const COSTING: [Self; 14] = [
         Self::Holders,
         Self::Circumstances,
         Self::Selection,
@@ -78,6 +84,9 @@ impl Concern {
         Self::Flows,
         Self::Groups,
         Self::GroupOrder,
+        Self::Creator,
+        Self::Multicast,
+        Self::Passing,
     ];
 }
 

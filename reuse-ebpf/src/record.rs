@@ -22,6 +22,16 @@ pub enum Kind {
     BindAttempt = 7,
     /// [`CallRecord`] of a listen that is about to be decided: `result` means nothing
     ListenAttempt = 8,
+    /// [`ForkRecord`]
+    Fork = 9,
+    /// [`ExecRecord`]
+    Exec = 10,
+    /// [`TouchRecord`]
+    Touch = 11,
+    /// [`PassRecord`] of a descriptor that was put into a message
+    Sent = 12,
+    /// [`PassRecord`] of a descriptor that was taken from another process; `inode` is 0
+    Took = 13,
 }
 
 /// The way by which a call came to the kernel's network code.
@@ -286,6 +296,85 @@ pub struct ExitRecord {
 }
 const _: () = assert!(size_of::<ExitRecord>() == 16);
 
+/// A process was made.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ForkRecord {
+    /// [`Kind::Fork`]
+    pub kind: u32,
+    /// Process id of the one that made it
+    pub parent: u32,
+    /// `CLOCK_BOOTTIME`, nanoseconds
+    pub boottime_ns: u64,
+    /// Its process id
+    pub child: u32,
+    /// Always 0
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<ForkRecord>() == 24);
+
+/// A process runs another program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ExecRecord {
+    /// [`Kind::Exec`]
+    pub kind: u32,
+    /// Process id
+    pub pid: u32,
+    /// `CLOCK_BOOTTIME`, nanoseconds
+    pub boottime_ns: u64,
+}
+const _: () = assert!(size_of::<ExecRecord>() == 16);
+
+/// A socket that holds a port was changed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct TouchRecord {
+    /// [`Kind::Touch`]
+    pub kind: u32,
+    /// Process id
+    pub pid: u32,
+    /// `CLOCK_BOOTTIME` at the return, nanoseconds
+    pub boottime_ns: u64,
+    /// Inode number
+    pub inode: u64,
+    /// Cookie, 0 where nothing asked for it
+    pub cookie: u64,
+    /// cgroup v2 id of the caller
+    pub cgroup: u64,
+    /// `comm` of the calling thread
+    pub comm: [u8; COMM],
+    /// Thread id
+    pub tid: u32,
+    /// Effective uid of the caller
+    pub uid: u32,
+    /// [`crate::touch::Touched`]
+    pub what: u8,
+    /// `skc_reuse` afterwards, four bits
+    pub reuse: u8,
+    /// Always 0
+    pub reserved: [u8; 6],
+}
+const _: () = assert!(size_of::<TouchRecord>() == 72);
+
+/// A descriptor goes from one process to another.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PassRecord {
+    /// [`Kind::Sent`] or [`Kind::Took`]
+    pub kind: u32,
+    /// Process id of the one that does it
+    pub pid: u32,
+    /// `CLOCK_BOOTTIME`, nanoseconds
+    pub boottime_ns: u64,
+    /// Inode number of the socket
+    pub inode: u64,
+}
+const _: () = assert!(size_of::<PassRecord>() == 24);
+
+/// Most multicast groups of a socket that are told.
+pub const MULTICAST_MAX: usize = 4;
+
 /// One descriptor of one process that refers to a bound socket, from the snapshot iterator.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -310,7 +399,17 @@ pub struct HoldingRecord {
     pub comm: [u8; COMM],
     /// The group it is in
     pub group: RawGroup,
+    /// `fsuid` that the file was opened with
+    pub creator: u32,
+    /// 1 if `creator` was read
+    pub has_creator: u8,
+    /// 1 if TCP_REPAIR is set
+    pub repair: u8,
+    /// Always 0
+    pub reserved: [u8; 2],
     /// The socket
     pub socket: RawSocket,
+    /// UDP: multicast groups that it joined, each once, IPv4 as `::ffff:a.b.c.d`; the rest is 0
+    pub multicast: [[u8; 16]; MULTICAST_MAX],
 }
-const _: () = assert!(size_of::<HoldingRecord>() == 216);
+const _: () = assert!(size_of::<HoldingRecord>() == 288);

@@ -2,7 +2,10 @@
 
 use reuse_ebpf::{
     count::SelectionRow,
-    record::{CallRecord, CloseRecord, EvidenceRecord, ExitRecord, HoldingRecord, OccupantRecord},
+    record::{
+        CallRecord, CloseRecord, EvidenceRecord, ExecRecord, ExitRecord, ForkRecord, HoldingRecord,
+        OccupantRecord, PassRecord, TouchRecord,
+    },
 };
 
 /// A type without padding for which every bit pattern is a value.
@@ -36,6 +39,14 @@ unsafe impl Wire for CallRecord {}
 unsafe impl Wire for CloseRecord {}
 // SAFETY: as above.
 unsafe impl Wire for ExitRecord {}
+// SAFETY: as above.
+unsafe impl Wire for ForkRecord {}
+// SAFETY: as above.
+unsafe impl Wire for ExecRecord {}
+// SAFETY: as above.
+unsafe impl Wire for TouchRecord {}
+// SAFETY: as above.
+unsafe impl Wire for PassRecord {}
 // SAFETY: as above.
 unsafe impl Wire for HoldingRecord {}
 // SAFETY: as above.

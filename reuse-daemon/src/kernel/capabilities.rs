@@ -29,7 +29,8 @@ impl Lack {
 }
 
 /// The concerns that programs loop for.
-pub const LOOPING: [Concern; 2] = [Concern::Holders, Concern::GroupOrder];
+pub const LOOPING: [Concern; 4] =
+    [Concern::Holders, Concern::GroupOrder, Concern::Multicast, Concern::Passing];
 
 /// What matters for the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 mod evidence;
 mod group;
+mod touch;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -12,7 +13,10 @@ use std::{
 use reuse_ebpf::{
     count::SelectionRow,
     group::RawGroup,
-    record::{CallRecord, CloseRecord, ExitRecord, HoldingRecord, Kind, RawSocket, Way},
+    record::{
+        CallRecord, CloseRecord, ExecRecord, ExitRecord, ForkRecord, HoldingRecord, Kind, PassRecord,
+        RawSocket, Way,
+    },
 };
 use reuse_model::{
     endpoint::{Endpoint, Family, Protocol},
@@ -32,6 +36,9 @@ pub enum DecodeError {
     /// Unknown kind
     #[error("record of unknown kind {0}")]
     Kind(u32),
+    /// A change of nothing that is known
+    #[error("record of an unknown change {0}")]
+    Touched(u8),
 }
 
 const AF_UNSPEC: u16 = 0;
@@ -39,6 +46,7 @@ const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 /// include/net/sock.h
 const SOCK_BINDPORT_LOCK: u8 = 8;
+const SK_FORCE_REUSE: u8 = 2;
 
 /// Decodes what the programs send, with the layout of this kernel.
 #[derive(Clone, Copy, Debug)]
@@ -47,9 +55,6 @@ pub struct Decoder {
     /// One tick of the kernel's timers
     tick: Duration,
 }
-
-/// `SK_FORCE_REUSE` (include/net/sock.h).
-const FORCE_REUSE: u8 = 2;
 
 impl Decoder {
     /// For a kernel of this layout, whose timers go by ticks of this length.
@@ -79,6 +84,24 @@ impl Decoder {
             kind if kind == Kind::Exit as u32 => {
                 let record = ExitRecord::read(bytes).ok_or_else(short)?;
                 Ok(Event::Exit { pid: record.pid, at: Moment(record.boottime_ns) })
+            }
+            kind if kind == Kind::Fork as u32 => {
+                let ForkRecord { parent, child, boottime_ns, .. } =
+                    ForkRecord::read(bytes).ok_or_else(short)?;
+                Ok(Event::Fork { parent, child, at: Moment(boottime_ns) })
+            }
+            kind if kind == Kind::Exec as u32 => {
+                let ExecRecord { pid, boottime_ns, .. } = ExecRecord::read(bytes).ok_or_else(short)?;
+                Ok(Event::Exec { pid, at: Moment(boottime_ns) })
+            }
+            kind if kind == Kind::Touch as u32 => touch::event(bytes),
+            kind if kind == Kind::Sent as u32 => {
+                let PassRecord { pid, boottime_ns, inode, .. } = PassRecord::read(bytes).ok_or_else(short)?;
+                Ok(Event::Sent { inode: Inode(inode), pid, at: Moment(boottime_ns) })
+            }
+            kind if kind == Kind::Took as u32 => {
+                let PassRecord { pid, boottime_ns, .. } = PassRecord::read(bytes).ok_or_else(short)?;
+                Ok(Event::Took { pid, at: Moment(boottime_ns) })
             }
             other => Err(DecodeError::Kind(other)),
         }
@@ -162,7 +185,7 @@ impl Decoder {
             uid: raw.uid,
             creator: None,
             forced: u8::read(field(at.reuse / 8))
-                .is_some_and(|byte| byte >> (at.reuse % 8) & 0xf == FORCE_REUSE),
+                .is_some_and(|byte| byte >> (at.reuse % 8) & 0xf == SK_FORCE_REUSE),
             multicast: Vec::new(),
             queue: 0,
             queue_limit: 0,
@@ -187,6 +210,9 @@ impl Decoder {
         );
         (socket.queue, socket.queue_limit, socket.drops) = (live.queue, live.queue_limit, live.drops);
         socket.group = live.group;
+        socket.creator = (record.has_creator == 1).then_some(record.creator);
+        socket.forced |= record.repair == 1;
+        socket.multicast = record.multicast.iter().copied().filter_map(group_address).collect();
         Some(Holding { socket, pid: record.pid, comm: Comm(record.comm), uid: record.uid, fd: record.fd })
     }
 }
@@ -231,6 +257,12 @@ fn device(index: u32, raw: &RawSocket) -> Option<Device> {
         format!("if{index}").into()
     };
     Some(Device { index, name })
+}
+
+/// One place for the address of a multicast group, `None` if empty.
+fn group_address(bytes: [u8; 16]) -> Option<IpAddr> {
+    let address = Ipv6Addr::from(bytes);
+    (!address.is_unspecified()).then(|| address.to_canonical())
 }
 
 /// The phase of a record of a call, and whether it is an attempt.
@@ -347,7 +379,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_decode_or_are_refused(kind in 0_u32..10, bytes in prop::collection::vec(any::<u8>(), 0..1024)) {
+        fn any_bytes_decode_or_are_refused(kind in 0_u32..15, bytes in prop::collection::vec(any::<u8>(), 0..1024)) {
             let mut record = kind.to_ne_bytes().to_vec();
             record.extend(&bytes);
             let decoder = Decoder::new(LAYOUT, Duration::from_millis(4));

@@ -56,6 +56,7 @@ impl Lean {
             .override_global(aya_log::LEVEL, &0_u8, true)
             .map_max_entries("RING", RING_BYTES)
             .map_max_entries("SELECTIONS", 1)
+            .map_max_entries("WATCHED", 1)
             .map_max_entries("PROBES", 1)
             .map_max_entries("FLOWS", 1)
             .map_max_entries("WINDOWS", 1)

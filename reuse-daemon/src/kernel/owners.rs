@@ -19,6 +19,8 @@ pub(super) const ITERATOR: &str = "task_file";
 /// The iterator and the map of what is wanted.
 pub struct Owners {
     program: ProgramFd,
+    /// The program that tells all sockets that hold a port, where it is loaded
+    snapshot: Option<ProgramFd>,
     wanted: HashMap<MapData, u64, u8>,
     decoder: Decoder,
 }
@@ -36,7 +38,8 @@ impl Owners {
         let program = program.fd().and_then(|fd| Ok(fd.try_clone()?)).map_err(refused)?;
         let wanted = ebpf.take_map("WANTED").ok_or(StartError::Map("WANTED"))?;
         let wanted = wanted.try_into().map_err(|_| StartError::Map("WANTED"))?;
-        Ok(Self { program, wanted, decoder })
+        let snapshot = ebpf.program("snapshot").and_then(|program| program.fd().ok()?.try_clone().ok());
+        Ok(Self { program, snapshot, wanted, decoder })
     }
 
     /// Every descriptor of `pid`, or of all processes, that refers to one of these sockets. What is beyond the first
@@ -49,7 +52,7 @@ impl Owners {
         for inode in inodes {
             self.wanted.insert(inode.0, 1, 0).map_err(io::Error::other)?;
         }
-        let found = self.walk(pid);
+        let found = self.walk(&self.program, pid);
         for inode in inodes {
             // Twice the same inode is removed once.
             let _ = self.wanted.remove(&inode.0);
@@ -57,8 +60,17 @@ impl Owners {
         found
     }
 
-    fn walk(&self, pid: Option<u32>) -> io::Result<Vec<Holding>> {
-        let link = sys::link_task_iterator(self.program.as_fd(), pid)?;
+    /// Every descriptor of one process that refers to a socket holding a port.
+    ///
+    /// # Errors
+    /// The kernel refuses to walk its descriptors, or there is no such process; the program for it is not loaded.
+    pub fn process(&self, pid: u32) -> io::Result<Vec<Holding>> {
+        let unloaded = || io::Error::new(io::ErrorKind::Unsupported, "no snapshot program");
+        self.walk(self.snapshot.as_ref().ok_or_else(unloaded)?, Some(pid))
+    }
+
+    fn walk(&self, program: &ProgramFd, pid: Option<u32>) -> io::Result<Vec<Holding>> {
+        let link = sys::link_task_iterator(program.as_fd(), pid)?;
         let mut bytes = Vec::new();
         sys::open_iterator(link.as_fd())?.read_to_end(&mut bytes)?;
         Ok(self.decoder.holdings(&bytes))

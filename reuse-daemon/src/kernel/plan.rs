@@ -4,6 +4,7 @@
 //! would mend it.
 
 mod calls;
+mod changes;
 mod ends;
 mod hook;
 mod selections;
@@ -80,6 +81,8 @@ pub fn plan(have: &Capabilities, wanted: Wanted) -> Plan {
     plan.ends(have);
     plan.calls(have, wanted);
     plan.sends(have, wanted);
+    plan.processes(have);
+    plan.options(have, wanted);
     plan.selections(have);
     plan
 }
@@ -105,14 +108,16 @@ impl Plan {
     /// What is read on request: iterators, and the daemon's own groups.
     fn readings(&mut self, have: &Capabilities) {
         let groups = self.groups(have);
+        let more = self.particulars(have);
         match have.lack(Capability::TASK_FILE) {
             None => {
-                let tiers = [&[Tier::Inventory], groups.as_slice()].concat();
+                let tiers = [&[Tier::Inventory], groups.as_slice(), &more].concat();
                 self.step(&tiers, "snapshot", Hook::Iterator("task_file"));
             }
             Some(lack) => {
                 self.gap(&[Tier::Inventory], lack, "sockets that were there first are not known");
                 self.gap(&groups, lack, "groups are inferred from the options of their members");
+                self.gap(&more, lack, "of sockets only their binds are known");
             }
         }
         let gauges = have.lack(Capability::Members(Concern::Gauges));
@@ -133,6 +138,24 @@ impl Plan {
             }
         }
         self.step(&[Tier::TestGroup], "own_group", Hook::OwnGroup);
+    }
+
+    /// What the iterators can tell of a socket that its bind does not.
+    fn particulars(&mut self, have: &Capabilities) -> Vec<Tier> {
+        let mut tiers = Vec::new();
+        match have.lack(Capability::Members(Concern::Creator)) {
+            None => tiers.push(Tier::Creator),
+            Some(lack) => {
+                self.gap(&[Tier::Creator], lack, "who made a socket is not told from who it was given to");
+            }
+        }
+        match first_lack(have, [Capability::BpfLoop, Capability::Members(Concern::Multicast)]) {
+            None => tiers.push(Tier::Multicast),
+            Some(lack) => {
+                self.gap(&[Tier::Multicast], lack, "sockets that share multicast are not told from others");
+            }
+        }
+        tiers
     }
 
     /// What the iterators can tell of groups.

@@ -72,6 +72,7 @@ impl Tracer {
             "seccomp" => {
                 !self.kernel.is_attached("sys_exit_bind") || !self.kernel.is_attached("sys_exit_listen")
             }
+            "setsockopt" => !active(plan::Tier::Options),
             _ => true,
         }
     }

@@ -49,6 +49,10 @@ offsets! {
     file_private: "file.private_data", Bytes, All;
     /// Inode of a file
     file_inode: "file.f_inode", Bytes, All;
+    /// Credentials that a file was opened with
+    file_cred: "file.f_cred", Bytes, Creator;
+    /// The uid of those that new files get
+    cred_fsuid: "cred.fsuid.val", Bytes, Creator;
     /// File type
     inode_mode: "inode.i_mode", Bytes, All;
     /// Inode number
@@ -99,6 +103,8 @@ offsets! {
     tcp_write_seq: "tcp_sock.write_seq", Bytes, Connect;
     /// A TCP socket that belongs to an MPTCP socket; absent in kernels without MPTCP
     tcp_is_mptcp: "tcp_sock.is_mptcp", Bits, Optional;
+    /// TCP_REPAIR
+    tcp_repair: "tcp_sock.repair", Bits, Optional;
     /// What the upper protocol keeps of a TCP socket: MPTCP its subflow
     csk_ulp_data: "inet_connection_sock.icsk_ulp_data", Bytes, Optional;
     /// MPTCP socket of a subflow
@@ -139,6 +145,20 @@ offsets! {
     queue_prev: "sk_buff_head.prev", Bytes, Selection;
     /// IP-level options: one word since 6.6, bit-fields before
     inet_flags: "inet_sock.inet_flags|inet_sock.freebind", Bytes, All;
+    /// IPv4 multicast groups that a socket joined
+    inet_groups: "inet_sock.mc_list", Bytes, Multicast;
+    /// Next of those
+    group4_next: "ip_mc_socklist.next_rcu", Bytes, Multicast;
+    /// Address of one
+    group4_address: "ip_mc_socklist.multi.imr_multiaddr", Bytes, Multicast;
+    /// What a socket has of IPv6; absent in kernels without
+    inet_v6: "inet_sock.pinet6", Bytes, Optional;
+    /// IPv6 multicast groups that it joined
+    v6_groups: "ipv6_pinfo.ipv6_mc_list", Bytes, Optional;
+    /// Next of those
+    group6_next: "ipv6_mc_socklist.next", Bytes, Optional;
+    /// Address of one
+    group6_address: "ipv6_mc_socklist.addr", Bytes, Optional;
     /// Inode number of a namespace
     net_inum: "net.ns.inum", Bytes, All;
     /// Devices of a namespace by index
@@ -161,6 +181,16 @@ offsets! {
     ifa_address: "in_ifaddr.ifa_address", Bytes, Selection;
     /// Mask of the network
     ifa_mask: "in_ifaddr.ifa_mask", Bytes, Selection;
+    /// Messages that wait in it
+    queue_length: "sk_buff_head.qlen", Bytes, Passing;
+    /// What a protocol keeps of a buffer
+    skb_cb: "sk_buff.cb", Bytes, Passing;
+    /// AF_UNIX: the files in a message, in that place
+    message_files: "unix_skb_parms.fp", Bytes, Passing;
+    /// How many
+    files_count: "scm_fp_list.count", Bytes, Passing;
+    /// The files themselves
+    files_first: "scm_fp_list.fp", Bytes, Passing;
     /// Packet buffer
     skb_head: "sk_buff.head", Bytes, Selection;
     /// Offset of the IP header
@@ -246,7 +276,7 @@ offsets! {
     /// Link in a slot of UDP's table of addresses
     sk_portaddr_node: "sock_common.skc_portaddr_node", Bytes, Holders;
     /// Bits of SO_REUSEADDR and its neighbours
-    sk_reuse: "sock_common.skc_reuse", Bits, Holders;
+    sk_reuse: "sock_common.skc_reuse", Bits, All;
     /// Inode number kept in the socket itself (6.18)
     sk_ino: "sock.sk_ino", Bytes, Optional;
     /// Members of a group that were closed

@@ -1,12 +1,13 @@
 //! What differs by architecture: where a system call's number and arguments are in the saved registers (index of 64-bit
 //! words), the numbers of the calls, and how a call of the 32-bit kind is told.
 
-/// x86-64, `struct pt_regs` (arch/x86/include/asm/ptrace.h): di, si, dx keep the arguments.
+/// x86-64, `struct pt_regs` (arch/x86/include/asm/ptrace.h): di, si, dx, r10, r8 keep the arguments.
 #[cfg(bpf_target_arch = "x86_64")]
 mod words {
     pub(crate) const FIRST: usize = 14;
     pub(crate) const SECOND: usize = 13;
     pub(crate) const THIRD: usize = 12;
+    pub(crate) const FIFTH: usize = 9;
     /// `orig_ax`
     pub(crate) const NUMBER: usize = 15;
     /// `ax`
@@ -40,6 +41,7 @@ mod words {
     pub(crate) const FIRST: usize = 34;
     pub(crate) const SECOND: usize = 1;
     pub(crate) const THIRD: usize = 2;
+    pub(crate) const FIFTH: usize = 4;
     /// `syscallno`, the lower half of the word
     pub(crate) const NUMBER: usize = 35;
     /// `x0`
@@ -66,7 +68,9 @@ mod words {
     pub(crate) const COMPAT_LISTEN: [u32; 2] = [284, 102];
 }
 
-pub(crate) use words::{BIND, COMPAT, COMPAT_LISTEN, FIRST, LISTEN, NUMBER, SECOND, THIRD, is_running};
+pub(crate) use words::{
+    BIND, COMPAT, COMPAT_LISTEN, FIFTH, FIRST, LISTEN, NUMBER, SECOND, THIRD, is_running,
+};
 
 /// Where `ret` usually is in the record of a `syscalls:sys_exit_*` tracepoint, bytes.
 pub(crate) const USUAL_EXIT_RESULT: usize = 16;

@@ -25,6 +25,12 @@ pub(crate) fn submit<T: 'static>(entry: RingBufEntry<T>) {
     entry.submit(u64::from(wake_flag()));
 }
 
+/// Submits a record that can wait until the reader looks by itself.
+#[inline(always)]
+pub(crate) fn submit_quietly<T: 'static>(entry: RingBufEntry<T>) {
+    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+}
+
 /// Sends a record of `length` bytes that was built elsewhere, or counts its loss.
 ///
 /// # Safety

@@ -1,4 +1,4 @@
-//! The end of sockets and of processes.
+//! The end of sockets; the beginning and the end of processes, and their programs.
 
 use aya_ebpf::{
     helpers::generated::bpf_ktime_get_boot_ns,
@@ -7,11 +7,11 @@ use aya_ebpf::{
 };
 use reuse_ebpf::{
     count::Lost,
-    record::{CloseRecord, ExitRecord, Kind},
+    record::{CloseRecord, ExecRecord, ExitRecord, ForkRecord, Kind},
 };
 
 use super::{
-    emit::{reserve, submit},
+    emit::{reserve, submit, submit_quietly},
     field::{address_of, load, offset, read},
     socket::{Common, drops, holds_port, inode_number},
     task::Task,
@@ -65,5 +65,43 @@ pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
         (*record).boottime_ns = bpf_ktime_get_boot_ns();
     }
     submit(entry);
+    0
+}
+
+/// `tp_btf/sched_process_fork(struct task_struct *parent, struct task_struct *child)`: threads tell nothing.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub(crate) fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+    let (parent, child) = (Task::from_argument(ctx.arg(0)).pid(), Task::from_argument(ctx.arg(1)).pid());
+    if parent == child {
+        return 0;
+    }
+    let Some(mut entry) = reserve::<ForkRecord>(Lost::RingProcess) else { return 0 };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the reserved space of one record, all of it written.
+    unsafe {
+        (*record).kind = Kind::Fork as u32;
+        (*record).parent = parent;
+        (*record).boottime_ns = bpf_ktime_get_boot_ns();
+        (*record).child = child;
+        (*record).reserved = 0;
+    }
+    submit_quietly(entry);
+    0
+}
+
+/// `tp_btf/sched_process_exec(struct task_struct *p, ..)`: the process has its new program; whichever thread asked for it is
+/// the only one that is left.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    let task = Task::from_argument(ctx.arg(0));
+    let Some(mut entry) = reserve::<ExecRecord>(Lost::RingProcess) else { return 0 };
+    let record = entry.as_mut_ptr();
+    // SAFETY: as above.
+    unsafe {
+        (*record).kind = Kind::Exec as u32;
+        (*record).pid = task.pid();
+        (*record).boottime_ns = bpf_ktime_get_boot_ns();
+    }
+    submit_quietly(entry);
     0
 }

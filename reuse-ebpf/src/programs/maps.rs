@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use reuse_ebpf::{
-    count::{Lost, ProbeKey, SELECTIONS_MAX, Selection, WANTED_MAX, passed},
+    count::{Lost, ProbeKey, SELECTIONS_MAX, Selection, WANTED_MAX, WATCHED_MAX, passed},
     flow::{FLOWS_MAX, WINDOWS as WINDOWS_MAX},
 };
 
@@ -37,6 +37,14 @@ pub(crate) static PROBES: LruHashMap<ProbeKey, u32> = LruHashMap::with_max_entri
 /// Inode numbers of the sockets whose owners are looked for.
 #[map]
 pub(crate) static WANTED: HashMap<u64, u8> = HashMap::with_max_entries(WANTED_MAX, 0);
+
+/// Inode numbers of sockets in no group that are counted as if they were in one.
+#[map]
+pub(crate) static WATCHED: HashMap<u64, u8> = HashMap::with_max_entries(WATCHED_MAX, 0);
+
+/// One word: whether there are any.
+#[map]
+pub(crate) static WATCHING: Array<u32> = Array::with_max_entries(1, 0);
 
 /// Binds that passed the hooks of the root cgroup, by way.
 #[map]

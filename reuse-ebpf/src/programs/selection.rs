@@ -12,6 +12,7 @@ mod datagram;
 mod flows;
 mod migrated;
 mod sock;
+mod watched;
 
 use aya_ebpf::{
     macros::{btf_tracepoint, fentry, fexit, kprobe},
@@ -26,11 +27,13 @@ use self::{
     datagram::{Header, newest, packets, takes_batches},
     migrated::is_handed_on,
     sock::Sock,
+    watched::is_watched,
 };
 use super::{
     emit::count_lost,
-    field::{address_of, offset},
-    socket::{AF_INET, AF_INET6, IPPROTO_UDP, TCP_ESTABLISHED, TCP_LISTEN},
+    field::{address_of, is_there, offset},
+    passing::tell_files,
+    socket::{AF_INET, AF_INET6, AF_UNIX, IPPROTO_UDP, TCP_ESTABLISHED, TCP_LISTEN},
 };
 
 /// `tp_btf/sk_data_ready(const struct sock *sk)`, since 6.3: every wake-up of every socket.
@@ -73,7 +76,7 @@ pub(crate) fn subflow_data_ready_probe(ctx: ProbeContext) -> u32 {
 #[btf_tracepoint(function = "udp_fail_queue_rcv_skb")]
 pub(crate) fn udp_refused(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock::typed(ctx.arg(1));
-    if sk.in_group() {
+    if sk.in_group() || is_watched(sk) {
         refused(sk, ctx.arg(2));
     }
     0
@@ -84,7 +87,7 @@ pub(crate) fn udp_refused(ctx: BtfTracePointContext) -> i32 {
 #[fexit(function = "__udp_enqueue_schedule_skb")]
 pub(crate) fn udp_queued(ctx: FExitContext) -> i32 {
     let (sk, result) = (Sock::typed(ctx.arg(0)), ctx.arg::<i32>(2));
-    if result < 0 && sk.in_group() {
+    if result < 0 && (sk.in_group() || is_watched(sk)) {
         refused(sk, ctx.arg(1));
     }
     0
@@ -94,7 +97,7 @@ pub(crate) fn udp_queued(ctx: FExitContext) -> i32 {
 #[btf_tracepoint(function = "udp_fail_queue_rcv_skb")]
 pub(crate) fn udp_refused_unseen(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock::typed(ctx.arg(1));
-    if sk.in_group()
+    if (sk.in_group() || is_watched(sk))
         && let Some(counter) = Counter::of(sk, true).filter(|counter| !counter.last_was_copy())
     {
         counter.add(1);
@@ -111,10 +114,10 @@ fn probed(ctx: &ProbeContext) {
 
 #[inline(always)]
 fn woken<const TYPED: bool>(sk: Sock<TYPED>) {
-    if !sk.in_group() {
+    let family: u16 = sk.at(offset!(sk_family));
+    if !sk.in_group() && (passes_files(sk, family) || !is_watched(sk)) {
         return;
     }
-    let family: u16 = sk.at(offset!(sk_family));
     let protocol: u16 = sk.at(offset!(sk_protocol));
     let state: u8 = sk.at(offset!(sk_state));
     if family != AF_INET && family != AF_INET6 {
@@ -128,6 +131,21 @@ fn woken<const TYPED: bool>(sk: Sock<TYPED>) {
     {
         counter.add(1);
     }
+}
+
+/// Whether it is a socket of AF_UNIX, which are in no group; what files were sent to it is told.
+#[inline(always)]
+fn passes_files<const TYPED: bool>(sk: Sock<TYPED>, family: u16) -> bool {
+    if family != AF_UNIX {
+        return false;
+    }
+    if is_there(offset!(message_files)) {
+        let files = sk.newest_files();
+        if files != 0 {
+            tell_files(files);
+        }
+    }
+    true
 }
 
 /// A datagram that was queued. A look at it costs as much as all the rest: it is had only where it may be a copy, where it

@@ -10,11 +10,13 @@ use aya_ebpf::{
 use reuse_ebpf::record::{COMM, HoldingRecord};
 
 use super::{
-    field::{load, offset, read, read_if_there},
+    field::{is_there, load, offset, read, read_bits, read_if_there},
     group::group_of,
     maps::{OWN, WANTED},
+    multicast::copy_groups,
     socket::{
-        AF_INET, AF_INET6, Common, S_IFMT, S_IFSOCK, copy_raw, drops, holds_port, inode_number, of_socket,
+        AF_INET, AF_INET6, Copied, IPPROTO_TCP, IPPROTO_UDP, S_IFMT, S_IFSOCK, copy_common, copy_rest, drops,
+        holds_port, inode_number, of_socket,
     },
     subflow::listener,
     task::Task,
@@ -60,7 +62,7 @@ pub(crate) fn owners(ctx: *const TaskFile) -> i32 {
 /// # Safety
 /// `ctx` must be the context of this iterator.
 #[inline(always)]
-unsafe fn tell(ctx: *const TaskFile, wanted: impl FnOnce(u64, &Common, u64) -> bool) {
+unsafe fn tell(ctx: *const TaskFile, wanted: impl FnOnce(u64, Copied<'_>, u64) -> bool) {
     // SAFETY: promised by the caller; task and file are null on the iterator's last call.
     let (seq, task, fd, file) = unsafe { ((*ctx).meta, (*ctx).task, (*ctx).fd, (*ctx).file) };
     if task.is_null() || file.is_null() {
@@ -77,15 +79,24 @@ unsafe fn tell(ctx: *const TaskFile, wanted: impl FnOnce(u64, &Common, u64) -> b
     }
     let Some(socket) = of_socket(private) else { return };
     let sk = socket.sk;
-    let common: Common = read(sk);
-    let family: u16 = common.at(offset!(sk_family));
-    if (family != AF_INET && family != AF_INET6) || !wanted(sk, &common, socket.socket) {
-        return;
-    }
     let mut record = MaybeUninit::<HoldingRecord>::zeroed();
     let to = record.as_mut_ptr();
-    // SAFETY: `to` is one whole record on the stack; the helper copies it to the iterator's file.
+    // SAFETY: `to` is one whole record on the stack; the helper copies it to the iterator's file. `file` as above.
     unsafe {
+        // The stack has no room for the first bytes of the socket and a record that has them too.
+        let common = copy_common(&raw mut (*to).socket, sk);
+        let family: u16 = common.at(offset!(sk_family));
+        if (family != AF_INET && family != AF_INET6) || !wanted(sk, common, socket.socket) {
+            return;
+        }
+        // First what loops: the verifier checks a loop again for each way that led to it.
+        match read(sk + offset!(sk_protocol) as u64) {
+            IPPROTO_UDP => copy_groups((&raw mut (*to).multicast).cast(), sk, family),
+            IPPROTO_TCP if is_there(offset!(tcp_repair)) => {
+                (*to).repair = read_bits(sk, offset!(tcp_repair), 1);
+            }
+            _ => {}
+        }
         (*to).pid = task.pid();
         (*to).fd = fd;
         (*to).uid = task.euid();
@@ -96,7 +107,12 @@ unsafe fn tell(ctx: *const TaskFile, wanted: impl FnOnce(u64, &Common, u64) -> b
         (*to).receive_queue_limit = read_if_there(sk, offset!(sk_rcvbuf));
         (&raw mut (*to).comm).cast::<[u64; COMM / 8]>().write_unaligned(task.comm());
         (*to).group = group_of(listener(sk));
-        copy_raw(&raw mut (*to).socket, socket, task);
+        if is_there(offset!(file_cred)) {
+            let cred: u64 = load(file, offset!(file_cred));
+            (*to).creator = read(cred + offset!(cred_fsuid) as u64);
+            (*to).has_creator = 1;
+        }
+        copy_rest(&raw mut (*to).socket, socket, task);
         bpf_seq_write(*seq, to.cast(), size_of::<HoldingRecord>() as u32);
     }
 }

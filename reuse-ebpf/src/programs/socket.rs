@@ -10,6 +10,7 @@ use super::{
 pub(crate) const S_IFMT: u16 = 0xf000;
 pub(crate) const S_IFSOCK: u16 = 0xc000;
 
+pub(crate) const AF_UNIX: u16 = 1;
 pub(crate) const AF_INET: u16 = 2;
 pub(crate) const AF_INET6: u16 = 10;
 pub(crate) const IPPROTO_TCP: u16 = 6;
@@ -57,7 +58,26 @@ impl Common {
     /// A bit-field of one bit.
     #[inline(always)]
     pub(crate) fn bit(&self, bit: usize) -> bool {
-        self.at::<u8>(bit >> 3) >> (bit & 7) & 1 != 0
+        self.bits(bit, 1) != 0
+    }
+
+    /// A bit-field of `width` bits that does not cross a byte.
+    #[inline(always)]
+    pub(crate) fn bits(&self, bit: usize, width: u32) -> u8 {
+        self.at::<u8>(bit >> 3) >> (bit & 7) & ((1 << width) - 1)
+    }
+}
+
+/// The same bytes where they were copied to.
+#[derive(Clone, Copy)]
+pub(crate) struct Copied<'a>(&'a [u8; SOCK_COMMON]);
+
+impl Copied<'_> {
+    /// A member by its offset, which the daemon holds within the bytes that are copied.
+    #[inline(always)]
+    pub(crate) fn at<T: Copy>(self, offset: usize) -> T {
+        // SAFETY: integers only are read; the verifier refuses what lies outside.
+        unsafe { self.0.as_ptr().add(offset).cast::<T>().read_unaligned() }
     }
 }
 
@@ -111,9 +131,38 @@ pub(crate) unsafe fn copy_raw<const TYPED: bool>(
     Socket { socket, sk }: Socket,
     task: Task<TYPED>,
 ) {
-    // SAFETY: `to` is valid as promised; `common` has SOCK_COMMON bytes, within which the verifier holds both members.
+    // SAFETY: promised by the caller.
+    unsafe {
+        copy_common(to, sk);
+        copy_rest(to, Socket { socket, sk }, task);
+    }
+}
+
+/// Copies the first bytes, and gives them for a look.
+///
+/// # Safety
+/// `to` must be valid for writes, and for as long as the look takes.
+#[inline(always)]
+pub(crate) unsafe fn copy_common<'a>(to: *mut RawSocket, sk: u64) -> Copied<'a> {
+    // SAFETY: promised by the caller.
     unsafe {
         copy((&raw mut (*to).common).cast(), SOCK_COMMON, sk);
+        Copied(&(*to).common)
+    }
+}
+
+/// Copies what follows them.
+///
+/// # Safety
+/// As [`copy_raw`]; the first bytes must have been copied.
+#[inline(always)]
+pub(crate) unsafe fn copy_rest<const TYPED: bool>(
+    to: *mut RawSocket,
+    Socket { socket, sk }: Socket,
+    task: Task<TYPED>,
+) {
+    // SAFETY: `to` is valid as promised; `common` has SOCK_COMMON bytes, within which the verifier holds both members.
+    unsafe {
         let common = (&raw const (*to).common).cast::<u8>();
         let net: u64 = common.add(offset!(sk_net)).cast::<u64>().read_unaligned();
         let device: u32 = common.add(offset!(sk_bound_dev)).cast::<u32>().read_unaligned();

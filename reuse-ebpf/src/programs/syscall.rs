@@ -62,7 +62,7 @@ pub(crate) fn sys_exit_sendmmsg(ctx: TracePointContext) -> u32 {
 
 /// What the call returned.
 #[inline(always)]
-fn result(ctx: &TracePointContext) -> i64 {
+pub(crate) fn result(ctx: &TracePointContext) -> i64 {
     let at = constant(&EXIT_RESULT);
     if at != USUAL_EXIT_RESULT {
         // The verifier takes a load from the context only at an offset that is in the instruction.

@@ -11,6 +11,7 @@ use crate::kernel::{
     plan::Tier,
     ring::Ring,
     sys,
+    watched::Watched,
 };
 
 /// The maps, each with the part of the daemon that reads it.
@@ -21,6 +22,8 @@ pub struct Maps {
     pub selections: Selections,
     /// The same counters for the test group, which looks at few of them and often
     pub own_selections: OwnSelections,
+    /// Sockets in no group that are counted among the selections
+    pub watched: Watched,
     /// Hashes of the test group's probes
     pub hashes: Hashes,
     /// Losses
@@ -44,6 +47,8 @@ impl Kernel {
             self.take("PASSED")?.try_into().map_err(|_| StartError::Map("PASSED"))?;
         let own: Array<MapData, u32> = self.take("OWN")?.try_into().map_err(|_| StartError::Map("OWN"))?;
         let hashes = self.take("PROBES")?.try_into().map_err(|_| StartError::Map("PROBES"))?;
+        let watched = self.take("WATCHED")?.try_into().map_err(|_| StartError::Map("WATCHED"))?;
+        let any = self.take("WATCHING")?.try_into().map_err(|_| StartError::Map("WATCHING"))?;
         let flows = Flows {
             windows: self.take("WINDOWS")?.try_into().map_err(|_| StartError::Map("WINDOWS"))?,
             entered: self.take("FLOWS_ENTERED")?.try_into().map_err(|_| StartError::Map("FLOWS_ENTERED"))?,
@@ -59,6 +64,7 @@ impl Kernel {
             ring: Ring::new(records, sleeping).map_err(StartError::Ring)?,
             selections: Selections::new(typed(selections)?, iterator, flows),
             own_selections: OwnSelections(typed(second)?),
+            watched: Watched::new(watched, any),
             hashes: Hashes(hashes),
             losses: Losses(losses),
             passed: Passed(passed),

@@ -30,7 +30,7 @@ pub enum Capability {
 
 impl Capability {
     /// Those that a start may do without.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 31] = [
         Self::SyscallTracepoints,
         Self::Cgroup,
         Self::BpfLoop,
@@ -43,6 +43,8 @@ impl Capability {
         Self::UdpRefusedDatagram,
         Self::UDP_ENQUEUE_SCHEDULE_SKB,
         Self::SCHED_PROCESS_EXIT,
+        Self::SCHED_PROCESS_FORK,
+        Self::SCHED_PROCESS_EXEC,
         Self::INET_SOCK_SET_STATE,
         Self::IO_URING_COMPLETE,
         Self::BPF_MAP_ELEM,
@@ -57,6 +59,9 @@ impl Capability {
         Self::Members(Concern::Flows),
         Self::Members(Concern::Groups),
         Self::Members(Concern::GroupOrder),
+        Self::Members(Concern::Creator),
+        Self::Members(Concern::Multicast),
+        Self::Members(Concern::Passing),
     ];
 
     pub(in crate::kernel) const SK_DATA_READY: Self = Self::of(&hooks::SK_DATA_READY);
@@ -65,6 +70,8 @@ impl Capability {
     pub(in crate::kernel) const UDP_FAIL_QUEUE_RCV_SKB: Self = Self::of(&hooks::UDP_FAIL_QUEUE_RCV_SKB);
     pub(in crate::kernel) const UDP_ENQUEUE_SCHEDULE_SKB: Self = Self::of(&hooks::UDP_ENQUEUE_SCHEDULE_SKB);
     pub(in crate::kernel) const SCHED_PROCESS_EXIT: Self = Self::of(&hooks::SCHED_PROCESS_EXIT);
+    pub(in crate::kernel) const SCHED_PROCESS_FORK: Self = Self::of(&hooks::SCHED_PROCESS_FORK);
+    pub(in crate::kernel) const SCHED_PROCESS_EXEC: Self = Self::of(&hooks::SCHED_PROCESS_EXEC);
     pub(in crate::kernel) const INET_SOCK_SET_STATE: Self = Self::of(&hooks::INET_SOCK_SET_STATE);
     pub(in crate::kernel) const IO_URING_COMPLETE: Self = Self::of(&hooks::IO_URING_COMPLETE);
     pub(in crate::kernel) const BPF_MAP_ELEM: Self = Self::of(&hooks::BPF_MAP_ELEM);
@@ -100,6 +107,9 @@ impl Capability {
                 Concern::Flows => "flow_members",
                 Concern::Groups => "group_members",
                 Concern::GroupOrder => "group_order_members",
+                Concern::Creator => "creator_members",
+                Concern::Multicast => "multicast_members",
+                Concern::Passing => "passing_members",
             },
         }
     }

@@ -2,7 +2,7 @@
 
 use reuse_ebpf::offsets::Concern;
 
-use super::{Hook, Plan, Tier};
+use super::{Hook, Plan, Tier, first_lack};
 use crate::kernel::capabilities::{Capabilities, Capability, Lack};
 
 /// The functions that the tracepoint at wake-ups stands in (net/core/sock.c, net/mptcp/subflow.c).
@@ -11,7 +11,7 @@ const SUBFLOW: &str = "subflow_data_ready";
 
 impl Plan {
     pub(super) fn selections(&mut self, have: &Capabilities) {
-        const TIERS: [Tier; 3] = [Tier::Selection, Tier::Flows, Tier::SelectionDrops];
+        const TIERS: [Tier; 4] = [Tier::Selection, Tier::Flows, Tier::SelectionDrops, Tier::Passing];
         if let Some(lack) = have.lack(Capability::Members(Concern::Selection)) {
             return self.gap(&TIERS, lack, "only the test group is counted");
         }
@@ -19,6 +19,13 @@ impl Plan {
         match have.lack(Capability::Members(Concern::Flows)) {
             None => tiers.push(Tier::Flows),
             Some(lack) => self.gap(&[Tier::Flows], lack, "no statistics on datagrams"),
+        }
+        match first_lack(have, [Capability::BpfLoop, Capability::Members(Concern::Passing)]) {
+            None => tiers.push(Tier::Passing),
+            Some(lack) => {
+                let lost = "who is sent a socket in a message is found by the next reconciliation";
+                self.gap(&[Tier::Passing], lack, lost);
+            }
         }
         self.wakeups(have, &tiers);
         self.refused(have);

@@ -57,10 +57,14 @@ const CASES: &[Case] = &[
     ),
     (
         &[Capability::SK_DATA_READY, Capability::Fentry, Capability::Kprobe],
-        &[Tier::Selection, Tier::Flows],
+        &[Tier::Selection, Tier::Flows, Tier::Passing],
         &[],
     ),
-    (&[Capability::SK_DATA_READY, Capability::SOCK_DEF_READABLE], &[Tier::Selection, Tier::Flows], &[]),
+    (
+        &[Capability::SK_DATA_READY, Capability::SOCK_DEF_READABLE],
+        &[Tier::Selection, Tier::Flows, Tier::Passing],
+        &[],
+    ),
     (&[Capability::Fentry, Capability::Kprobe], &[], &[(Tier::Selection, &["sk_data_ready"])]),
     (&[Capability::UDP_FAIL_QUEUE_RCV_SKB], &[], &[(Tier::SelectionDrops, &["udp_queued"])]),
     (&[Capability::UDP_FAIL_QUEUE_RCV_SKB, Capability::Fentry], &[Tier::SelectionDrops], &[]),
@@ -76,37 +80,58 @@ const CASES: &[Case] = &[
         &[(Tier::SelectionDrops, &["udp_refused_unseen"])],
     ),
     (&[Capability::SCHED_PROCESS_EXIT], &[Tier::Exit], &[]),
+    (&[Capability::SCHED_PROCESS_FORK], &[Tier::Processes], &[]),
+    (&[Capability::SCHED_PROCESS_EXEC], &[Tier::Processes], &[(Tier::Exit, &["sched_process_exit"])]),
     (&[Capability::IO_URING_COMPLETE], &[Tier::IoUring], &[]),
     (&[Capability::INET_SOCK_SET_STATE], &[Tier::ImplicitConnect], &[(Tier::Listen, &["sys_exit_listen"])]),
     (
         &[Capability::BpfLoop],
-        &[Tier::GroupOrder, Tier::Holders],
+        &[Tier::GroupOrder, Tier::Multicast, Tier::Holders, Tier::Passing],
         &[(Tier::Bind, &["sys_exit_bind"]), (Tier::Circumstances, &["sys_exit_bind", "sys_exit_listen"])],
     ),
     (&[Capability::Cgroup], &[Tier::Close, Tier::OtherWays], &[(Tier::Bind, &["sys_exit_bind"])]),
     (
         &[Capability::SyscallTracepoints],
-        &[Tier::Answers],
+        &[Tier::Answers, Tier::Options],
         &[(Tier::Bind, &HOOKS), (Tier::Listen, &["inet_sock_set_state"]), (Tier::Holders, &HOOKS)],
     ),
     (
         &[Capability::SyscallTracepoints, Capability::Cgroup],
-        &[Tier::Close, Tier::OtherWays, Tier::Bind, Tier::Holders, Tier::Circumstances, Tier::Answers],
+        &[
+            Tier::Close,
+            Tier::OtherWays,
+            Tier::Bind,
+            Tier::Holders,
+            Tier::Circumstances,
+            Tier::Answers,
+            Tier::Options,
+        ],
         &[(Tier::Listen, &["inet_sock_set_state"])],
     ),
     (
         &[Capability::SyscallTracepoints, Capability::INET_SOCK_SET_STATE],
-        &[Tier::ImplicitConnect, Tier::Listen, Tier::Answers],
+        &[Tier::ImplicitConnect, Tier::Listen, Tier::Answers, Tier::Options],
         &[(Tier::Bind, &HOOKS)],
     ),
     (&[Capability::BPF_MAP_ELEM], &[Tier::Sample, Tier::Queues], &[]),
-    (&[Capability::TASK_FILE], &[Tier::Inventory, Tier::Groups, Tier::GroupOrder], &[]),
+    (
+        &[Capability::TASK_FILE],
+        &[Tier::Inventory, Tier::Groups, Tier::GroupOrder, Tier::Creator, Tier::Multicast],
+        &[],
+    ),
     (&[Capability::Members(Concern::Holders)], &[Tier::Holders], &[(Tier::Bind, &["sys_exit_bind"])]),
     (&[Capability::Members(Concern::Circumstances)], &[Tier::Circumstances], &[]),
-    (&[Capability::Members(Concern::Selection)], &[Tier::Selection, Tier::Flows, Tier::SelectionDrops], &[]),
+    (
+        &[Capability::Members(Concern::Selection)],
+        &[Tier::Selection, Tier::Flows, Tier::SelectionDrops, Tier::Passing],
+        &[],
+    ),
     (&[Capability::Members(Concern::Flows)], &[Tier::Flows], &[(Tier::Selection, &["sk_data_ready"])]),
+    (&[Capability::Members(Concern::Passing)], &[Tier::Passing], &[(Tier::Selection, &["sk_data_ready"])]),
     (&[Capability::Members(Concern::Groups)], &[Tier::Groups, Tier::GroupOrder], &[]),
     (&[Capability::Members(Concern::GroupOrder)], &[Tier::GroupOrder], &[(Tier::Groups, &["snapshot"])]),
+    (&[Capability::Members(Concern::Creator)], &[Tier::Creator], &[(Tier::Multicast, &["snapshot"])]),
+    (&[Capability::Members(Concern::Multicast)], &[Tier::Multicast], &[(Tier::Creator, &["snapshot"])]),
     (&[Capability::Members(Concern::Exit)], &[Tier::Exit], &[]),
     (&[Capability::Members(Concern::Gauges)], &[Tier::Queues], &[(Tier::Sample, &["sample"])]),
     (&[Capability::Members(Concern::Connect)], &[Tier::ImplicitConnect], &[]),
@@ -141,7 +166,7 @@ fn system_calls_left_out_are_off_and_no_gap() {
     assert_eq!(programs(&plan, Tier::Bind), HOOKS);
     assert_eq!(programs(&plan, Tier::Listen), ["inet_sock_set_state"]);
     assert!(plan.gaps.is_empty(), "{:?}", plan.gaps);
-    assert_eq!(tiers(&plan.off), [Tier::Answers, Tier::ImplicitSend]);
+    assert_eq!(tiers(&plan.off), [Tier::Answers, Tier::ImplicitSend, Tier::Options]);
     let tracepoints = plan.steps.iter().filter(|step| step.hook.mechanism() == "tracepoint");
     assert_eq!(tracepoints.count(), 0, "nothing that other calls pay for");
 }

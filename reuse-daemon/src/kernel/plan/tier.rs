@@ -33,6 +33,10 @@ pub enum Tier {
     Groups,
     /// The order of its members
     GroupOrder,
+    /// Who made a socket, whatever became of its owner
+    Creator,
+    /// Multicast groups that sockets joined
+    Multicast,
     /// The kernel's hash on the daemon's own groups
     TestGroup,
     /// Binds by other ways than the machine's own system calls, and the count of all that the others are checked against
@@ -43,11 +47,17 @@ pub enum Tier {
     ImplicitConnect,
     /// `sendto` calls and their like that found no port
     ImplicitSend,
+    /// Changes of a socket after its bind: its options, its owner; and descriptors that are taken from other processes
+    Options,
+    /// New processes, which have their parents' sockets open, and new programs of processes
+    Processes,
+    /// Sockets in messages to other processes
+    Passing,
 }
 
 impl Tier {
     /// Every tier.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::Bind,
         Self::Listen,
         Self::Answers,
@@ -63,11 +73,16 @@ impl Tier {
         Self::Flows,
         Self::Groups,
         Self::GroupOrder,
+        Self::Creator,
+        Self::Multicast,
         Self::TestGroup,
         Self::OtherWays,
         Self::IoUring,
         Self::ImplicitConnect,
         Self::ImplicitSend,
+        Self::Options,
+        Self::Processes,
+        Self::Passing,
     ];
 
     /// Value of the label `tier`.
@@ -89,11 +104,16 @@ impl Tier {
             Self::Flows => "flows",
             Self::Groups => "groups",
             Self::GroupOrder => "group_order",
+            Self::Creator => "creator",
+            Self::Multicast => "multicast",
             Self::TestGroup => "test_group",
             Self::OtherWays => "other_ways",
             Self::IoUring => "io_uring",
             Self::ImplicitConnect => "implicit_connect",
             Self::ImplicitSend => "implicit_sendto",
+            Self::Options => "options",
+            Self::Processes => "processes",
+            Self::Passing => "passing",
         }
     }
 }

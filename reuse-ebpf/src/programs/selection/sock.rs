@@ -53,6 +53,24 @@ impl<const TYPED: bool> Sock<TYPED> {
         self.at::<u64>(offset!(sk_reuseport_cb)) != 0
     }
 
+    /// The `struct scm_fp_list *` of the newest message in the queue of a socket of AF_UNIX, 0 if it has none.
+    #[inline(always)]
+    pub(super) fn newest_files(self) -> u64 {
+        let queue = offset!(sk_receive_queue);
+        if self.at::<u32>(queue + offset!(queue_length)) == 0 {
+            return 0;
+        }
+        // Behind that pointer may be the queue itself, if its reader was faster just now: what stands there is no list of
+        // files, which is looked at only where its count and its files are such.
+        let at = offset!(skb_cb) + offset!(message_files);
+        if TYPED {
+            // SAFETY: as in `at`; the member is a buffer by its type.
+            unsafe { load(self.at::<*const u8>(queue + offset!(queue_prev)), at) }
+        } else {
+            read(self.at::<u64>(queue + offset!(queue_prev)) + at as u64)
+        }
+    }
+
     /// Its inode number (an MPTCP subflow has its parent's), 0 once it is closed. Asked once for each counter: the helper
     /// costs less than to verify the load of a pointer.
     #[inline(always)]

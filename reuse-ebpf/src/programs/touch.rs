@@ -1,0 +1,137 @@
+//! Changes of sockets by other calls than `bind` and `listen`, and descriptors that are taken from other processes: at the
+//! return of the system calls, like those.
+//!
+//! An entry program would have the arguments in its context. But the first one there is makes every system call of the host
+//! dearer once more, and it would tell what is then refused.
+
+use aya_ebpf::{
+    helpers::generated::{bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_task_pt_regs},
+    macros::tracepoint,
+    programs::TracePointContext,
+};
+use reuse_ebpf::{
+    count::Lost,
+    record::{COMM, Kind, PassRecord, TouchRecord},
+    touch::Touched,
+};
+
+use super::{
+    arch::{FIFTH, FIRST, SECOND, THIRD},
+    call::is_own,
+    emit::{reserve, submit, submit_quietly},
+    field::{copy_user, offset, read},
+    socket::{AF_INET, AF_INET6, Common, Socket, holds_port, inode_number, of_descriptor},
+    syscall::result,
+    task::Task,
+};
+
+/// `syscalls:sys_exit_setsockopt`: `setsockopt(fd, level, option, value, length)`
+#[tracepoint]
+pub(crate) fn sys_exit_setsockopt(ctx: TracePointContext) -> u32 {
+    if result(&ctx) == 0 {
+        let call = registers();
+        if let Some(what) = Touched::by_option(argument(call, SECOND) as i32, argument(call, THIRD) as i32) {
+            tell(argument(call, FIRST) as i32, what);
+        }
+    }
+    0
+}
+
+/// `syscalls:sys_exit_fchown`: `fchown(fd, owner, group)`
+#[tracepoint]
+pub(crate) fn sys_exit_fchown(ctx: TracePointContext) -> u32 {
+    if result(&ctx) == 0 {
+        tell(argument(registers(), FIRST) as i32, Touched::Uid);
+    }
+    0
+}
+
+/// `syscalls:sys_exit_fchownat`: `fchownat(fd, path, owner, group, flags)`, which means the descriptor itself if the path is
+/// empty.
+#[tracepoint]
+pub(crate) fn sys_exit_fchownat(ctx: TracePointContext) -> u32 {
+    const AT_EMPTY_PATH: u32 = 0x1000;
+    let call = registers();
+    if result(&ctx) == 0
+        && argument(call, FIFTH) as u32 & AT_EMPTY_PATH != 0
+        && is_empty(argument(call, SECOND))
+    {
+        tell(argument(call, FIRST) as i32, Touched::Uid);
+    }
+    0
+}
+
+/// `syscalls:sys_exit_pidfd_getfd`
+#[tracepoint]
+pub(crate) fn sys_exit_pidfd_getfd(ctx: TracePointContext) -> u32 {
+    let task = Task::current_address();
+    if result(&ctx) < 0 || is_own(task) {
+        return 0;
+    }
+    let Some(mut entry) = reserve::<PassRecord>(Lost::RingPass) else { return 0 };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the reserved space of one record, all of it written.
+    unsafe {
+        (*record).kind = Kind::Took as u32;
+        (*record).pid = task.pid();
+        (*record).boottime_ns = bpf_ktime_get_boot_ns();
+        (*record).inode = 0;
+    }
+    submit_quietly(entry);
+    0
+}
+
+/// The saved registers of the current task.
+#[inline(always)]
+fn registers() -> *const u64 {
+    // SAFETY: helpers that ask for nothing but the current task.
+    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u64 }
+}
+
+/// One of them.
+#[inline(always)]
+fn argument(registers: *const u64, word: usize) -> u64 {
+    // SAFETY: the saved registers of the current task are whole.
+    unsafe { registers.add(word).read() }
+}
+
+/// Whether a path is, or there is none (6.11 and later).
+#[inline(always)]
+fn is_empty(path: u64) -> bool {
+    let mut first = 0_u8;
+    // SAFETY: one byte.
+    path == 0 || unsafe { copy_user(&raw mut first, 1, path) } && first == 0
+}
+
+/// Tells a change of the socket behind a descriptor, if it holds a port.
+#[inline(always)]
+fn tell(fd: i32, what: Touched) {
+    let task = Task::current_address();
+    let Some(Socket { socket, sk }) = of_descriptor(task, fd, true) else { return };
+    let common: Common = read(sk);
+    let family: u16 = common.at(offset!(sk_family));
+    let protocol: u16 = read(sk + offset!(sk_protocol) as u64);
+    let port: u16 = common.at(offset!(sk_num));
+    let holds = holds_port(sk, protocol, common.at(offset!(sk_state)), port);
+    if (family != AF_INET && family != AF_INET6) || !holds || is_own(task) {
+        return;
+    }
+    let Some(mut entry) = reserve::<TouchRecord>(Lost::RingTouch) else { return };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the reserved space of one record, all of it written.
+    unsafe {
+        (*record).kind = Kind::Touch as u32;
+        (*record).pid = task.pid();
+        (*record).boottime_ns = bpf_ktime_get_boot_ns();
+        (*record).inode = inode_number(socket);
+        (*record).cookie = common.at(offset!(sk_cookie));
+        (*record).cgroup = task.cgroup();
+        (&raw mut (*record).comm).cast::<[u64; COMM / 8]>().write_unaligned(task.comm());
+        (*record).tid = task.tid();
+        (*record).uid = task.euid();
+        (*record).what = what as u8;
+        (*record).reuse = common.bits(offset!(sk_reuse), 4);
+        (*record).reserved = [0; 6];
+    }
+    submit(entry);
+}
