@@ -9,6 +9,7 @@ pub mod conflict;
 pub mod cross_check;
 pub mod distribution;
 pub mod endpoint;
+pub mod ephemeral;
 pub mod event;
 pub mod filter;
 pub mod group;

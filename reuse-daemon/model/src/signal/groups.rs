@@ -36,6 +36,16 @@ impl Steered {
         self.0.insert(group, steering);
     }
 
+    /// Whether that is known.
+    pub(super) fn is_set(&self, group: &GroupKey, what: Touched, pid: u32) -> bool {
+        self.0.get(group).is_some_and(|set| set.what == what && set.pid == pid)
+    }
+
+    /// A program was detached.
+    pub(super) fn clear(&mut self, group: &GroupKey) {
+        self.0.remove(group);
+    }
+
     /// Forgets what is no group any more.
     pub(super) fn retain(&mut self, is_group: impl Fn(&GroupKey) -> bool) {
         self.0.retain(|key, _| is_group(key));

@@ -60,6 +60,15 @@ pub struct World<'a> {
     pub now: Moment,
 }
 
+/// What one look at a port shows.
+struct States {
+    by_key: BTreeMap<StateKey, State>,
+    /// Sides of the port that were not looked at
+    beyond: u64,
+    /// When one of the states ends by itself
+    next: Option<Moment>,
+}
+
 /// A signal that lasts.
 #[derive(Debug)]
 struct Active {
@@ -233,11 +242,16 @@ impl Signals {
         let Some(socket) = inventory.get(touch.inode) else { return };
         let Some(port) = PortKey::of(&socket.facts) else { return };
         self.schedule.happened(port, touch.at, true);
-        if !matches!(touch.what, Touched::AttachProgram | Touched::IncomingCpu) {
-            return;
-        }
         let Some(group) = groups.seat(touch.inode).and_then(|(key, _)| groups.get(key)) else { return };
         let pid = touch.caller.pid;
+        match touch.what {
+            Touched::AttachProgram | Touched::IncomingCpu => {}
+            Touched::DetachProgram => return self.steered.clear(group.key()),
+            _ => return,
+        }
+        if self.steered.is_set(group.key(), touch.what, pid) {
+            return;
+        }
         let is_members = group.members().any(|(_, member, _)| member.socket.owner(pid).is_some());
         let steering =
             Steering { what: touch.what, pid, at_start: is_members && is_unused(group), at: touch.at };
@@ -331,11 +345,12 @@ impl Signals {
                 wanted.extend(world.inventory.on_port(due.port).map(|socket| socket.facts.inode));
                 continue;
             }
-            let (states, _) = self.states(due.port, world, false);
+            let States { by_key, .. } = self.states(due.port, world, false);
             let known = self.active.get(&due.port);
-            let is_new = |key: &StateKey| known.is_none_or(|known| !known.contains_key(key));
-            let parties =
-                states.into_iter().filter(|(key, _)| is_new(key)).flat_map(|(_, state)| state.parties);
+            let is_known = |key: &StateKey| known.is_some_and(|known| known.contains_key(key));
+            let is_expected = |state: &State| self.severity(&state.case(world.now, false), world).is_none();
+            let new = by_key.into_iter().filter(|(key, state)| !is_known(key) && !is_expected(state));
+            let parties = new.flat_map(|(_, state)| state.parties);
             let live = parties.filter(|(_, socket)| world.inventory.get(socket.facts.inode).is_some());
             wanted.extend(live.map(|(_, socket)| socket.facts.inode));
         }
@@ -360,7 +375,8 @@ impl Signals {
     }
 
     fn judge_port(&mut self, port: PortKey, at: Moment, world: World<'_>, first: bool, told: &mut Vec<Told>) {
-        let (mut states, next) = self.states(port, world, first);
+        let States { by_key: mut states, beyond, next } = self.states(port, world, first);
+        self.overflow += beyond;
         if let Some(next) = next {
             self.schedule.ends(port, next);
         }
@@ -370,7 +386,7 @@ impl Signals {
             let severity = match states.remove(&key) {
                 Some(state) => {
                     active.renew(&state, &mut self.traffic);
-                    self.policy.judge(&active.case_by_itself(), &|netns| world.context.netns_name(netns))
+                    self.severity(&active.case_by_itself(), world)
                 }
                 None => None,
             };
@@ -385,9 +401,7 @@ impl Signals {
         for (key, state) in states {
             let is_found = first && state.parties.iter().all(|(_, socket)| socket.since.is_none());
             let mut case = state.case(at, is_found);
-            let Some(severity) = self.policy.judge(&case, &|netns| world.context.netns_name(netns)) else {
-                continue;
-            };
+            let Some(severity) = self.severity(&case, world) else { continue };
             if !self.has_room(severity) {
                 self.overflow += 1;
                 continue;
@@ -404,6 +418,11 @@ impl Signals {
         if !after.is_empty() {
             self.active.insert(port, after);
         }
+    }
+
+    /// How grave a signal is to the operator; `None` where it is expected.
+    fn severity(&self, case: &Case, world: World<'_>) -> Option<Severity> {
+        self.policy.judge(case, &|netns| world.context.netns_name(netns))
     }
 
     fn end(&mut self, mut active: Active, at: Moment, now: Moment) -> Told {
@@ -450,17 +469,16 @@ impl Signals {
         self.ended.forget_old(now);
     }
 
-    /// The states of a port, and when one ends by itself.
+    /// The states of a port.
     fn states(
         &mut self,
         port: PortKey,
         world: World<'_>,
         found: bool,
-    ) -> (BTreeMap<StateKey, State>, Option<Moment>) {
+    ) -> States {
         let World { inventory, groups, options_are_told, now, .. } = world;
         let mut states = Vec::new();
         let (sides, beyond) = sides(inventory.on_port(port));
-        self.overflow += beyond as u64;
         pairs::look(port, &sides, inventory.ephemeral_ports(), &mut states);
         let mut keys = BTreeSet::new();
         for socket in inventory.on_port(port) {
@@ -482,7 +500,7 @@ impl Signals {
                 }
             }
         }
-        (by_key, attempts_end.into_iter().chain(takeovers_end).min())
+        States { by_key, beyond: beyond as u64, next: attempts_end.into_iter().chain(takeovers_end).min() }
     }
 }
 
