@@ -111,6 +111,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
     let mut tracer = Tracer::new(Parts {
         kernel,
         selections: maps.selections,
+        watched: maps.watched,
         losses: maps.losses,
         passed: maps.passed,
         owners: maps.owners,

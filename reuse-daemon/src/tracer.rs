@@ -6,6 +6,7 @@
 
 mod answers;
 mod checking;
+mod ephemeral;
 mod followers;
 mod health;
 mod outlet;
@@ -20,13 +21,14 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs, io,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reuse_model::{
     attempt::Attempts,
     conflict::Conflict,
     cross_check::CrossCheck,
+    ephemeral::FixedPorts,
     event::{Call, Counter, Event, Moment, Snapshot},
     group::{GroupChange, Groups},
     inventory::{Change, Correction, Inventory, Limits},
@@ -35,6 +37,7 @@ use reuse_model::{
     report::{RecordBody, View},
     rulebook,
     signal::{Policy, Signals},
+    socket::Inode,
     tally::Tally,
     test_group::{Experiment, Outcome, TestGroups},
 };
@@ -50,6 +53,7 @@ use crate::{
         decode::Decoder,
         owners::Owners,
         snapshot::Pending,
+        watched::Watched,
     },
     owner::{names::Names, processes::ProcessTable},
     query::follow::{Follower, Topic},
@@ -73,6 +77,7 @@ pub struct Tracer {
     cross_check: CrossCheck,
     inventory: Inventory,
     groups: Groups,
+    fixed_ports: FixedPorts,
     tally: Tally,
     signals: Signals,
     test_groups: TestGroups,
@@ -85,6 +90,9 @@ pub struct Tracer {
     told_signals: ToldSignals,
     possessions: Possessions,
     reading_budget: ReadingBudget,
+    watched: Watched,
+    /// Sockets that are or were watched and may still be counted
+    were_watched: HashSet<Inode>,
     checking: Checking,
     received: Received,
     /// Whether the configuration file was valid when it was last read
@@ -93,6 +101,8 @@ pub struct Tracer {
     started: Moment,
     /// Entries of the selection map at the last reading
     counted: u64,
+    /// When that was
+    counted_at: Instant,
     /// Counters of sockets that were gone at the last reading
     gone: HashSet<Counter>,
     /// Selections of sockets that went before it was known which group they were in
@@ -110,6 +120,8 @@ pub struct Parts {
     pub kernel: Kernel,
     /// Selection counters
     pub selections: Selections,
+    /// What is counted though it is in no group
+    pub watched: Watched,
     /// Loss counters
     pub losses: Losses,
     /// Counters of the cross-check
@@ -132,8 +144,18 @@ impl Tracer {
     /// # Errors
     /// The metrics cannot be described, which is a bug.
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
-        let Parts { kernel, selections, losses, passed, owners, own_pid, outlet, event_view, max_series } =
-            parts;
+        let Parts {
+            kernel,
+            selections,
+            watched,
+            losses,
+            passed,
+            owners,
+            own_pid,
+            outlet,
+            event_view,
+            max_series,
+        } = parts;
         let decoder = kernel.decoder();
         let rules = kernel.rules();
         let proc = procfs(kernel.sees_all_processes());
@@ -147,6 +169,7 @@ impl Tracer {
             passed,
             inventory: Inventory::new(limits()),
             groups: Groups::new(),
+            fixed_ports: FixedPorts::default(),
             tally: Tally::new(metrics::max_conflicts(max_series)),
             signals: Signals::default(),
             test_groups: TestGroups::default(),
@@ -159,12 +182,15 @@ impl Tracer {
             told_signals: ToldSignals::default(),
             possessions: Possessions::new(owners),
             reading_budget: ReadingBudget::default(),
+            watched,
+            were_watched: HashSet::new(),
             checking: Checking::default(),
             received: Received::default(),
             config_loaded: true,
             rules,
             started: Clock::now(),
             counted: 0,
+            counted_at: Instant::now(),
             gone: HashSet::new(),
             unattributed: 0,
             changes: Vec::new(),
@@ -279,6 +305,7 @@ impl Tracer {
                 }
             }
             self.groups.apply(&change, at, &mut self.joins);
+            self.fixed_ports.apply(&change);
             self.signals.note(&change, at, &self.inventory);
         }
     }

@@ -78,9 +78,11 @@ impl Tracer {
     fn metrics_page(&mut self) -> Answer {
         self.count_selections();
         let health = self.health();
+        let ephemeral_listeners = self.ephemeral_listeners();
         let text = self.metrics.scrape(&Observed {
             tally: &self.tally,
             inventory: &self.inventory,
+            ephemeral_listeners: &ephemeral_listeners,
             groups: &self.groups,
             selections_counted: self.counts_selections(),
             test_groups: &self.test_groups,

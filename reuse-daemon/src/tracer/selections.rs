@@ -1,5 +1,7 @@
 //! The kernel's selection counters, read into the groups.
 
+use std::{collections::HashSet, time::Instant};
+
 use reuse_model::{
     event::MemberCount,
     group::{FlowMemory, Reading},
@@ -21,6 +23,7 @@ impl Tracer {
             }
         };
         self.counted = counts.len() as u64;
+        self.counted_at = Instant::now();
         for counter in self.groups.count(&counts, Reading { at: Clock::now(), flows }) {
             if let Err(error) = self.selections.turn_window(counter) {
                 log::warn!("flows of the last ten minutes are not counted anew: {error}");
@@ -39,10 +42,16 @@ impl Tracer {
             |count: &&MemberCount| count.live.is_none() && self.inventory.get(count.inode).is_none();
         let (again, first): (Vec<&MemberCount>, Vec<&MemberCount>) =
             counts.iter().filter(is_gone).partition(|count| self.gone.contains(&count.counter));
+        if !self.were_watched.is_empty() {
+            let counted: HashSet<_> = counts.iter().map(|count| count.inode).collect();
+            let inventory = &self.inventory;
+            self.were_watched.retain(|inode| inventory.get(*inode).is_some() || counted.contains(inode));
+        }
         self.gone = first.into_iter().map(|count| count.counter).collect();
         for gone in again {
             self.selections.forget(gone.counter);
-            if !self.groups.forget(gone.counter) && !self.checking.had(gone.inode) {
+            let was_watched = self.were_watched.remove(&gone.inode);
+            if !self.groups.forget(gone.counter) && !was_watched && !self.checking.had(gone.inode) {
                 self.unattributed += gone.selections;
             }
         }

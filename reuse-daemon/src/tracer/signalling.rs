@@ -17,6 +17,9 @@ const SOON: u64 = 500_000_000;
 /// Of the time, one part in so many goes into reading sockets anew.
 const SHARE: u32 = 20;
 
+/// Counts so young are not read again, however fast somebody sets options.
+const COUNTED_LATELY: Duration = Duration::from_millis(200);
+
 /// How much the reading of sockets has cost lately.
 #[derive(Debug)]
 pub(super) struct ReadingBudget {
@@ -58,7 +61,10 @@ impl Tracer {
         match event {
             Event::Call(_) | Event::Attempt(_) | Event::Close { .. } => return,
             // Whether anything was selected before decides how it is judged.
-            Event::Touch(touch) if matches!(touch.what, Touched::AttachProgram | Touched::IncomingCpu) => {
+            Event::Touch(touch)
+                if matches!(touch.what, Touched::AttachProgram | Touched::IncomingCpu)
+                    && self.counted_at.elapsed() >= COUNTED_LATELY =>
+            {
                 self.count_selections();
             }
             Event::Exec { pid, .. } => self.processes.renew(*pid),
@@ -78,6 +84,10 @@ impl Tracer {
         let now = Clock::now();
         if !self.inventory.is_backfilled() || !self.signals.is_due(now) {
             return;
+        }
+        for pid in self.signals.processes_due(now) {
+            let read = self.possessions.read(|finder| finder.process(pid));
+            self.take_in_part(Scope::Process(pid), read);
         }
         let due = self.signals.due(&self.inventory, now);
         if due.is_empty() {
@@ -101,6 +111,7 @@ impl Tracer {
         for told in told {
             self.tell_signal(&told);
         }
+        self.watch();
     }
 
     /// Judges what was there before the daemon.
@@ -111,6 +122,7 @@ impl Tracer {
         if found > 0 {
             log::warn!("{found} signals were there before the daemon: see reuse-daemon signals");
         }
+        self.watch();
     }
 
     /// Looks at everything soon, since the sockets of the host were read.
@@ -135,6 +147,14 @@ impl Tracer {
 
     fn tell_signal(&mut self, told: &Told) {
         self.told_signals.tell(told, Clock::now(), &self.outlet, &self.names);
+    }
+
+    /// Has the kernel count for the sockets that signals are about.
+    fn watch(&mut self) {
+        if let Err(error) = self.watched.set(self.signals.watched()) {
+            log::warn!("the traffic of some sockets that signals are about is not counted: {error}");
+        }
+        self.were_watched.extend(self.signals.watched());
     }
 
     /// Takes in what was read of some sockets or of one process. Owners that came or went are no corrections: it was known
