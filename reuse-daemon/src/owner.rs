@@ -6,13 +6,13 @@ pub mod cgroup_ids;
 pub mod command_lines;
 pub mod containers;
 mod lineage;
-pub(crate) mod migration;
 pub(crate) mod names;
 pub mod namespaces;
 pub mod placement;
 pub mod port;
 pub mod processes;
 pub(crate) mod shown;
+pub(crate) mod sysctls;
 pub mod users;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod budget;
 mod calls;
 mod claims;
 mod daemon;
+mod ephemeral;
 mod family;
 mod groups;
 mod health;
@@ -26,6 +27,7 @@ use reuse_model::{
 };
 
 pub use calls::max_conflicts;
+pub use ephemeral::EphemeralListeners;
 pub use health::{BlindSpot, KernelHealth, MapFill, Program, RunStats, Tier};
 
 use crate::clock::Clock;
@@ -45,6 +47,8 @@ pub struct Observed<'a> {
     pub tally: &'a Tally,
     /// Sockets
     pub inventory: &'a Inventory,
+    /// Listeners whose port the kernel may give away
+    pub ephemeral_listeners: &'a EphemeralListeners,
     /// Groups
     pub groups: &'a Groups,
     /// Whether selections are counted
@@ -111,6 +115,7 @@ impl Metrics {
         let Observed {
             tally,
             inventory,
+            ephemeral_listeners,
             groups,
             selections_counted,
             test_groups,
@@ -123,6 +128,7 @@ impl Metrics {
         let mut page = page::Page::with_capacity(self.last_length + self.last_length / 8);
         calls::write(&mut page, tally, clock);
         sockets::write(&mut page, inventory.census());
+        ephemeral::write(&mut page, ephemeral_listeners);
         self.test_group.write(&mut page, test_groups);
         self.claims.write(&mut page);
         self.daemon.write(&mut page, health, clock);

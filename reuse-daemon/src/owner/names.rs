@@ -3,20 +3,21 @@
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use reuse_model::{
+    ephemeral::EphemeralPorts,
     event::Moment,
     process::Process,
     report::{Context, View},
     socket::NetNs,
 };
 
-use super::{migration::Migration, namespaces::Namespaces, users::Users};
+use super::{namespaces::Namespaces, sysctls::Sysctls, users::Users};
 use crate::clock::Clock;
 
 /// Names of namespaces and users, and wall time. Looking one up may read a file, which the reports need not know.
 pub(crate) struct Names {
     namespaces: RefCell<Namespaces>,
     users: RefCell<Users>,
-    migration: RefCell<Migration>,
+    sysctls: RefCell<Sysctls>,
     clock: Clock,
     event_view: View,
 }
@@ -26,7 +27,7 @@ impl Names {
         Self {
             namespaces: RefCell::new(Namespaces::new("/proc", "/run/netns")),
             users: RefCell::new(Users::new("/etc/passwd")),
-            migration: RefCell::new(Migration::new("/proc")),
+            sysctls: RefCell::new(Sysctls::new("/proc")),
             clock: Clock::default(),
             event_view,
         }
@@ -35,7 +36,17 @@ impl Names {
     /// Takes in that a process has a socket of that namespace.
     pub(crate) fn inhabit(&self, netns: NetNs, process: &Process) {
         self.namespaces.borrow_mut().inhabit(netns, process);
-        self.migration.borrow_mut().inhabit(netns, process.pid);
+        self.sysctls.borrow_mut().inhabit(netns, process.pid);
+    }
+
+    /// The ports that the kernel gives away in a network namespace, `None` where that cannot be read. `residents` are processes
+    /// that may live there.
+    pub(crate) fn ephemeral_ports(
+        &self,
+        netns: NetNs,
+        residents: impl IntoIterator<Item = u32>,
+    ) -> Option<Arc<EphemeralPorts>> {
+        self.sysctls.borrow_mut().ephemeral_ports(netns, Instant::now(), residents)
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -60,7 +71,7 @@ impl Context for Names {
     }
 
     fn migrates(&self, netns: NetNs) -> Option<bool> {
-        self.migration.borrow_mut().of(netns, Instant::now())
+        self.sysctls.borrow_mut().migrates(netns, Instant::now())
     }
 
     fn event_view(&self) -> View {

@@ -21,6 +21,7 @@ use super::super::*;
 pub(super) struct World {
     pub(super) tally: Tally,
     pub(super) inventory: Inventory,
+    pub(super) ephemeral_listeners: EphemeralListeners,
     pub(super) groups: Groups,
     pub(super) test_groups: TestGroups,
     pub(super) corrections: BTreeMap<Correction, u64>,
@@ -60,6 +61,7 @@ impl World {
         Self {
             tally: Tally::new(2),
             inventory: Inventory::new(Limits::default()),
+            ephemeral_listeners: EphemeralListeners::new(),
             groups: Groups::new(),
             test_groups: TestGroups::default(),
             corrections: BTreeMap::new(),
@@ -73,6 +75,7 @@ impl World {
         metrics.scrape(&Observed {
             tally: &self.tally,
             inventory: &self.inventory,
+            ephemeral_listeners: &self.ephemeral_listeners,
             groups: &self.groups,
             selections_counted: true,
             test_groups: &self.test_groups,
