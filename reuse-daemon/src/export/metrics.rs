@@ -12,6 +12,7 @@ mod family;
 mod groups;
 mod health;
 mod page;
+mod signals;
 mod sockets;
 mod test_group;
 
@@ -29,6 +30,7 @@ use reuse_model::{
 pub use calls::max_conflicts;
 pub use ephemeral::EphemeralListeners;
 pub use health::{BlindSpot, KernelHealth, MapFill, Program, RunStats, Tier};
+pub use signals::SignalsSeen;
 
 use crate::clock::Clock;
 
@@ -51,6 +53,8 @@ pub struct Observed<'a> {
     pub ephemeral_listeners: &'a EphemeralListeners,
     /// Groups
     pub groups: &'a Groups,
+    /// Signals
+    pub signals: SignalsSeen<'a>,
     /// Whether selections are counted
     pub selections_counted: bool,
     /// The test group
@@ -117,6 +121,7 @@ impl Metrics {
             inventory,
             ephemeral_listeners,
             groups,
+            signals,
             selections_counted,
             test_groups,
             corrections,
@@ -127,6 +132,7 @@ impl Metrics {
         } = *observed;
         let mut page = page::Page::with_capacity(self.last_length + self.last_length / 8);
         calls::write(&mut page, tally, clock);
+        signals::write(&mut page, signals, context);
         sockets::write(&mut page, inventory.census());
         ephemeral::write(&mut page, ephemeral_listeners);
         self.test_group.write(&mut page, test_groups);

@@ -12,7 +12,7 @@ use super::{Tracer, told_signals};
 use crate::{
     clock::Clock,
     config::TelemetryPath,
-    export::metrics::Observed,
+    export::metrics::{Observed, SignalsSeen},
     kernel::plan,
     owner::shown::Shown,
     query::{
@@ -79,11 +79,14 @@ impl Tracer {
         self.count_selections();
         let health = self.health();
         let ephemeral_listeners = self.ephemeral_listeners();
+        let active: Vec<_> = self.signals.active().collect();
+        let raised: Vec<_> = self.signals.raised().collect();
         let text = self.metrics.scrape(&Observed {
             tally: &self.tally,
             inventory: &self.inventory,
             ephemeral_listeners: &ephemeral_listeners,
             groups: &self.groups,
+            signals: SignalsSeen { active: &active, raised: &raised },
             selections_counted: self.counts_selections(),
             test_groups: &self.test_groups,
             corrections: &self.corrections,

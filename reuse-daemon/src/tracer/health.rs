@@ -137,6 +137,7 @@ impl Tracer {
             ("decode", self.received.undecodable),
             ("selection_unattributed", self.unattributed),
             ("event_output", self.outlet.lost()),
+            ("signal", self.signals.overflow()),
         ];
         kernel.into_iter().chain(own).collect()
     }

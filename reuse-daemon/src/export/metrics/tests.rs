@@ -8,6 +8,8 @@ use reuse_model::{
     endpoint::{Endpoint, Family, Protocol, Transport},
     event::{Event, Moment, Phase},
     group::WINDOW,
+    inventory::PortKey,
+    signal::{Case, Kind, Severity},
     socket::{Cookie, Inode, NetNs, SocketFacts},
     test_group::Probe,
 };
@@ -309,6 +311,80 @@ fn the_kernel_side_is_told_as_it_is() {
             r#"reuse_daemon_map_capacity{map="SELECTIONS"} 10"#,
         ]
     );
+}
+
+fn case(kind: Kind, severity: Severity, port: u16, netns: u32) -> Case {
+    Case {
+        kind,
+        severity,
+        port: PortKey { netns: NetNs(netns), transport: Transport::Udp, port },
+        protocol: Protocol::Udp,
+        endpoint: Endpoint { address: [0, 0, 0, 0].into(), port },
+        parties: Vec::new(),
+        since: Moment(1),
+        until: None,
+        found: false,
+        seen: String::new(),
+    }
+}
+
+#[test]
+fn signals_are_counted_from_0_and_shown_while_they_last() {
+    let mut world = World::new();
+    let mut metrics = metrics(10_000);
+    let text = world.scrape(&mut metrics);
+    assert!(samples(&text, "reuse_signal_active").is_empty(), "{text}");
+    let totals = samples(&text, "reuse_signals_total");
+    assert!(totals.iter().all(|line| line.ends_with(" 0")), "{totals:#?}");
+    for kind in Kind::ALL {
+        let begin = format!("reuse_signals_total{{signal=\"{}\",", kind.as_str());
+        assert!(totals.iter().any(|line| line.starts_with(&begin)), "{begin}");
+    }
+
+    let (share, shadow) = (Kind::ForeignUidShare, Kind::FamilyShadow);
+    world.signals = vec![
+        case(share, Severity::Critical, 53, 1),
+        case(shadow, Severity::Info, 53, 8),
+        case(shadow, Severity::Info, 53, 9),
+    ];
+    world.raised = vec![
+        ((share, Severity::Critical, Protocol::Udp), 2),
+        ((shadow, Severity::Info, Protocol::Mptcp), 1),
+        // As a policy has it.
+        ((share, Severity::Info, Protocol::Udp), 3),
+    ];
+    let text = world.scrape(&mut metrics);
+    assert_eq!(
+        samples(&text, "reuse_signal_active"),
+        [
+            r#"reuse_signal_active{signal="family_shadow",severity="info",protocol="udp",address="0.0.0.0",port="53",netns="other"} 1"#,
+            r#"reuse_signal_active{signal="foreign_uid_share",severity="critical",protocol="udp",address="0.0.0.0",port="53",netns="host"} 1"#,
+        ]
+    );
+    let grown: Vec<_> =
+        samples(&text, "reuse_signals_total").into_iter().filter(|line| !line.ends_with(" 0")).collect();
+    assert_eq!(
+        grown,
+        [
+            r#"reuse_signals_total{signal="family_shadow",severity="info",protocol="mptcp"} 1"#,
+            r#"reuse_signals_total{signal="foreign_uid_share",severity="info",protocol="udp"} 3"#,
+            r#"reuse_signals_total{signal="foreign_uid_share",severity="critical",protocol="udp"} 2"#,
+        ]
+    );
+
+    world.signals.clear();
+    let text = world.scrape(&mut metrics);
+    assert!(samples(&text, "reuse_signal_active").is_empty(), "an end leaves no series: {text}");
+}
+
+#[test]
+fn active_signals_are_never_folded_and_leave_groups_the_rest() {
+    let mut world = World::new();
+    world.member(1, 80, Protocol::Tcp, 10);
+    world.signals = (1..=2000).map(|port| case(Kind::ForeignUidShare, Severity::Critical, port, 1)).collect();
+    let text = world.scrape(&mut metrics(1_000));
+    assert_eq!(samples(&text, "reuse_signal_active").len(), 2000);
+    assert!(samples(&text, "reuse_group_members{")[0].contains(r#"port="other""#), "{text}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use reuse_model::{
     process::{Process, Processes},
     refusal::{Refusal, Remembered},
     rulebook::{Features, Kernel, Release},
+    signal::{Case, Kind, Severity},
     socket::{Cookie, Flags, Inode, NetNs, SocketFacts, State},
 };
 
@@ -23,6 +24,8 @@ pub(super) struct World {
     pub(super) inventory: Inventory,
     pub(super) ephemeral_listeners: EphemeralListeners,
     pub(super) groups: Groups,
+    pub(super) signals: Vec<Case>,
+    pub(super) raised: Vec<((Kind, Severity, Protocol), u64)>,
     pub(super) test_groups: TestGroups,
     pub(super) corrections: BTreeMap<Correction, u64>,
     pub(super) health: KernelHealth,
@@ -63,6 +66,8 @@ impl World {
             inventory: Inventory::new(Limits::default()),
             ephemeral_listeners: EphemeralListeners::new(),
             groups: Groups::new(),
+            signals: Vec::new(),
+            raised: Vec::new(),
             test_groups: TestGroups::default(),
             corrections: BTreeMap::new(),
             health: KernelHealth::default(),
@@ -72,11 +77,13 @@ impl World {
     }
 
     pub(super) fn scrape(&self, metrics: &mut Metrics) -> String {
+        let active: Vec<_> = self.signals.iter().collect();
         metrics.scrape(&Observed {
             tally: &self.tally,
             inventory: &self.inventory,
             ephemeral_listeners: &self.ephemeral_listeners,
             groups: &self.groups,
+            signals: SignalsSeen { active: &active, raised: &self.raised },
             selections_counted: true,
             test_groups: &self.test_groups,
             corrections: &self.corrections,
