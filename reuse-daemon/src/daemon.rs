@@ -17,7 +17,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
     task::{JoinHandle, yield_now},
-    time::{Instant, MissedTickBehavior, interval_at, sleep},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 
 use crate::{
@@ -271,6 +271,9 @@ impl Turns {
         self.begin_snapshot();
         let mut ticks = interval_at(Instant::now() + TICK, TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Kept from turn to turn: a host on which something happens all the time is looked at all the same.
+        let mut looks = interval_at(Instant::now(), LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -298,7 +301,7 @@ impl Turns {
                     self.take_in(read);
                 }
                 _ = ticks.tick() => self.tick(),
-                () = sleep(LOOK), if self.tracer.has_open_attempts() || self.tracer.has_signals_to_judge() => {
+                _ = looks.tick(), if self.tracer.has_open_attempts() || self.tracer.has_signals_to_judge() => {
                     self.drain(BACKLOG);
                     self.tracer.judge();
                 }

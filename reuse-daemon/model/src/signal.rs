@@ -22,6 +22,8 @@ mod signals;
 mod singles;
 mod state;
 mod takeover;
+#[cfg(test)]
+mod tests;
 mod traffic;
 
 pub use case::{Case, Party, Role};

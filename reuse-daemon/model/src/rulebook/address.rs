@@ -48,8 +48,11 @@ impl Local {
         Self::new(occupant.family, occupant.address, occupant.v6only)
     }
 
+    /// Where a socket gets its packets: with an IPv6 address none of IPv4, also where `connect` gave it the address and
+    /// so left IPV6_V6ONLY clear.
     pub(super) fn of_socket(facts: &SocketFacts) -> Self {
-        Self::new(facts.family, facts.local.address, facts.flags.v6only)
+        let local = Self::new(facts.family, facts.local.address, facts.flags.v6only);
+        Self { v6only: local.v6only || local.kind() == Kind::Other, ..local }
     }
 
     pub(super) fn of_fast(fast: &FastAddress) -> Self {

@@ -470,12 +470,7 @@ impl Signals {
     }
 
     /// The states of a port.
-    fn states(
-        &mut self,
-        port: PortKey,
-        world: World<'_>,
-        found: bool,
-    ) -> States {
+    fn states(&mut self, port: PortKey, world: World<'_>, found: bool) -> States {
         let World { inventory, groups, options_are_told, now, .. } = world;
         let mut states = Vec::new();
         let (sides, beyond) = sides(inventory.on_port(port));
@@ -520,7 +515,7 @@ impl Active {
                 continue;
             }
             if let Some(before) = traffic.watch(inode) {
-                self.before.insert(inode, if is_new(&party.socket, &self.case) { 0 } else { before });
+                self.before.insert(inode, if is_new(party, &self.case) { 0 } else { before });
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use std::collections::hash_map::Entry;
 
-use crate::{event::MemberCount, hash::NumberMap, inventory::Socket, socket::Inode};
+use crate::{event::MemberCount, hash::NumberMap, socket::Inode};
 
-use super::Case;
+use super::{Case, Party, Role};
 
 /// Most sockets that are watched.
 pub const WATCHED_MAX: usize = 1024;
@@ -78,7 +78,8 @@ impl Traffic {
     }
 }
 
-/// Whether all that a socket was ever given came after a signal began: it got its port by what began it.
-pub(super) fn is_new(socket: &Socket, case: &Case) -> bool {
-    socket.since.is_some_and(|since| since.0.saturating_add(BEGINNING) >= case.since.0)
+/// Whether all that a party was ever given came after a signal began: it took its port by what began it.
+pub(super) fn is_new(party: &Party, case: &Case) -> bool {
+    party.role == Role::Taker
+        && party.socket.since.is_some_and(|since| since.0.saturating_add(BEGINNING) >= case.since.0)
 }
