@@ -136,6 +136,7 @@ impl Tracer {
             ("program_skipped", skipped),
             ("decode", self.received.undecodable),
             ("selection_unattributed", self.unattributed),
+            ("signals", self.signals.overflow()),
             ("event_output", self.outlet.lost()),
             ("signal", self.signals.overflow()),
         ];
