@@ -24,6 +24,24 @@ const SOCKET: [&str; 19] = [
     "kernel",
     "owners",
 ];
+const SIGNAL: [&str; 16] = [
+    "schema",
+    "type",
+    "time",
+    "boottime_ns",
+    "signal",
+    "severity",
+    "protocol",
+    "address",
+    "port",
+    "netns",
+    "netns_name",
+    "parties",
+    "since",
+    "until",
+    "found",
+    "seen",
+];
 const OWNER: [&str; 10] =
     ["pid", "comm", "executable", "uid", "user", "service", "unit", "container", "pod", "fds"];
 
@@ -37,6 +55,18 @@ pub fn socket() -> BTreeSet<&'static str> {
 #[must_use]
 pub fn holder() -> BTreeSet<&'static str> {
     SOCKET.into_iter().chain(["rule", "overlap"]).collect()
+}
+
+/// Of a signal.
+#[must_use]
+pub fn signal() -> BTreeSet<&'static str> {
+    SIGNAL.into()
+}
+
+/// Of a party to a signal.
+#[must_use]
+pub fn party() -> BTreeSet<&'static str> {
+    holder().into_iter().chain(["role", "selections"]).collect()
 }
 
 /// Of an owner over the network, and in events: without path and command line.

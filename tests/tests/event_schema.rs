@@ -11,6 +11,7 @@ use reuse_tests::{
     daemon::{Daemon, Launch},
     events::{self, keys},
     schema,
+    signals::{Expected, Stage, TAKER, VICTIM},
     sockets::{self, Transport},
 };
 use serde_json::Value;
@@ -105,6 +106,46 @@ fn values_have_the_documented_types() -> Result<()> {
             unix_time(holder["since"].as_str().context("since")?)?;
             assert!(holder["device"].is_null() && holder["expires_in_seconds"].is_null(), "{event}");
             assert!(holder["owners"][0]["fds"][0].is_u64(), "{event}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn signals_have_the_documented_keys_and_types() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let stage = Stage::new(&daemon, "schema")?;
+    let mut victim = stage.actor("rt-victim", VICTIM)?;
+    let mut taker = stage.actor("rt-taker", TAKER)?;
+    let bind = "s = bound('127.0.0.1', 4242, RA, kind=SOCK_DGRAM)";
+    victim.run(bind)?;
+    taker.run(bind)?;
+    let expected = Expected::new("foreign_uid_share", "critical")
+        .party("victim", &mut victim, "s")?
+        .party("taker", &mut taker, "s")?;
+    let began = stage.told(&expected)?;
+    taker.end();
+    let ended = stage.resolved(&expected, &began)?;
+    for (event, over) in [(&began, false), (&ended, true)] {
+        assert_eq!(keys(event), schema::signal(), "{event}");
+        assert_eq!((&event["schema"], &event["type"]), (&Value::from(1), &Value::from("signal")), "{event}");
+        for key in ["boottime_ns", "port", "netns"] {
+            assert!(event[key].is_u64(), "{key} in {event}");
+        }
+        for key in ["signal", "severity", "protocol", "address", "netns_name", "seen"] {
+            assert!(event[key].is_string(), "{key} in {event}");
+        }
+        assert!(event["found"].is_boolean(), "{event}");
+        let time = unix_time(event["time"].as_str().context("time")?)?;
+        let since = unix_time(event["since"].as_str().context("since")?)?;
+        assert!(if over { time > since } else { time == since }, "{event}");
+        assert_eq!(event["until"], if over { event["time"].clone() } else { Value::Null }, "{event}");
+        let parties = event["parties"].as_array().context("parties")?;
+        assert_eq!(parties.len(), 2, "{event}");
+        for party in parties {
+            assert_eq!(keys(party), schema::party(), "{event}");
+            assert!(party["role"].is_string() && party["rule"].is_null(), "{event}");
+            assert_eq!(keys(&party["owners"][0]), schema::owner(), "{event}");
         }
     }
     Ok(())

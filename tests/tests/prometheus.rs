@@ -12,6 +12,7 @@ use reuse_tests::{
     dashboard, deadline,
     generator::{self, Group, Traffic},
     prometheus::{Prometheus, installed, promtool},
+    signals::{Stage, TAKER, VICTIM},
     sockets::{self, Transport},
 };
 use serde_json::Value;
@@ -79,6 +80,11 @@ fn promtool_passes(directory: &Path, arguments: &[&str]) -> Result<()> {
 fn every_panel_s_query_is_answered() -> Result<()> {
     let Some(daemon) = Daemon::start(&["--test-group.probes-per-second", "100"])? else { return Ok(()) };
     let Some(prometheus) = server(&daemon)? else { return Ok(()) };
+    let stage = Stage::new(&daemon, "panels")?;
+    let mut sharing = [stage.actor("rt-victim", VICTIM)?, stage.actor("rt-taker", TAKER)?];
+    for one in &mut sharing {
+        one.run("s = bound('127.0.0.1', 4242, RA, kind=SOCK_DGRAM)")?;
+    }
     let tcp = Group::open(Transport::Tcp, LOOPBACK, 2)?;
     let udp = Group::open(Transport::Udp, LOOPBACK, 2)?;
     let mut open = dashboard::queries(&deploy("grafana"))?;
