@@ -12,9 +12,12 @@ use crate::{
         capabilities::{Capabilities, Lockdown},
         plan::{Gap, Tier, Wanted},
         privileges,
+        snapshot::Pending,
     },
 };
+use ephemeral::Listener;
 
+mod ephemeral;
 mod text;
 
 /// All tiers
@@ -35,6 +38,8 @@ struct Report {
     doctor: Vec<Finding>,
     /// What this kernel lacks, or was to be done without; not all of it is needed
     lacks: Vec<Lacking>,
+    /// Listeners whose port the kernel may give away while they are down; `null` if it did not come so far
+    listeners_in_ephemeral_range: Option<Vec<Listener>>,
 }
 
 /// One thing looked at.
@@ -125,11 +130,15 @@ fn examine(arguments: &DoctorArguments) -> (Report, u8) {
         log_level: 0,
     };
     match attach::start(&options) {
-        Ok((kernel, _maps)) => {
+        Ok((mut kernel, _maps)) => {
             findings.push(look_at_types(&kernel.have));
             findings.extend(look_at_tiers(&kernel));
             let all = findings.iter().all(|finding| finding.ok);
-            (report(findings, Some(&kernel.have)), if all { ALL } else { SOME })
+            // Advice on the host: it says nothing of what the daemon sees, so that the status is the same.
+            let snapshot = kernel.snapshot().and_then(Pending::read).ok();
+            let listeners_in_ephemeral_range = snapshot.as_ref().map(ephemeral::look);
+            let report = Report { listeners_in_ephemeral_range, ..report(findings, Some(&kernel.have)) };
+            (report, if all { ALL } else { SOME })
         }
         Err(error) => {
             findings.push(Finding::bad("programs", error.to_string(), "see the detail"));
@@ -153,6 +162,7 @@ fn report(doctor: Vec<Finding>, have: Option<&Capabilities>) -> Report {
         lacks: lacks
             .map(|(capability, lack)| Lacking { capability: capability.as_str(), why: lack.why.clone() })
             .collect(),
+        listeners_in_ephemeral_range: None,
     }
 }
 

@@ -1,8 +1,8 @@
 //! What `doctor` found, for people: a verdict, then a line for each thing, with its remedy below.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::SocketAddr};
 
-use super::{ALL, Report, SOME, State};
+use super::{ALL, Report, SOME, State, ephemeral::Listener};
 
 pub(super) fn render(report: &Report, status: u8) -> String {
     let verdict = match status {
@@ -29,6 +29,30 @@ pub(super) fn render(report: &Report, status: u8) -> String {
         }
         out.push('\n');
     }
+    out += &advice(report.listeners_in_ephemeral_range.as_deref().unwrap_or_default());
+    out
+}
+
+/// Listeners with the remedy of each namespace below its last.
+fn advice(listeners: &[Listener]) -> String {
+    if listeners.is_empty() {
+        return String::new();
+    }
+    let mut out = "\nListeners on ports that the kernel also gives to connections: while one is down its port may be taken, and its \
+                   next start is refused. (One that got its port from the kernel needs no remedy.)\n"
+        .to_owned();
+    for (place, listener) in listeners.iter().enumerate() {
+        let Listener { netns, netns_name, port, protocol, address, service, remedy } = listener;
+        let service = service.as_deref().unwrap_or("no process");
+        out += &format!("  {protocol:<6} {:<22} {service}", SocketAddr::new(*address, *port).to_string());
+        if &**netns_name != "host" {
+            out += &format!(", namespace {netns_name} ({netns})");
+        }
+        out.push('\n');
+        if listeners.get(place + 1).is_none_or(|next| next.netns != *netns) {
+            out += &format!("          remedy: {remedy}\n");
+        }
+    }
     out
 }
 
@@ -52,6 +76,7 @@ mod tests {
             btf: None,
             doctor: vec![program, gap, Finding::off(&off), Finding::good("answers", "sys_exit_bind")],
             lacks: Vec::new(),
+            listeners_in_ephemeral_range: None,
         };
         let shown = render(&report, SOME);
         assert!(shown.starts_with("Linux 6.18 (lockdown: integrity): the daemon runs, but"), "{shown}");
@@ -67,5 +92,31 @@ mod tests {
         );
         let json = json(&report);
         assert!(json.contains(r#""schema":1"#) && json.contains(r#""state":"missing""#), "{json}");
+    }
+
+    #[test]
+    fn listeners_of_a_namespace_share_their_remedy() {
+        let listener = |netns, port| Listener {
+            netns,
+            netns_name: if netns == 1 { "host".into() } else { "web".into() },
+            port,
+            protocol: "tcp",
+            address: [0, 0, 0, 0].into(),
+            service: (port != 40001).then(|| "api".into()),
+            remedy: format!("reserve those of {netns}"),
+        };
+        let shown = advice(&[listener(1, 40000), listener(1, 40001), listener(2, 40000)]);
+        let lines: Vec<_> = shown.lines().skip(2).map(str::trim_end).collect();
+        assert_eq!(
+            lines,
+            [
+                "  tcp    0.0.0.0:40000          api",
+                "  tcp    0.0.0.0:40001          no process",
+                "          remedy: reserve those of 1",
+                "  tcp    0.0.0.0:40000          api, namespace web (2)",
+                "          remedy: reserve those of 2",
+            ]
+        );
+        assert_eq!(advice(&[]), "");
     }
 }
