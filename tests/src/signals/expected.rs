@@ -11,8 +11,8 @@ pub struct Party {
     role: &'static str,
     protocol: &'static str,
     facts: Value,
-    pid: u32,
-    comm: String,
+    /// Pid and name of processes that have it open
+    owners: Vec<(u32, String)>,
 }
 
 /// A signal with its parties, the first of which is the victim or the holder.
@@ -35,22 +35,21 @@ impl Party {
         } else {
             "udp"
         };
-        Ok(Self { role, protocol, facts, pid: actor.pid(), comm: actor.comm().to_owned() })
+        Ok(Self { role, protocol, facts, owners: Vec::new() }.owned_by(actor))
     }
 
-    /// The same socket with another process that has it open.
+    /// The same socket, which another process has open as well.
     #[must_use]
     pub fn owned_by(mut self, actor: &Actor) -> Self {
-        (self.pid, self.comm) = (actor.pid(), actor.comm().to_owned());
+        self.owners.push((actor.pid(), actor.comm().to_owned()));
         self
     }
 
-    /// The same socket before it is bound: nothing is said of its address.
+    /// The same socket, which is not bound, at the address that it asked for.
     #[must_use]
-    pub fn unbound(mut self) -> Self {
-        for key in ["address", "port"] {
-            self.facts.as_object_mut().map(|facts| facts.remove(key));
-        }
+    pub fn asking(mut self, address: &str, port: u64) -> Self {
+        self.facts["address"] = address.into();
+        self.facts["port"] = port.into();
         self
     }
 
@@ -60,10 +59,10 @@ impl Party {
         self.facts["inode"].as_u64().unwrap_or_default()
     }
 
-    /// Its port.
+    /// The uid of its inode.
     #[must_use]
-    pub fn port(&self) -> u64 {
-        self.facts["port"].as_u64().unwrap_or_default()
+    pub fn socket_uid(&self) -> u64 {
+        self.facts["socket_uid"].as_u64().unwrap_or_default()
     }
 }
 
@@ -162,9 +161,11 @@ impl Expected {
                 &json!({ "role": party.role, "protocol": party.protocol, "netns": signal["netns"], "kernel": false, "rule": null }),
             );
             let owners = shown["owners"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let owner = owners.iter().find(|owner| owner["pid"] == party.pid);
-            let owner = owner.unwrap_or_else(|| panic!("{} has it not open: {shown}", party.pid));
-            assert_eq!(owner["comm"], party.comm, "{shown}");
+            for (pid, comm) in &party.owners {
+                let owner = owners.iter().find(|owner| owner["pid"] == *pid);
+                let owner = owner.unwrap_or_else(|| panic!("{pid} has it not open: {shown}"));
+                assert_eq!(owner["comm"], *comm, "{shown}");
+            }
         }
         let seen = signal["seen"].as_str().unwrap_or_default();
         assert!(!seen.trim().is_empty() && !seen.contains('\n'), "a sentence: {signal}");
