@@ -116,6 +116,12 @@ impl Groups {
         }
     }
 
+    /// Whether a member may be stalled, or may be so no longer: what its next accept changes shows only when it is read.
+    #[must_use]
+    pub fn has_full_queue(&self) -> bool {
+        self.groups.values().any(|group| group.members().any(|(_, member, _)| member.is_full()))
+    }
+
     /// Forgets groups whose last member left [`RETAINED`] ago, and what was remembered of sockets long gone.
     pub fn prune(&mut self, now: Moment) {
         let is_over = |since: Moment| now.0.saturating_sub(since.0) >= RETAINED;

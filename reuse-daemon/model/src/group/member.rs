@@ -62,6 +62,12 @@ impl Member {
         self.accepting.as_ref().is_some_and(Accepting::is_stalled)
     }
 
+    /// TCP: whether no connection more can wait, as far as was looked.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.accepting.is_some() && self.queue > self.queue_limit
+    }
+
     /// Takes the newest version of the socket. What it says of its group where that is news.
     pub(super) fn renew(&mut self, socket: &Arc<Socket>, counts: &mut SlotCounts) -> Option<GroupFacts> {
         let before = self.socket.facts.group;

@@ -1,9 +1,13 @@
 //! What is told of a SO_REUSEPORT group as a whole.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use super::{
     Kind, Role, Severity,
+    signals::Active,
     state::{State, StateKey, Subject, in_role, place, who},
 };
 use crate::{
@@ -82,6 +86,19 @@ pub(super) fn look(
 pub(super) fn is_conspicuous(group: &Group) -> bool {
     group.pick().is_some_and(|pick| pick.selector != Selector::Hash)
         || group.members().any(|(_, member, _)| member.is_stalled())
+}
+
+/// Whether a look at a group would begin or end a signal of what its counts show.
+pub(super) fn has_news(port: PortKey, group: &Group, known: Option<&BTreeMap<StateKey, Active>>) -> bool {
+    let lasts = |kind, subject| {
+        let key = StateKey { port, kind, subject, other: None };
+        known.is_some_and(|known| known.contains_key(&key))
+    };
+    let is_steered = group.pick().is_some_and(|pick| pick.selector != Selector::Hash);
+    is_steered != lasts(Kind::GroupSteering, Subject::Group(*group.key()))
+        || group.members().any(|(_, member, _)| {
+            member.is_stalled() != lasts(Kind::StalledMember, Subject::Socket(member.socket.facts.inode))
+        })
 }
 
 fn steering(port: PortKey, group: &Group, steered: &Steered, circumstances: Circumstances) -> Option<State> {

@@ -71,7 +71,7 @@ struct States {
 
 /// A signal that lasts.
 #[derive(Debug)]
-struct Active {
+pub(super) struct Active {
     case: Case,
     /// Before the operator's word on it
     severity: Severity,
@@ -328,10 +328,14 @@ impl Signals {
         self.departed.forget_old(now);
     }
 
-    /// Looks soon at the groups whose counts show something.
+    /// Looks soon at the groups of which counts show something new.
     pub fn look_at_groups(&mut self, groups: &Groups, now: Moment) {
-        for group in groups.iter().filter(|group| group.is_live() && groups::is_conspicuous(group)) {
-            self.schedule.happened(port_of(group.key()), now, false);
+        for group in groups.iter().filter(|group| group.is_live()) {
+            let port = port_of(group.key());
+            let known = self.active.get(&port);
+            if (known.is_some() || groups::is_conspicuous(group)) && groups::has_news(port, group, known) {
+                self.schedule.happened(port, now, false);
+            }
         }
         self.steered.retain(|key| groups.get(key).is_some_and(Group::is_live));
     }

@@ -97,8 +97,6 @@ fn a_member_that_accepts_nothing_with_a_full_queue_is_told_until_it_accepts() {
     assert_eq!(host.pass(SECOND), [(Kind::StalledMember, Severity::Warning)]);
     assert_eq!(host.parties(), [(Role::Holder, 1), (Role::Member, 2)]);
     host.count(2, 1);
-    // The signal was the only thing that made the port worth a look.
-    host.signals.look_at_all(&host.inventory, Moment(host.now));
     assert_eq!(host.pass(SECOND), []);
 }
 
