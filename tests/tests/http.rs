@@ -63,12 +63,14 @@ fn the_families_of_this_path_are_there() -> Result<()> {
         "reuse_daemon_explained_total",
         "reuse_daemon_event_delay_seconds",
         "reuse_daemon_reconciliation_corrections_total",
+        "reuse_daemon_config_last_reload_successful",
+        "reuse_signals_total",
         "process_resident_memory_bytes",
     ] {
         assert!(metrics.types().contains_key(family), "no {family}");
     }
     for (what, blind) in
-        [("compat", 0.0), ("implicit_listen", 0.0), ("implicit_sendto", 1.0), ("setsockopt", 1.0)]
+        [("compat", 0.0), ("implicit_listen", 0.0), ("implicit_sendto", 1.0), ("setsockopt", 0.0)]
     {
         assert_eq!(metrics.sum("reuse_daemon_blind_spot", &[("what", what)]), Some(blind), "{what}");
     }
@@ -83,7 +85,7 @@ fn health_and_landing_page() -> Result<()> {
         assert_eq!(http::get(daemon.web(), path)?.status, 200, "{path}");
     }
     assert!(http::get(daemon.web(), "/")?.body.contains("/metrics"), "the landing page links the metrics");
-    for name in ["sockets", "groups", "test-group", "status"] {
+    for name in ["sockets", "groups", "conflicts", "signals", "test-group", "status"] {
         let answer = http::get(daemon.web(), &format!("/api/v1/{name}"))?;
         let kind = answer.header("content-type").unwrap_or_default();
         assert!(kind.starts_with("application/json"), "/api/v1/{name}: {kind}");
