@@ -10,6 +10,9 @@ pub(super) const PATIENCE: u64 = 200_000_000;
 /// Most ports that wait; of more, all ports are looked at.
 const WAITING_MAX: usize = 65_536;
 
+/// Most ports that are looked at before others get a turn: some 20 us each.
+const AT_ONCE: usize = 2048;
+
 /// Why a port is looked at.
 #[derive(Clone, Copy, Debug)]
 struct Wait {
@@ -73,10 +76,11 @@ impl Schedule {
         self.order.first().map(|(due, _)| *due)
     }
 
-    /// The ports whose time has come.
+    /// The ports whose time has come, the first of many.
     pub(super) fn due(&mut self, now: Moment) -> Vec<Due> {
         let mut due = Vec::new();
-        while self.next().is_some_and(|next| next <= now)
+        while due.len() < AT_ONCE
+            && self.next().is_some_and(|next| next <= now)
             && let Some((_, port)) = self.order.pop_first()
         {
             if let Some(Wait { at, reads, .. }) = self.waiting.remove(&port) {

@@ -30,7 +30,7 @@ use crate::{
     history::History,
     inventory::{Change, Inventory, PortKey, Socket},
     report::Context,
-    socket::Inode,
+    socket::{Inode, Selector},
 };
 
 /// Most signals that last at once; beyond, one of less gravity gives way.
@@ -180,7 +180,8 @@ impl Signals {
         }
         if singles::is_of_doubtful_uid(socket) {
             self.schedule.happened(port, at, true);
-        } else if inventory.on_port(port).nth(1).is_some()
+        } else if meets_others(inventory.on_port(port))
+            || is_steered(socket)
             || self.active.contains_key(&port)
             || singles::may_be_told(socket)
         {
@@ -318,7 +319,8 @@ impl Signals {
 
     /// Looks at everything soon: the sockets of the host were read anew.
     pub fn look_at_all(&mut self, inventory: &Inventory, now: Moment) {
-        for port in inventory.crowded_ports().chain(self.active.keys().copied()) {
+        let met = inventory.crowded_ports().filter(|port| meets_others(inventory.on_port(*port)));
+        for port in met.chain(self.active.keys().copied()) {
             self.schedule.happened(port, now, false);
         }
         let singles = inventory.iter().filter(|socket| singles::may_be_told(socket));
@@ -557,6 +559,19 @@ fn port_of(key: &GroupKey) -> PortKey {
 /// Whether nothing was selected in a group yet.
 fn is_unused(group: &Group) -> bool {
     group.slots().all(|(.., counts)| counts.selections == 0)
+}
+
+/// Whether something but the hash decides in the group of a socket.
+fn is_steered(socket: &Socket) -> bool {
+    socket.facts.group.is_some_and(|group| group.selector != Selector::Hash)
+}
+
+/// Whether the sockets of a port may be of several programs or users; where they are many they are taken to be.
+fn meets_others<'a>(mut sockets: impl Iterator<Item = &'a Arc<Socket>>) -> bool {
+    const MANY: usize = 16;
+    let whose = |socket: &Socket| (socket.facts.uid, socket.owners.first().map(|owner| owner.process.pid));
+    let Some(first) = sockets.next().map(|socket| whose(socket)) else { return false };
+    sockets.zip(1..).any(|(socket, place)| place == MANY || whose(socket) != first)
 }
 
 /// Whether two versions of a socket are the same to every judgement.

@@ -158,10 +158,14 @@ impl Host {
         let Self { inventory, groups, signals, now, told, read } = self;
         let now = Moment(*now);
         let world = World { inventory, groups, context: &Numbers, options_are_told: true, now };
-        let due = signals.due(world.inventory, now);
-        read.extend(signals.to_read(&due, world));
-        signals.judge(&due, world, told);
-        self.active()
+        loop {
+            let due = signals.due(world.inventory, now);
+            if due.is_empty() {
+                return self.active();
+            }
+            read.extend(signals.to_read(&due, world));
+            signals.judge(&due, world, told);
+        }
     }
 
     /// What lasts.
