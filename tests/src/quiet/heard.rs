@@ -17,6 +17,8 @@ pub struct Heard {
     pub infos: BTreeMap<(String, String), u64>,
     /// Every other one
     pub grave: Vec<Value>,
+    /// How many were about what others do on this host
+    pub elsewhere: u64,
     /// Events lost by stage, where there were any
     pub lost: Vec<(String, f64)>,
 }
@@ -38,6 +40,10 @@ impl Heard {
             let begin = ["signal", "since", "netns", "protocol", "address", "port"]
                 .map(|key| signal[key].to_string());
             if !seen.insert(begin) {
+                continue;
+            }
+            if !is_ours(&signal) {
+                heard.elsewhere += 1;
                 continue;
             }
             if signal["severity"] == "info" {
@@ -62,10 +68,20 @@ impl Heard {
     }
 }
 
+/// Whether a signal is about an act: about a namespace that one made, or one without a name as containers have it here.
+fn is_ours(signal: &Value) -> bool {
+    let netns = signal["netns_name"].as_str().unwrap_or_default();
+    netns == "other"
+        || (netns.starts_with("rt-quiet-") && netns.ends_with(&format!("-{}", std::process::id())))
+}
+
 impl fmt::Display for Heard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for ((signal, place), count) in &self.infos {
             writeln!(f, "info: {count} x {signal} at {place}")?;
+        }
+        if self.elsewhere > 0 {
+            writeln!(f, "{} signals about others than these servers", self.elsewhere)?;
         }
         for signal in &self.grave {
             writeln!(f, "NOISE: {signal}")?;

@@ -37,7 +37,12 @@ pub struct Outcome {
 /// When a connection fails otherwise than by a reset.
 pub fn fetch(namespace: &Namespace, address: SocketAddr, count: u64) -> Result<Outcome> {
     exchange(namespace, count, || {
-        let mut stream = connect(address)?;
+        let mut stream = match connect(address) {
+            Ok(stream) => stream,
+            // A listener that closes resets also what was made this moment.
+            Err(error) if is_reset(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        };
         // One that is reset says so to whoever reads.
         let _ = stream.write_all(REQUEST);
         answer(&mut stream)
@@ -119,6 +124,11 @@ fn connect(address: SocketAddr) -> Result<TcpStream> {
     let stream = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
     stream.set_read_timeout(Some(deadline::scaled(STALL)))?;
     Ok(stream)
+}
+
+fn is_reset(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|error| error.kind() == ErrorKind::ConnectionReset)
 }
 
 /// Reads to the end of an answer: false where the connection was reset instead.
