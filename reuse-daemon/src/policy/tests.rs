@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use reuse_model::{
     endpoint::Transport,
     signal::{Criteria, Kind, Severity},
@@ -138,4 +139,17 @@ fn the_file_is_named() {
     assert!(error.starts_with(&format!("{}: No such file", gone.display())), "{error}");
     let path = directory.write("reuse.toml", "[[policy.expect]]\nuids = \"root\"\n");
     assert_eq!(read(&path).expect("root has a name").expected[0].uids, [0]);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_policy_or_has_a_line_where_it_is_none(
+        text in r#"(\[\[policy\.(expect|severity)\]\]\n|(signal|port|uids|services|severity|why|x) = ("[a-z0-9-]{0,6}"|[0-9]{1,6}|\[[0-9", ]{0,8}\]|\PC{0,6})\n|\PC{0,8}\n){0,6}"#,
+    ) {
+        if let Err(wrong) = parsed(&text) {
+            let lines = text.lines().count().max(1);
+            prop_assert!(wrong.line.is_some_and(|line| (1..=lines + 1).contains(&line)), "{:?}", wrong);
+            prop_assert!(!wrong.reason.is_empty());
+        }
+    }
 }
