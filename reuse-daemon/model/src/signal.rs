@@ -9,6 +9,7 @@
 mod attempts;
 mod case;
 mod departed;
+mod flood;
 mod groups;
 mod handover;
 mod kind;

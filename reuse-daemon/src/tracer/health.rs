@@ -137,6 +137,7 @@ impl Tracer {
             ("decode", self.received.undecodable),
             ("selection_unattributed", self.unattributed),
             ("signals", self.signals.overflow()),
+            ("signals_untold", self.signals.untold()),
             ("event_output", self.outlet.lost()),
             ("signal", self.signals.overflow()),
         ];

@@ -9,6 +9,7 @@ use super::{
     Case, Kind, Policy, Severity,
     attempts::Attempts,
     departed::Departed,
+    flood::Flood,
     groups::{self, Circumstances, Steered, Steering},
     handover::Handovers,
     meeting::is_eligible,
@@ -75,6 +76,8 @@ pub(super) struct Active {
     case: Case,
     /// Before the operator's word on it
     severity: Severity,
+    /// Whether its begin was told: else its end is not
+    is_told: bool,
     /// What its sockets had been given when it began; only of those that are watched
     before: NumberMap<Inode, u64>,
 }
@@ -96,6 +99,8 @@ pub struct Signals {
     ended: History<Case>,
     raised: BTreeMap<(Kind, Severity, Protocol), u64>,
     overflow: u64,
+    flood: Flood,
+    untold: u64,
 }
 
 impl Signals {
@@ -122,6 +127,12 @@ impl Signals {
     #[must_use]
     pub fn overflow(&self) -> u64 {
         self.overflow
+    }
+
+    /// How many began without being told, since who brought them about did so in a loop. They are listed and counted.
+    #[must_use]
+    pub fn untold(&self) -> u64 {
+        self.untold
     }
 
     /// How many began since the daemon started, without those that were there before it.
@@ -401,7 +412,11 @@ impl Signals {
                     active.case.severity = severity;
                     after.insert(key, active);
                 }
-                None => told.push(self.end(active, at, world.now)),
+                None => {
+                    let is_told = active.is_told;
+                    let ended = self.end(active, at, world.now);
+                    told.extend(is_told.then_some(ended));
+                }
             }
         }
         for (key, state) in states {
@@ -413,10 +428,14 @@ impl Signals {
                 continue;
             }
             case.severity = severity;
-            let active = Active::begin(case, state.severity, &mut self.traffic);
+            let is_told = is_found || self.flood.admits(&whose(&case), world.now);
+            let active = Active::begin(case, state.severity, is_told, &mut self.traffic);
             if !is_found {
                 *self.raised.entry((active.case.kind, severity, active.case.protocol)).or_default() += 1;
-                told.push(Told { at: active.case.since, case: active.case.clone() });
+                match is_told {
+                    true => told.push(Told { at: active.case.since, case: active.case.clone() }),
+                    false => self.untold += 1,
+                }
             }
             self.count += 1;
             after.insert(key, active);
@@ -440,8 +459,7 @@ impl Signals {
         let until = at.max(active.case.since).min(now);
         active.case.until = Some(until);
         let case = active.case;
-        let last = case.parties.last().and_then(|party| party.socket.known_owners().first());
-        let whose = last.map_or_else(|| Arc::from(""), |owner| Arc::clone(&owner.process.service));
+        let whose = whose(&case);
         self.ended.push(&whose, until, case.clone(), case.parties.len());
         Told { at: until, case }
     }
@@ -506,8 +524,8 @@ impl Signals {
 }
 
 impl Active {
-    fn begin(case: Case, severity: Severity, traffic: &mut Traffic) -> Self {
-        let mut active = Self { case, severity, before: NumberMap::default() };
+    fn begin(case: Case, severity: Severity, is_told: bool, traffic: &mut Traffic) -> Self {
+        let mut active = Self { case, severity, is_told, before: NumberMap::default() };
         active.watch(traffic);
         active.fill(traffic);
         active
@@ -550,6 +568,12 @@ impl Active {
     fn case_by_itself(&self) -> Case {
         Case { severity: self.severity, ..self.case.clone() }
     }
+}
+
+/// Who brought a signal about: the service of its last party, who takes or asks.
+fn whose(case: &Case) -> Arc<str> {
+    let last = case.parties.last().and_then(|party| party.socket.known_owners().first());
+    last.map_or_else(|| Arc::from(""), |owner| Arc::clone(&owner.process.service))
 }
 
 fn port_of(key: &GroupKey) -> PortKey {
