@@ -91,9 +91,9 @@ fn repair_mode_skips_every_check() -> Result<()> {
         let shares = traffic.shares(&mut client, [(&mut victim, "s"), (&mut taker, "s")])?;
         ensure!(shares == [0, 5], "{shares:?}");
         if port.is_multiple_of(2) {
-            victim.end()
+            victim.end();
         } else {
-            taker.run("s.close()").map(drop)?
+            taker.run("s.close()")?;
         }
         stage.resolved(&expected, &signal)?;
         taker.run("s.close()")?;
@@ -103,7 +103,7 @@ fn repair_mode_skips_every_check() -> Result<()> {
     counted(&daemon)
 }
 
-/// Without the option afterwards the two are what they are: listeners of two users on one address.
+/// A listener cannot leave that mode (net/ipv4/tcp.c, `tcp_can_repair_sock`), and who leaves it before is checked.
 #[test]
 fn repair_mode_that_is_left_at_once() -> Result<()> {
     let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
@@ -112,15 +112,18 @@ fn repair_mode_that_is_left_at_once() -> Result<()> {
     let mut taker = stage.actor("rt-taker", 0)?;
     victim.run("s = listening('127.0.0.1', 8001)")?;
     taker.run(
-        "s = opened('127.0.0.1'); s.setsockopt(IPPROTO_TCP, TCP_REPAIR, 1); s.bind(('127.0.0.1', 8001)); s.listen()\n\
-         s.setsockopt(IPPROTO_TCP, TCP_REPAIR, -1)",
+        "s = opened('127.0.0.1'); s.setsockopt(IPPROTO_TCP, TCP_REPAIR, 1); s.bind(('127.0.0.1', 8001))\n\
+         s.setsockopt(IPPROTO_TCP, TCP_REPAIR, 0)",
     )?;
-    let share = Expected::new("foreign_uid_share", "critical")
-        .party("victim", &mut victim, "s")?
-        .party("taker", &mut taker, "s")?;
-    let signal = stage.raised(&share)?;
-    taker.run("s.close()")?;
-    stage.resolved(&share, &signal)?;
+    ensure!(taker.refused("s.listen()")? == "EADDRINUSE");
+    stage.assert_only(&[])?;
+    victim.run("t = listening('127.0.0.1', 8002)")?;
+    taker.run("t = opened('127.0.0.1'); t.setsockopt(IPPROTO_TCP, TCP_REPAIR, 1); t.bind(('127.0.0.1', 8002)); t.listen()")?;
+    ensure!(taker.refused("t.setsockopt(IPPROTO_TCP, TCP_REPAIR, 0)")? == "EPERM");
+    let expected = Expected::new("repair_bind", "critical")
+        .party("victim", &mut victim, "t")?
+        .party("taker", &mut taker, "t")?;
+    let signal = stage.raised(&expected)?;
     stage.assert_only(&[&signal])
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub use self::{
     double::Double,
     expected::{Expected, Party},
-    stage::{Stage, counted},
+    stage::{Stage, actor_in, counted},
     traffic::Traffic,
 };
 

@@ -171,7 +171,8 @@ impl<'a> Stage<'a> {
         };
         let unexpected: Vec<_> = begins.iter().filter(|begin| !known(begin)).collect();
         assert!(unexpected.is_empty(), "raised beside what was staged: {unexpected:#?}");
-        assert_eq!(begins.len(), expected.len(), "each is raised once: {begins:#?}");
+        let told: Vec<_> = begins.iter().map(|begin| in_short(begin)).collect();
+        assert_eq!(told.len(), expected.len(), "each is raised once:\n{}", told.join("\n"));
         Ok(())
     }
 
@@ -218,8 +219,9 @@ impl<'a> Stage<'a> {
         });
         found.with_context(|| {
             let told = self.daemon.events().unwrap_or_default();
-            let told: Vec<_> = told.iter().filter(|event| self.is_here(event)).collect();
-            format!("signals told in this namespace: {told:#?}")
+            let told: Vec<_> =
+                told.iter().filter(|event| self.is_here(event)).map(|event| in_short(event)).collect();
+            format!("told in this namespace:\n{}", told.join("\n"))
         })
     }
 
@@ -261,8 +263,23 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// A signal in a line.
+fn in_short(signal: &Value) -> String {
+    let Value::Object(fields) = signal else { return String::new() };
+    let field = |name: &str| fields.get(name).map(Value::to_string).unwrap_or_default();
+    let of_interest = ["signal", "severity", "since", "until", "found", "seen"];
+    let mut line = of_interest.map(field).join(" ");
+    for party in parties(signal) {
+        line.push_str(&format!("; {} {}", party["role"], party["inode"]));
+    }
+    line
+}
+
 /// Starts a process of this user in a namespace.
-pub(super) fn actor_in(namespace: &Namespace, python: Command, comm: &str, uid: u32) -> Result<Actor> {
+///
+/// # Errors
+/// As [`Actor::start`], and when it does not become that user.
+pub fn actor_in(namespace: &Namespace, python: Command, comm: &str, uid: u32) -> Result<Actor> {
     let mut actor = namespace.run(|| Actor::start_in(python, comm))?;
     if uid != 0 {
         actor.run(&format!("os.setresuid({uid}, {uid}, {uid})"))?;

@@ -1,0 +1,161 @@
+//! A process that binds as fast as it can, under names that are meant to break what shows them, hides nothing.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use reuse_tests::{
+    actor::Actor,
+    daemon::Daemon,
+    deadline::{self, PROMPT},
+    signals::{Expected, Stage, TAKER, VICTIM, counted},
+};
+
+/// How soon a hijack is found that is staged in a storm.
+const IN_A_STORM: Duration = Duration::from_secs(2);
+/// Most resident memory, in KiB: what the daemon has besides is its programs and maps.
+const RESIDENT_MAX: u64 = 128 * 1024;
+/// Most series of one scrape, as `--metrics.max-series` has it.
+const SERIES_MAX: usize = 10_000;
+
+/// Has `actor` bind and listen on random ports from now on, under ever other names, each for a moment.
+fn rage(actor: &mut Actor, seed: u32) -> Result<()> {
+    actor.run(&format!(
+        "import random, threading\n\
+         chance = random.Random({seed})\n\
+         binds = 0\n\
+         raging = True\n\
+         def call_it():\n\
+         \x20   name = bytes(chance.choice(b'\\x01\\x1b\\n\\r\\t\"\\\\}}{{]\\'`$\\xff\\xc3\\x7f%,=') for _ in range(15))\n\
+         \x20   with open('/proc/thread-self/comm', 'wb') as comm: comm.write(name)\n\
+         def rage():\n\
+         \x20   global binds\n\
+         \x20   held = []\n\
+         \x20   while raging:\n\
+         \x20       call_it()\n\
+         \x20       for _ in range(50):\n\
+         \x20           host = chance.choice(['127.0.0.1', '0.0.0.0', '::1', '::'])\n\
+         \x20           kind = chance.choice([SOCK_STREAM, SOCK_DGRAM])\n\
+         \x20           options = chance.choice([[], [RA], [RP], [RA, RP]])\n\
+         \x20           try:\n\
+         \x20               made = bound(host, chance.randrange(10000, 60000), *options, kind=kind)\n\
+         \x20               binds += 1\n\
+         \x20               if kind == SOCK_STREAM: made.listen(1)\n\
+         \x20               held.append(made)\n\
+         \x20           except OSError: pass\n\
+         \x20       held = held[-200:]\n\
+         threads = [threading.Thread(target=rage, daemon=True)]\n\
+         for thread in threads: thread.start()"
+    ))?;
+    Ok(())
+}
+
+fn resident(daemon: &Daemon) -> Result<u64> {
+    let path = format!("/proc/{}/status", daemon.pid());
+    let status = fs::read_to_string(&path).context(path)?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+#[test]
+fn a_storm_hides_no_hijack() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let stage = Stage::new(&daemon, "storm")?;
+    let mut hostile = [stage.actor("rt-hostile", 4_103)?, stage.actor("rt-hostile", 4_104)?];
+    for (seed, actor) in (1..).zip(&mut hostile) {
+        rage(actor, seed)?;
+    }
+    let mut victim = stage.actor("rt-victim", VICTIM)?;
+    let mut taker = stage.actor("rt-taker", TAKER)?;
+    for round in 0..5_u32 {
+        let port = 8_001 + round;
+        victim.run(&format!("s = bound('0.0.0.0', {port}, RA, kind=SOCK_DGRAM)"))?;
+        taker.run(&format!("s = bound('127.0.0.1', {port}, RA, kind=SOCK_DGRAM)"))?;
+        let staged = Instant::now();
+        let expected = Expected::new("more_specific_shadow", "critical")
+            .party("victim", &mut victim, "s")?
+            .party("taker", &mut taker, "s")?;
+        let begins = |until: bool| {
+            let find = || -> Result<_> {
+                let events = daemon.events()?;
+                Ok(events
+                    .iter()
+                    .find(|event| {
+                        event["type"] == "signal" && event["until"].is_null() != until && expected.is(event)
+                    })
+                    .cloned())
+            };
+            deadline::until("told in the storm", PROMPT, find)
+        };
+        let signal = begins(false)?;
+        ensure!(staged.elapsed() <= deadline::scaled(IN_A_STORM), "told after {:?}", staged.elapsed());
+        expected.assert_told(&signal)?;
+        let ended = Instant::now();
+        taker.run("s.close()")?;
+        begins(true)?;
+        ensure!(ended.elapsed() <= deadline::scaled(IN_A_STORM), "resolved after {:?}", ended.elapsed());
+        victim.run("s.close()")?;
+    }
+    let mut binds = 0;
+    for actor in &mut hostile {
+        binds += actor.run("raging = False; answer = binds")?.as_u64().unwrap_or_default();
+    }
+    ensure!(binds > 1_000, "a storm has more than {binds} binds");
+    let resident = resident(&daemon)?;
+    ensure!(resident < RESIDENT_MAX, "{resident} KiB after {binds} binds");
+    assert_well_formed(&daemon)?;
+    counted(&daemon)
+}
+
+/// Every line is one JSON object, and nothing a terminal would act on is in any of them.
+fn assert_well_formed(daemon: &Daemon) -> Result<()> {
+    daemon.events()?;
+    for line in daemon.stdout_lines()? {
+        ensure!(!line.iter().any(u8::is_ascii_control), "{}", String::from_utf8_lossy(&line));
+    }
+    let signals = daemon.signals()?;
+    ensure!(signals.len() <= 4_096 + 1_000, "{} signals", signals.len());
+    let metrics = daemon.metrics()?;
+    let series: usize = metrics.types().keys().map(|family| metrics.series(family, &[]).count()).sum();
+    ensure!(series <= SERIES_MAX, "{series} series");
+    for name in ["signals", "conflicts"] {
+        let output = daemon.command(name).args(["--color", "never"]).output()?;
+        let shown = String::from_utf8(output.stdout)?;
+        ensure!(!shown.chars().any(|shown| shown.is_control() && shown != '\n'), "{name}: {shown:?}");
+    }
+    Ok(())
+}
+
+/// Thousands of shared ports at once: the gravest are told, and how many were not.
+#[test]
+fn thousands_of_hijacks_have_bounds() -> Result<()> {
+    const PORTS: usize = 5_000;
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let stage = Stage::new(&daemon, "thousands")?;
+    let mut one = stage.actor("rt-one", 4_103)?;
+    let mut other = stage.actor("rt-other", 4_104)?;
+    for actor in [&mut one, &mut other] {
+        actor.run(&format!(
+            "import resource\n\
+             resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192)) if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 8192 else None\n\
+             held = [bound('127.0.0.1', 10000 + port, RA, kind=SOCK_DGRAM) for port in range({PORTS})]"
+        ))?;
+    }
+    // As many as may last at once.
+    deadline::until("4,096 signals last", 4 * PROMPT, || {
+        let metrics = daemon.metrics()?;
+        let active = metrics.series("reuse_signal_active", &[]).count();
+        Ok((active >= 4_000).then_some(()))
+    })?;
+    let resident = resident(&daemon)?;
+    ensure!(resident < RESIDENT_MAX, "{resident} KiB");
+    assert_well_formed(&daemon)?;
+    one.end();
+    deadline::until("all have ended", 4 * PROMPT, || {
+        Ok(daemon.metrics()?.series("reuse_signal_active", &[]).next().is_none().then_some(()))
+    })?;
+    assert_well_formed(&daemon)?;
+    counted(&daemon)
+}
