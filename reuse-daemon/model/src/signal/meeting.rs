@@ -1,6 +1,6 @@
 //! How two sockets on one port come to share its traffic.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::{
     endpoint::Transport,
@@ -55,9 +55,10 @@ fn meet_across_families(one: &SocketFacts, other: &SocketFacts) -> bool {
     rulebook::overlap(one, other).is_some() || (is_for_any_client(one) && is_for_any_client(other))
 }
 
-/// All addresses or a loopback one: where a client on the host gets to by the name `localhost`.
+/// All addresses or that of `localhost`, a name that has both families: of the other loopback addresses IPv6 has none.
 fn is_for_any_client(facts: &SocketFacts) -> bool {
-    is_wildcard(facts) || facts.local.address.to_canonical().is_loopback()
+    const LOCALHOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    is_wildcard(facts) || LOCALHOST.contains(&facts.local.address.to_canonical())
 }
 
 /// For all addresses of a family.
@@ -120,6 +121,7 @@ mod tests {
             (at("0.0.0.0", false, 0), at("::", true, 0), Some(Meeting::Family)),
             (at("0.0.0.0", false, 0), at("::1", false, 0), Some(Meeting::Family)),
             (at("127.0.0.1", false, 0), at("::1", false, 0), Some(Meeting::Family)),
+            (at("127.0.0.53", false, 0), at("::1", false, 0), None),
             (at("127.0.0.1", false, 0), at("2001:db8::1", false, 0), None),
             (at("0.0.0.0", false, 2), at("0.0.0.0", false, 0), Some(Meeting::Device)),
             (at("0.0.0.0", false, 2), at("0.0.0.0", false, 1), Some(Meeting::Device)),

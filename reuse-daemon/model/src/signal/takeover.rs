@@ -6,12 +6,13 @@ use super::{
     Kind, Role, Severity,
     departed::Departed,
     meeting::{is_eligible, overlap},
-    side::{Side, side_key, sides},
+    side::side_key,
     state::{State, StateKey, Subject, place, who},
 };
 use crate::{
     event::Moment,
     inventory::{Inventory, PortKey, Socket},
+    process::Process,
     socket::Inode,
 };
 
@@ -49,9 +50,7 @@ impl Takeovers {
             return;
         }
         let takes_from = |victim: &Arc<Socket>| {
-            overlap(&victim.facts, &socket.facts)
-                && are_others(victim, socket)
-                && !is_still_there(victim, inventory.on_port(port))
+            overlap(&victim.facts, &socket.facts) && !is_still_there(victim, inventory.on_port(port))
         };
         let victim =
             departed.on_port(port, at).find(|departure| departure.at <= at && takes_from(&departure.socket));
@@ -77,7 +76,10 @@ impl Takeovers {
         let mut next = None;
         for ((_, inode), takeover) in self.open.range(range) {
             let Some(taker) = inventory.get(*inode) else { continue };
-            states.push(takeover.state(port, taker));
+            // By now it has become who it means to be.
+            if are_others(&takeover.victim, taker) {
+                states.push(takeover.state(port, taker));
+            }
             let ends = Moment(takeover.at.0 + LASTS);
             next = Some(next.map_or(ends, |next: Moment| next.min(ends)));
         }
@@ -115,12 +117,22 @@ impl Takeover {
     }
 }
 
-fn are_others(one: &Arc<Socket>, other: &Arc<Socket>) -> bool {
-    alone(one).zip(alone(other)).is_some_and(|(one, other)| one.is_of_others_than(&other))
+/// Whether a port went from one to another. A service that binds as root and drops its rights comes back as itself,
+/// whichever of its uids a socket has; a socket that was passed on is also of the one who bound it.
+fn are_others(one: &Socket, other: &Socket) -> bool {
+    let (ours, theirs) = (known(one), known(other));
+    let shares = |same: fn(&Process, &Process) -> bool| {
+        ours.iter().any(|one| theirs.iter().any(|other| same(one, other)))
+    };
+    let is_same_user = one.facts.uid == other.facts.uid || shares(|one, other| one.uid == other.uid);
+    let is_same_service =
+        ours.is_empty() || theirs.is_empty() || shares(|one, other| one.service == other.service);
+    !is_same_user || !is_same_service
 }
 
-fn alone(socket: &Arc<Socket>) -> Option<Side<'_>> {
-    sides([socket].into_iter()).0.pop()
+/// The processes that are known to have, or to have had, a socket.
+fn known(socket: &Socket) -> Vec<&Process> {
+    socket.known_owners().iter().map(|owner| &*owner.process).chain(socket.binder.as_deref()).collect()
 }
 
 /// Whether the one who closed a socket has another in its place.

@@ -16,7 +16,7 @@ fn listening() -> (Host, SocketFacts) {
 
 impl Host {
     /// A look shows who has a socket.
-    fn seen_with(&mut self, facts: &SocketFacts, owners: &[Program]) {
+    pub(super) fn seen_with(&mut self, facts: &SocketFacts, owners: &[Program]) {
         let holdings = owners.iter().map(|program| crate::event::Holding {
             comm: comm(program.name),
             uid: program.uid,

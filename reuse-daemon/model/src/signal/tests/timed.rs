@@ -129,6 +129,39 @@ fn who_comes_back_or_never_left_is_no_victim() {
 }
 
 #[test]
+fn a_service_is_itself_by_any_of_its_users_and_with_a_socket_that_was_passed_on() {
+    let (root, dropped) = (Program { uid: 0, pid: 11, ..VICTIM }, Program { uid: 33, ..VICTIM });
+    let mut host = Host::new();
+    // Made after the rights were dropped, and by the next start before.
+    host.listen(dropped, &tcp(dropped, 1, "127.0.0.1"));
+    host.close(1);
+    host.listen(root, &tcp(root, 2, "127.0.0.1"));
+    let now_dropped = Program { uid: 33, ..root };
+    let listener = SocketFacts { state: State::Listen, ..tcp(root, 2, "127.0.0.1") };
+    host.now += 1;
+    host.seen_with(&listener, &[now_dropped]);
+    assert_eq!(host.pass(SECOND), []);
+
+    let activator = Program { pid: 60, name: "activator", uid: 1000 };
+    let mut host = Host::new();
+    host.listen(activator, &tcp(activator, 1, "127.0.0.1"));
+    let listener = SocketFacts { state: State::Listen, ..tcp(activator, 1, "127.0.0.1") };
+    host.now += 1;
+    host.seen_with(&listener, &[VICTIM]);
+    host.pass(SECOND);
+    host.close(1);
+    host.listen(activator, &tcp(activator, 2, "127.0.0.1"));
+    assert_eq!(host.pass(SECOND), []);
+
+    let mut host = Host::new();
+    host.listen(VICTIM, &tcp(VICTIM, 1, "127.0.0.1"));
+    host.close(1);
+    let namesake = Program { uid: 0, ..VICTIM };
+    host.listen(namesake, &tcp(namesake, 2, "127.0.0.1"));
+    assert_eq!(host.pass(SECOND), [(Kind::TakeoverAfterClose, Severity::Warning)], "another user's");
+}
+
+#[test]
 fn a_port_that_the_kernel_chose_and_a_clients_are_not_taken_over() {
     let mut host = Host::new();
     host.bind(VICTIM, &udp(VICTIM, 1, "127.0.0.1"));
