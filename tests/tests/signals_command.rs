@@ -20,7 +20,7 @@ use reuse_tests::{
     local::run,
     schema,
     scratch::Scratch,
-    signals::{Expected, Stage, TAKER, VICTIM},
+    signals::{Double, Expected, Stage, TAKER, VICTIM},
 };
 use serde_json::Value;
 
@@ -192,6 +192,45 @@ fn what_is_suggested_is_expected_once_it_is_loaded() -> Result<()> {
     deadline::until("what nobody expects any more is told again", PROMPT, || {
         Ok((of_the_two()? == 2).then_some(()))
     })
+}
+
+#[test]
+fn a_port_that_is_handed_over_as_expected_raises_nothing() -> Result<()> {
+    let Some(launch) = Launch::prepare()? else { return Ok(()) };
+    let next = Double::new("rt-next")?;
+    let scratch = Scratch::new("handover")?;
+    let file = scratch.path().join("reuse.toml");
+    let launch = launch.flags(["--config.file".as_ref(), file.as_os_str()]);
+    let python = Actor::start("rt-old")?.executable()?;
+    fs::write(
+        &file,
+        format!(
+            "[[policy.expect]]\nsignal = \"takeover_after_close\"\nexecutables = [{python:?}, \"rt-next\"]\n\
+             uids = [{VICTIM}]\n"
+        ),
+    )?;
+    let daemon = launch.start()?;
+    let stage = Stage::new(&daemon, "handover")?;
+    let listen = "s = listening('127.0.0.1', 4242, RA)";
+    let mut old = stage.actor("rt-old", VICTIM)?;
+    let mut new = stage.actor_of(&next, "rt-next", VICTIM)?;
+    old.run(listen)?;
+    old.run("s.close()")?;
+    new.run(listen)?;
+    stage.assert_only(&[])?;
+
+    new.run("s.close()")?;
+    let mut stranger = stage.actor("rt-stranger", TAKER)?;
+    stranger.run(listen)?;
+    let taken = deadline::until("the stranger is told", PROMPT, || {
+        Ok(stage.begins()?.first().map(|begin| Value::clone(begin)))
+    })?;
+    assert_eq!(
+        (&taken["signal"], &taken["severity"]),
+        (&"takeover_after_close".into(), &"warning".into()),
+        "{taken}"
+    );
+    stage.assert_only(&[&taken])
 }
 
 #[test]
