@@ -28,6 +28,7 @@ pub struct Group {
     members: usize,
     empty_since: Option<Moment>,
     pub(super) pick: Option<Pick>,
+    pub(super) first_pick: Option<Pick>,
     pub(super) windows: Windows,
 }
 
@@ -41,6 +42,7 @@ impl Group {
             members: 0,
             empty_since: None,
             pick: None,
+            first_pick: None,
             windows: Windows::default(),
         }
     }
@@ -61,6 +63,12 @@ impl Group {
     #[must_use]
     pub fn pick(&self) -> Option<Pick> {
         self.pick
+    }
+
+    /// How the kernel picked one when that was read first.
+    #[must_use]
+    pub fn first_pick(&self) -> Option<Pick> {
+        self.first_pick
     }
 
     /// Members now.

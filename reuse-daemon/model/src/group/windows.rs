@@ -125,6 +125,7 @@ impl Group {
             self.windows.closed.clear();
         }
         self.pick = Some(pick);
+        self.first_pick.get_or_insert(pick);
     }
 
     /// Ends the running window, if one runs. The next begins with the next reading.

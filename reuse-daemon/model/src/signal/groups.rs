@@ -63,8 +63,6 @@ pub(super) struct Circumstances {
     pub(super) found: bool,
     /// What is set on a socket is told, so that what was not told was set before the socket had its port
     pub(super) options_are_told: bool,
-    /// Nothing was selected in it yet
-    pub(super) is_unused: bool,
 }
 
 /// Appends what is to be told of a group.
@@ -116,7 +114,10 @@ fn steering(port: PortKey, group: &Group, steered: &Steered, circumstances: Circ
     });
     let is_usual = match set {
         Some(set) => set.at_start,
-        None => circumstances.found || circumstances.options_are_told || circumstances.is_unused,
+        None => {
+            let from_the_start = group.first_pick().is_some_and(|first| first.selector == selector);
+            circumstances.found || circumstances.options_are_told || from_the_start
+        }
     };
     let by = set.map_or_else(String::new, |set| format!(", set by pid {}", set.pid));
     let sockets: Vec<_> = group.members().map(|(_, member, _)| &member.socket).collect();

@@ -505,7 +505,7 @@ impl Signals {
             keys.extend(groups.seat(socket.facts.inode).map(|(key, _)| *key));
         }
         for group in keys.iter().filter_map(|key| groups.get(key)) {
-            let circumstances = Circumstances { found, options_are_told, is_unused: is_unused(group) };
+            let circumstances = Circumstances { found, options_are_told };
             groups::look(port, group, &self.steered, circumstances, &mut states);
         }
         let attempts_end = self.attempts.look(port, inventory, now, &mut states);
