@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use reuse_tests::{
+    actor::Actor,
     daemon::{Daemon, Launch},
     dashboard, deadline,
     generator::{self, Group, Traffic},
@@ -76,15 +77,21 @@ fn promtool_passes(directory: &Path, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Two users who share a port.
+fn share(stage: &Stage<'_>) -> Result<[Actor; 2]> {
+    let mut sharing = [stage.actor("rt-victim", VICTIM)?, stage.actor("rt-taker", TAKER)?];
+    for one in &mut sharing {
+        one.run("s = bound('127.0.0.1', 4242, RA, kind=SOCK_DGRAM)")?;
+    }
+    Ok(sharing)
+}
+
 #[test]
 fn every_panel_s_query_is_answered() -> Result<()> {
     let Some(daemon) = Daemon::start(&["--test-group.probes-per-second", "100"])? else { return Ok(()) };
     let Some(prometheus) = server(&daemon)? else { return Ok(()) };
     let stage = Stage::new(&daemon, "panels")?;
-    let mut sharing = [stage.actor("rt-victim", VICTIM)?, stage.actor("rt-taker", TAKER)?];
-    for one in &mut sharing {
-        one.run("s = bound('127.0.0.1', 4242, RA, kind=SOCK_DGRAM)")?;
-    }
+    let _sharing = share(&stage)?;
     let tcp = Group::open(Transport::Tcp, LOOPBACK, 2)?;
     let udp = Group::open(Transport::Udp, LOOPBACK, 2)?;
     let mut open = dashboard::queries(&deploy("grafana"))?;
@@ -143,7 +150,24 @@ fn every_rule_evaluates_and_the_healthy_ones_stay_quiet() -> Result<()> {
     for rule in rules {
         assert!(rule["state"] == "inactive" || expected.contains(&rule["name"]), "{rule}");
     }
-    Ok(())
+
+    let stage = Stage::new(&daemon, "alert")?;
+    let sharing = share(&stage)?;
+    let is_firing = |rule: &Value| rule["name"] == "ReusePortHijackSignal" && rule["state"] == "firing";
+    let alert = deadline::until("the alert on a hijack", SCRAPED, || {
+        Ok(all_rules(&prometheus)?.into_iter().find(is_firing))
+    })?;
+    let told = &alert["alerts"][0]["annotations"];
+    let summary = format!(
+        "foreign_uid_share at udp 127.0.0.1 port 4242 on {} (network namespace {})",
+        daemon.web(),
+        stage.namespace().name()
+    );
+    assert_eq!(told["summary"], summary, "{alert}");
+    drop(sharing);
+    deadline::until("the alert ends with the hijack", SCRAPED, || {
+        Ok((!all_rules(&prometheus)?.iter().any(is_firing)).then_some(()))
+    })
 }
 
 fn all_rules(prometheus: &Prometheus) -> Result<Vec<Value>> {
