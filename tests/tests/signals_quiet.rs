@@ -5,7 +5,7 @@ use std::{io::Write as _, time::Duration};
 use anyhow::{Result, ensure};
 use reuse_tests::{
     daemon::Daemon,
-    quiet::{self, Heard},
+    quiet::{self, Heard, Stage},
 };
 
 const LENGTH: Duration = Duration::from_secs(60);
@@ -13,8 +13,9 @@ const LENGTH: Duration = Duration::from_secs(60);
 #[test]
 fn everyday_servers_raise_nothing_above_info() -> Result<()> {
     let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
-    let played = quiet::play(LENGTH, || Ok(()));
-    let heard = Heard::of(&daemon)?;
+    let stage = Stage::new(LENGTH);
+    let played = quiet::play(&stage, || Ok(()));
+    let heard = Heard::of(&daemon, &stage)?;
     // Past the test harness' capture: what was left out, and what is good to know, is said also where all is well.
     let mut told = std::io::stderr();
     writeln!(told)?;

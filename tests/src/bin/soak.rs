@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use reuse_tests::{
     daemon::Daemon,
-    quiet::{self, Footprint, Heard},
+    quiet::{self, Footprint, Heard, Stage},
     skip,
 };
 
@@ -22,13 +22,14 @@ fn main() -> Result<()> {
     let daemon = Daemon::start(&[])?.with_context(|| format!("{} is not set", skip::DAEMON_BIN))?;
     let mut footprint = Footprint::new(&daemon)?;
     let (mut looked, mut told) = (Instant::now(), 0);
-    let played = quiet::play(Duration::from_secs(60 * minutes), || {
+    let stage = Stage::new(Duration::from_secs(60 * minutes));
+    let played = quiet::play(&stage, || {
         if looked.elapsed() < LOOK {
             return Ok(());
         }
         looked = Instant::now();
         footprint.look(&daemon)?;
-        let grave = Heard::of(&daemon)?.grave;
+        let grave = Heard::of(&daemon, &stage)?.grave;
         for signal in grave.iter().skip(told) {
             println!("NOISE: {signal}");
         }
@@ -36,7 +37,7 @@ fn main() -> Result<()> {
         Ok(())
     })?;
     footprint.look(&daemon)?;
-    let heard = Heard::of(&daemon)?;
+    let heard = Heard::of(&daemon, &stage)?;
     for (act, played) in played {
         println!("{act}: {played}");
     }

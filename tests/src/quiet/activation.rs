@@ -89,7 +89,7 @@ impl Sockets {
 }
 
 pub(super) fn play(stage: &Stage) -> Result<Played> {
-    let namespace = Namespace::new("quiet-activate")?;
+    let namespace = stage.namespace("activate")?;
     let script = Script::new("activated", include_str!("activated.py"))?;
     let sockets = Sockets::new(&namespace)?;
     let (mut starts, mut sum) = (0, Outcome::default());
@@ -146,7 +146,7 @@ pub(super) fn play_packaged(stage: &Stage) -> Result<Played> {
         Ok(program) => program,
         Err(why) => return Ok(Played::LeftOut(why)),
     };
-    let namespace = Namespace::new("quiet-sdactivate")?;
+    let namespace = stage.namespace("sdactivate")?;
     let script = Script::new("started", include_str!("activated.py"))?;
     let python = script.command();
     let activate = |port: u16, flags: &[&str], arguments: &[&str]| {

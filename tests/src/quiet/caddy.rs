@@ -8,10 +8,7 @@ use super::{
     load::{under_load, words},
     stage::{Played, Stage},
 };
-use crate::{
-    namespace::Namespace,
-    servers::{Caddy, Program},
-};
+use crate::servers::{Caddy, Program};
 
 const PORT: u16 = 8080;
 /// How long one serves alone: more than what may be between two generations that belong together.
@@ -24,7 +21,7 @@ pub(super) fn play(stage: &Stage) -> Result<Played> {
         Ok(program) => program,
         Err(why) => return Ok(Played::LeftOut(why)),
     };
-    let namespace = Namespace::new("quiet-caddy")?;
+    let namespace = stage.namespace("caddy")?;
     let address = (Ipv4Addr::LOCALHOST, PORT).into();
     let start = |number| {
         let mut caddy = Caddy::start(&program, &namespace, address, number)?;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::stage::{Played, Stage};
-use crate::{actor::Actor, deadline};
+use crate::{actor::Actor, deadline, namespace};
 
 const PORT: u16 = 80;
 const CONTAINERS: usize = 4;
@@ -30,6 +30,7 @@ threading.Thread(target=serve, daemon=True).start()
 pub(super) fn play(stage: &Stage) -> Result<Played> {
     let start = |number: usize| {
         let mut container = Actor::start_contained(&format!("server-{number}"))?;
+        stage.enclose(container.beside(namespace::inode)?);
         container.run(SERVE)?;
         anyhow::Ok(container)
     };

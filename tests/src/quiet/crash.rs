@@ -12,13 +12,13 @@ use super::{
     script::Script,
     stage::{Played, Stage},
 };
-use crate::{deadline, namespace::Namespace, servers::Running};
+use crate::{deadline, servers::Running};
 
 const PORT: u16 = 8080;
 const LIVES: Duration = Duration::from_millis(120);
 
 pub(super) fn play(stage: &Stage) -> Result<Played> {
-    let namespace = Namespace::new("quiet-crash")?;
+    let namespace = stage.namespace("crash")?;
     let script = Script::new("crash", include_str!("crash.py"))?;
     let mut crashes = 0_u64;
     while !stage.is_over() {

@@ -40,7 +40,7 @@ pub(super) fn play(stage: &Stage) -> Result<Played> {
         Ok(programs) => programs,
         Err(why) => return Ok(Played::LeftOut(why)),
     };
-    let namespace = Namespace::new("quiet-dns")?;
+    let namespace = stage.namespace("dns")?;
     let scratch = Scratch::new("quiet-dns")?;
     for (bridge, address, _) in BRIDGES {
         // Its far end is a guest.

@@ -30,7 +30,7 @@ pub(super) fn play(stage: &Stage) -> Result<Played> {
         Ok(program) => program,
         Err(why) => return Ok(Played::LeftOut(why)),
     };
-    let namespace = Namespace::new("quiet-haproxy")?;
+    let namespace = stage.namespace("haproxy")?;
     let addresses: [SocketAddr; 2] = [(Ipv4Addr::LOCALHOST, PORT).into(), (Ipv6Addr::LOCALHOST, PORT).into()];
     let (mut starts, mut reloads, mut sum) = (0, 0, Outcome::default());
     while !stage.is_over() {

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
+use super::Stage;
 use crate::daemon::Daemon;
 
 /// The signals of a run, and what was lost.
@@ -24,12 +25,12 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// Everything said so far: by events, of which one that ends is told twice, and by the list of what lasts or has ended
-    /// lately.
+    /// Everything said so far of what happens on the stage: by events, of which one that ends is told twice, and by the list of
+    /// what lasts or has ended lately.
     ///
     /// # Errors
     /// When the daemon does not answer.
-    pub fn of(daemon: &Daemon) -> Result<Self> {
+    pub fn of(daemon: &Daemon, stage: &Stage) -> Result<Self> {
         let mut heard = Self::default();
         let events = daemon.events()?;
         let told = events.iter().filter(|event| event["type"] == "signal").map(|event| (**event).clone());
@@ -42,7 +43,7 @@ impl Heard {
             if !seen.insert(begin) {
                 continue;
             }
-            if !is_ours(&signal) {
+            if !signal["netns"].as_u64().is_some_and(|netns| stage.encloses(netns)) {
                 heard.elsewhere += 1;
                 continue;
             }
@@ -66,13 +67,6 @@ impl Heard {
     pub fn is_quiet(&self) -> bool {
         self.grave.is_empty() && self.lost.is_empty()
     }
-}
-
-/// Whether a signal is about an act: about a namespace that one made, or one without a name as containers have it here.
-fn is_ours(signal: &Value) -> bool {
-    let netns = signal["netns_name"].as_str().unwrap_or_default();
-    netns == "other"
-        || (netns.starts_with("rt-quiet-") && netns.ends_with(&format!("-{}", std::process::id())))
 }
 
 impl fmt::Display for Heard {

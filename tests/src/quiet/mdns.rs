@@ -20,7 +20,7 @@ const MDNS: Service = Service { port: 5353, groups: ["224.0.0.251", "ff02::fb"] 
 const AVAHI: u32 = 65533;
 
 pub(super) fn play(stage: &Stage) -> Result<Played> {
-    let namespace = segment("quiet-mdns")?;
+    let namespace = segment(stage, "mdns")?;
     let script = Script::new("mdns", include_str!("responder.py"))?;
     let program = Program::available(["avahi-daemon"]);
     let scratch = Scratch::new("quiet-avahi")?;

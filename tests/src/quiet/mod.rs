@@ -25,11 +25,10 @@ use std::{panic::resume_unwind, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 
-use self::stage::Stage;
 pub use self::{
     footprint::{Footprint, Sample},
     heard::Heard,
-    stage::Played,
+    stage::{Played, Stage},
 };
 
 /// An act plays until the stage is over.
@@ -49,19 +48,17 @@ const ACTS: &[(&str, Act)] = &[
     ("a service crashes on and on", crash::play),
 ];
 
-/// Plays every act at once for so long, and calls `watch` about once a second meanwhile; it is the end for all once one
-/// act, or `watch`, fails. What each came to.
+/// Plays every act at once until the stage is over, and calls `watch` about once a second meanwhile; it is the end for all once
+/// one act, or `watch`, fails. What each came to.
 ///
 /// # Errors
 /// When an act or `watch` fails.
 ///
 /// # Panics
 /// Passes on a panic of an act.
-pub fn play(length: Duration, mut watch: impl FnMut() -> Result<()>) -> Result<Vec<(&'static str, Played)>> {
-    let stage = Stage::new(length);
+pub fn play(stage: &Stage, mut watch: impl FnMut() -> Result<()>) -> Result<Vec<(&'static str, Played)>> {
     thread::scope(|scope| {
         let acts = ACTS.iter().map(|(name, act)| {
-            let stage = &stage;
             let playing = scope.spawn(move || {
                 // Also when it fails, or panics: nobody waits for the others then.
                 let curtain = stage.curtain();

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::script::Script;
+use super::{script::Script, stage::Stage};
 use crate::{namespace::Namespace, servers::Running};
 
 /// Two users without rights, beside the system's own.
@@ -28,8 +28,8 @@ pub(super) enum Bound {
 }
 
 /// Makes a namespace with two devices that are connected, and routes for multicast.
-pub(super) fn segment(purpose: &str) -> Result<Namespace> {
-    let namespace = Namespace::new(purpose)?;
+pub(super) fn segment(stage: &Stage, purpose: &str) -> Result<Namespace> {
+    let namespace = stage.namespace(purpose)?;
     // Addresses of IPv6 serve at once, instead of after a second in which nobody objected.
     namespace.run(|| {
         let path = "/proc/sys/net/ipv6/conf/default/accept_dad";

@@ -29,7 +29,7 @@ pub(super) fn play(stage: &Stage) -> Result<Played> {
         Ok(program) => program,
         Err(why) => return Ok(Played::LeftOut(why)),
     };
-    let namespace = Namespace::new("quiet-nginx")?;
+    let namespace = stage.namespace("nginx")?;
     let scratch = Scratch::new("quiet-nginx")?;
     configure(&scratch)?;
     let addresses = [(Ipv4Addr::LOCALHOST, PORT).into(), (Ipv6Addr::LOCALHOST, PORT).into()];

@@ -32,9 +32,10 @@ def serve(listener):
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     listener.setblocking(False)
-    served = 0
+    # Not all at the same time.
+    served, enough = 0, SERVES + os.getpid() % SERVES
     while True:
-        last = stopped or served >= SERVES
+        last = stopped or served >= enough
         if not select.select([listener], [], [], 0 if last else 0.05)[0]:
             if last:
                 return
@@ -56,13 +57,20 @@ def serve(listener):
 
 
 def work(listener):
+    """The pid of a new worker, which listens by then."""
+    ready, listens = os.pipe()
     worker = os.fork()
     if worker:
+        os.close(listens)
+        os.read(ready, 1)
+        os.close(ready)
         return worker
     status = 1
     try:
         os.setuid(UID)
-        serve(listener or listening())
+        listener = listener or listening()
+        os.close(listens)
+        serve(listener)
         status = 0
     finally:
         os._exit(status)

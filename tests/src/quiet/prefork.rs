@@ -22,7 +22,7 @@ const INHERIT: (&str, u16) = ("inherit", 8080);
 const OWN: (&str, u16) = ("own", 8081);
 
 pub(super) fn play(stage: &Stage) -> Result<Played> {
-    let namespace = Namespace::new("quiet-prefork")?;
+    let namespace = stage.namespace("prefork")?;
     let script = Script::new("prefork", include_str!("prefork.py"))?;
     let mut inherit = start(&script, &namespace, INHERIT)?;
     let mut own = start(&script, &namespace, OWN)?;

@@ -1,10 +1,23 @@
 //! Servers of our own, as Python programs.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command, sync::LazyLock};
 
 use anyhow::{Context as _, Result};
 
 use crate::scratch::Scratch;
+
+/// The interpreter itself: what `PATH` has may be a script that looks for it, which a server is not started by.
+fn interpreter() -> &'static str {
+    static PATH: LazyLock<String> = LazyLock::new(|| {
+        let asked = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
+        let said = asked.ok().and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
+        match said.trim() {
+            "" => "python3".to_owned(),
+            path => path.to_owned(),
+        }
+    });
+    &PATH
+}
 
 /// A program in a file of its own, so that it can start itself anew.
 #[derive(Debug)]
@@ -27,7 +40,7 @@ impl Script {
 
     /// The program, not run yet.
     pub(super) fn command(&self) -> Command {
-        let mut command = Command::new("python3");
+        let mut command = Command::new(interpreter());
         // Without the modules of its site, which a server has no use for, it starts in half the time.
         command.arg("-SE").arg(&self.path);
         command

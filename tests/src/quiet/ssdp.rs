@@ -14,7 +14,7 @@ const SSDP: Service = Service { port: 1900, groups: ["239.255.255.250", "ff02::c
 const LLMNR: Service = Service { port: 5355, groups: ["224.0.0.252", "ff02::1:3"] };
 
 pub(super) fn play(stage: &Stage) -> Result<Played> {
-    let namespace = segment("quiet-ssdp")?;
+    let namespace = segment(stage, "ssdp")?;
     let script = Script::new("ssdp", include_str!("responder.py"))?;
     let start = |service, uid| Responder::start(&script, &namespace, service, uid, Bound::Any);
     let mut lasting = [start(SSDP, 0)?, start(LLMNR, USERS[0])?];

@@ -1,26 +1,58 @@
 //! How long the acts play, and what one came to.
 
 use std::{
+    collections::BTreeSet,
     fmt,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
 
+use anyhow::Result;
+
+use crate::namespace::{self, Namespace};
+
 /// Between two looks whether it is over.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The time that all acts share.
+/// The time that all acts share, and where they play.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub struct Stage {
     end: Instant,
     called_off: AtomicBool,
+    /// Inode numbers of their network namespaces
+    namespaces: Mutex<BTreeSet<u64>>,
 }
 
 impl Stage {
-    /// Open for so long.
-    pub(super) fn new(length: Duration) -> Self {
-        Self { end: Instant::now() + length, called_off: AtomicBool::new(false) }
+    /// Open for so long from now.
+    #[must_use]
+    pub fn new(length: Duration) -> Self {
+        Self {
+            end: Instant::now() + length,
+            called_off: AtomicBool::new(false),
+            namespaces: Mutex::default(),
+        }
+    }
+
+    /// Makes a network namespace for an act.
+    pub(super) fn namespace(&self, purpose: &str) -> Result<Namespace> {
+        let namespace = Namespace::new(&format!("quiet-{purpose}"))?;
+        self.enclose(namespace.run(namespace::inode)?);
+        Ok(namespace)
+    }
+
+    /// Takes in that an act plays in this network namespace as well.
+    pub(super) fn enclose(&self, namespace: u64) {
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace);
+    }
+
+    /// Whether a network namespace is, or was, one of the acts'.
+    pub(super) fn encloses(&self, namespace: u64) -> bool {
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).contains(&namespace)
     }
 
     /// Whether every act should come to its end.
