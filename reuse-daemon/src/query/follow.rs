@@ -192,4 +192,29 @@ mod tests {
         drop(following);
         assert!(follower.is_gone());
     }
+
+    #[tokio::test]
+    async fn a_signal_nobody_wants_does_not_wait() {
+        let signal = |port: u16| {
+            let event = serde_json::json!({
+                "signal": "join_refused", "severity": "warning", "protocol": "tcp", "address": "::", "port": port,
+                "netns": 1, "netns_name": "host", "parties": [], "since": "", "until": null, "found": false, "seen": "",
+            });
+            let body = RecordBody::Signal(serde_json::from_value(event).expect("a signal"));
+            Arc::new(Record {
+                schema: SCHEMA,
+                r#type: body.kind(),
+                time: String::new(),
+                boottime_ns: 0,
+                body,
+            })
+        };
+        let filter = Filter { ports: vec![80], ..Filter::default() };
+        let (mut follower, mut following) = follower(Topic::Signals, None, filter);
+        for port in [79, 80, 81] {
+            follower.give(&signal(port), |_| panic!("nothing is lost"));
+        }
+        drop(follower);
+        assert_eq!(following.next(9).await, [signal(80)]);
+    }
 }
