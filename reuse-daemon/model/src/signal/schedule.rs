@@ -13,6 +13,11 @@ const WAITING_MAX: usize = 65_536;
 /// Most ports that are looked at before others get a turn: some 20 us each.
 const AT_ONCE: usize = 2048;
 
+/// Whether it is too early to judge what happened at `then`.
+pub(super) fn is_young(then: Moment, now: Moment) -> bool {
+    now.0.saturating_sub(then.0) < PATIENCE
+}
+
 /// Why a port is looked at.
 #[derive(Clone, Copy, Debug)]
 struct Wait {

@@ -15,7 +15,7 @@ use super::{
     meeting::is_eligible,
     pairs,
     reading::Readings,
-    schedule::{Due, Schedule},
+    schedule::{Due, Schedule, is_young},
     side::sides,
     singles,
     state::{State, StateKey},
@@ -64,6 +64,8 @@ pub struct World<'a> {
 /// What one look at a port shows.
 struct States {
     by_key: BTreeMap<StateKey, State>,
+    /// Since when there is a socket that it is too early to judge
+    young: Option<Moment>,
     /// Sides of the port that were not looked at
     beyond: u64,
     /// When one of the states ends by itself
@@ -392,7 +394,10 @@ impl Signals {
     }
 
     fn judge_port(&mut self, port: PortKey, at: Moment, world: World<'_>, first: bool, told: &mut Vec<Told>) {
-        let States { by_key: mut states, beyond, next } = self.states(port, world, first);
+        let States { by_key: mut states, young, beyond, next } = self.states(port, world, first);
+        if let Some(since) = young {
+            self.schedule.happened(port, since, false);
+        }
         self.overflow += beyond;
         if let Some(next) = next {
             self.schedule.ends(port, next);
@@ -497,7 +502,11 @@ impl Signals {
     fn states(&mut self, port: PortKey, world: World<'_>, found: bool) -> States {
         let World { inventory, groups, options_are_told, now, .. } = world;
         let mut states = Vec::new();
-        let (sides, beyond) = sides(inventory.on_port(port));
+        // A port may be looked at for an earlier change: who came since is not done with its options.
+        let (young, grown): (Vec<_>, Vec<_>) = inventory
+            .on_port(port)
+            .partition(|socket| socket.since.is_some_and(|since| is_young(since, now)));
+        let (sides, beyond) = sides(grown.into_iter());
         pairs::look(port, &sides, inventory.ephemeral_ports(), &mut states);
         let mut keys = BTreeSet::new();
         for socket in inventory.on_port(port) {
@@ -519,7 +528,13 @@ impl Signals {
                 }
             }
         }
-        States { by_key, beyond: beyond as u64, next: attempts_end.into_iter().chain(takeovers_end).min() }
+        let young = young.into_iter().filter_map(|socket| socket.since).min();
+        States {
+            by_key,
+            young,
+            beyond: beyond as u64,
+            next: attempts_end.into_iter().chain(takeovers_end).min(),
+        }
     }
 }
 

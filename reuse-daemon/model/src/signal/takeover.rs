@@ -6,6 +6,7 @@ use super::{
     Kind, Role, Severity,
     departed::Departed,
     meeting::{is_eligible, overlap},
+    schedule::{PATIENCE, is_young},
     side::side_key,
     state::{State, StateKey, Subject, place, who},
 };
@@ -76,11 +77,12 @@ impl Takeovers {
         let mut next = None;
         for ((_, inode), takeover) in self.open.range(range) {
             let Some(taker) = inventory.get(*inode) else { continue };
-            // By now it has become who it means to be.
-            if are_others(&takeover.victim, taker) {
+            // Only then it has become who it means to be.
+            let is_early = is_young(takeover.at, now);
+            if !is_early && are_others(&takeover.victim, taker) {
                 states.push(takeover.state(port, taker));
             }
-            let ends = Moment(takeover.at.0 + LASTS);
+            let ends = Moment(takeover.at.0 + if is_early { PATIENCE } else { LASTS });
             next = Some(next.map_or(ends, |next: Moment| next.min(ends)));
         }
         next

@@ -206,6 +206,19 @@ fn a_signal_is_told_when_it_begins_and_when_it_ends() {
 }
 
 #[test]
+fn who_comes_while_a_port_waits_to_be_looked_at_has_its_own_time() {
+    let mut host = Host::new();
+    host.bind(VICTIM, &udp(VICTIM, 1, "0.0.0.0"));
+    host.bind(SAME_USER, &udp(SAME_USER, 3, "127.0.0.1"));
+    host.pass(150 * MS);
+    host.bind(OTHER, &udp(OTHER, 2, "0.0.0.0"));
+    assert_eq!(host.pass(100 * MS), [(Kind::MoreSpecificShadow, Severity::Warning)]);
+    host.pass(100 * MS);
+    assert_eq!(host.active().len(), 3, "with the last one");
+    assert_eq!(host.told.last().map(|told| told.at), Some(Moment(SECOND + 150 * MS)));
+}
+
+#[test]
 fn what_was_there_first_is_found_and_not_told() {
     let mut host = Host::found(vec![(VICTIM, udp(VICTIM, 1, "0.0.0.0")), (OTHER, udp(OTHER, 2, "0.0.0.0"))]);
     assert_eq!(host.active(), [(Kind::ForeignUidShare, Severity::Critical)]);
