@@ -191,7 +191,24 @@ fn what_is_suggested_is_expected_once_it_is_loaded() -> Result<()> {
     reload(&daemon)?;
     deadline::until("what nobody expects any more is told again", PROMPT, || {
         Ok((of_the_two()? == 2).then_some(()))
-    })
+    })?;
+
+    fs::write(&file, "[[policy.severity]]\nport = 4242\nseverity = \"info\"\n")?;
+    reload(&daemon)?;
+    let labels = [("signal", "foreign_uid_share"), ("severity", "info"), ("port", PORT)];
+    daemon.metrics_until("it is as grave as the policy says", |metrics| {
+        (metrics.count("reuse_signal_active", &labels) == 1).then_some(())
+    })?;
+    let graver =
+        run(daemon.command("signals").args(["--severity", "warning", "--since", "0s", "--netns", &netns]))?;
+    assert_eq!((graver.status, graver.stdout.as_str()), (Some(1), ""), "{graver:?}");
+    let suggested = run(daemon.command("signals").args(["--suggest-policy", "--netns", &netns]))?;
+    assert!(suggested.stdout.contains("\n# [[policy.expect]]\n"), "{suggested:?}");
+    assert!(
+        !suggested.stdout.contains("\n[[policy.expect]]\n"),
+        "what is usual needs no policy: {suggested:?}"
+    );
+    Ok(())
 }
 
 #[test]
