@@ -332,12 +332,7 @@ impl Signals {
 
     /// Looks at everything soon: the sockets of the host were read anew.
     pub fn look_at_all(&mut self, inventory: &Inventory, now: Moment) {
-        let met = inventory.crowded_ports().filter(|port| meets_others(inventory.on_port(*port)));
-        for port in met.chain(self.active.keys().copied()) {
-            self.schedule.happened(port, now, false);
-        }
-        let singles = inventory.iter().filter(|socket| singles::may_be_told(socket));
-        for port in singles.filter_map(|socket| PortKey::of(&socket.facts)) {
+        for port in conspicuous_ports(inventory).into_iter().chain(self.active.keys().copied()) {
             self.schedule.happened(port, now, false);
         }
         self.departed.forget_old(now);
@@ -386,8 +381,9 @@ impl Signals {
 
     /// Judges what was there before the daemon: listed, and not told.
     pub fn begin(&mut self, world: World<'_>) {
-        let ports: BTreeSet<_> =
-            world.inventory.iter().filter_map(|socket| PortKey::of(&socket.facts)).collect();
+        let mut ports = conspicuous_ports(world.inventory);
+        let groups = world.groups.iter().filter(|group| groups::is_conspicuous(group));
+        ports.extend(groups.map(|group| port_of(group.key())));
         for port in ports {
             self.judge_port(port, world.now, world, true, &mut Vec::new());
         }
@@ -598,6 +594,13 @@ fn port_of(key: &GroupKey) -> PortKey {
 /// Whether nothing was selected in a group yet.
 fn is_unused(group: &Group) -> bool {
     group.slots().all(|(.., counts)| counts.selections == 0)
+}
+
+/// The ports whose sockets are worth a look.
+fn conspicuous_ports(inventory: &Inventory) -> BTreeSet<PortKey> {
+    let met = inventory.crowded_ports().filter(|port| meets_others(inventory.on_port(*port)));
+    let singles = inventory.iter().filter(|socket| singles::may_be_told(socket));
+    met.chain(singles.filter_map(|socket| PortKey::of(&socket.facts))).collect()
 }
 
 /// Whether something but the hash decides in the group of a socket.
