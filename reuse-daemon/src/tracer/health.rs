@@ -139,7 +139,6 @@ impl Tracer {
             ("signals", self.signals.overflow()),
             ("signals_untold", self.signals.untold()),
             ("event_output", self.outlet.lost()),
-            ("signal", self.signals.overflow()),
         ];
         kernel.into_iter().chain(own).collect()
     }
