@@ -43,7 +43,8 @@ impl Heard {
             if !seen.insert(begin) {
                 continue;
             }
-            if !signal["netns"].as_u64().is_some_and(|netns| stage.encloses(netns)) {
+            let (name, number) = (signal["netns_name"].as_str(), signal["netns"].as_u64());
+            if !name.zip(number).is_some_and(|(name, number)| stage.encloses(name, number)) {
                 heard.elsewhere += 1;
                 continue;
             }

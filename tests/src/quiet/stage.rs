@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread,
@@ -13,8 +13,10 @@ use std::{
 
 use anyhow::Result;
 
-use crate::namespace::{self, Namespace};
+use crate::namespace::Namespace;
 
+/// What the daemon calls a network namespace that nobody named.
+const NAMELESS: &str = "other";
 /// Between two looks whether it is over.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -23,8 +25,10 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Stage {
     end: Instant,
     called_off: AtomicBool,
-    /// Inode numbers of their network namespaces
-    namespaces: Mutex<BTreeSet<u64>>,
+    /// Names of the acts' network namespaces
+    named: Mutex<BTreeSet<String>>,
+    /// Inode numbers of those without a name
+    nameless: Mutex<BTreeSet<u64>>,
 }
 
 impl Stage {
@@ -34,25 +38,35 @@ impl Stage {
         Self {
             end: Instant::now() + length,
             called_off: AtomicBool::new(false),
-            namespaces: Mutex::default(),
+            named: Mutex::default(),
+            nameless: Mutex::default(),
         }
     }
 
     /// Makes a network namespace for an act.
     pub(super) fn namespace(&self, purpose: &str) -> Result<Namespace> {
         let namespace = Namespace::new(&format!("quiet-{purpose}"))?;
-        self.enclose(namespace.run(namespace::inode)?);
+        self.named().insert(namespace.name().to_owned());
         Ok(namespace)
     }
 
-    /// Takes in that an act plays in this network namespace as well.
+    /// Takes in that an act plays in this network namespace as well, which has no name.
     pub(super) fn enclose(&self, namespace: u64) {
-        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace);
+        self.nameless().insert(namespace);
     }
 
-    /// Whether a network namespace is, or was, one of the acts'.
-    pub(super) fn encloses(&self, namespace: u64) -> bool {
-        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).contains(&namespace)
+    /// Whether a network namespace is, or was, one of the acts'. The kernel gives the number of one that is gone to the next one,
+    /// so that a name decides where there is one.
+    pub(super) fn encloses(&self, name: &str, number: u64) -> bool {
+        if name == NAMELESS { self.nameless().contains(&number) } else { self.named().contains(name) }
+    }
+
+    fn named(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn nameless(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.nameless.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether every act should come to its end.
