@@ -26,7 +26,10 @@ fn what_is_there_is_listed_and_not_counted() -> Result<()> {
     let mut expected = Vec::new();
     let mut pair = |signal, severity, parties: [Party; 2]| {
         let [victim, taker] = parties;
-        expected.push(Expected::new(signal, severity).and(victim).and(taker));
+        let pair = Expected::new(signal, severity).and(victim).and(taker);
+        // Where it is not the address, the device or the state that tells them apart.
+        let are_alike = ["foreign_program_join", "foreign_uid_share", "family_shadow"].contains(&signal);
+        expected.push(if are_alike { pair.either_way() } else { pair });
     };
     victim.run(&format!("a = bound('0.0.0.0', 8001, RA, {UDP})"))?;
     foreign.run(&format!("a = bound('127.0.0.1', 8001, RA, {UDP})"))?;
@@ -118,7 +121,8 @@ fn what_is_there_is_listed_and_not_counted() -> Result<()> {
     stage.assert_only(&[])?;
     counted(&daemon)?;
 
-    // It ends like any other.
+    // It ends like any other. The program stays with the members that stay.
+    second.run("i.setsockopt(SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0)")?;
     for end in [&mut foreign, &mut program, &mut second, &mut root] {
         end.run("for held in list(globals().values()):\n\x20   if isinstance(held, socket): held.close()")?;
     }

@@ -7,7 +7,8 @@ use anyhow::{Result, ensure};
 use reuse_tests::{
     actor::Actor,
     daemon::Daemon,
-    deadline,
+    deadline::{self, PROMPT},
+    groups,
     signals::{Expected, Party, Stage, TAKER, Traffic, VICTIM, counted},
 };
 
@@ -56,6 +57,27 @@ fn another_user_is_refused() -> Result<()> {
     counted(&daemon)
 }
 
+/// Most who are refused end at once: they have asked all the same.
+#[test]
+fn another_user_is_refused_and_gone() -> Result<()> {
+    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let stage = Stage::new(&daemon, "asked")?;
+    let mut victim = stage.actor("rt-victim", VICTIM)?;
+    let mut contender = stage.actor("rt-contender", TAKER)?;
+    victim.run("s = listening('127.0.0.1', 8001, RP)")?;
+    contender.run("s = opened('127.0.0.1', RP)")?;
+    ensure!(contender.refused("s.bind(('127.0.0.1', 8001))")? == "EADDRINUSE");
+    let asking = Party::new("contender", &mut contender, "s")?.asking("127.0.0.1", 8_001);
+    let expected = Expected::new("join_refused", "warning").party("holder", &mut victim, "s")?.and(asking);
+    contender.end();
+    deadline::until("it is told, and its end", PROMPT, || {
+        let begins = stage.begins()?;
+        let told = begins.iter().any(|begin| expected.is(begin));
+        Ok((told && stage.list()?.iter().any(|listed| expected.is(listed) && !listed["until"].is_null()))
+            .then_some(()))
+    })
+}
+
 /// Two processes of one service in one group, by the order of their places, and who sends to it.
 struct Cast {
     first: Actor,
@@ -76,6 +98,16 @@ impl Cast {
 
     fn shares(&mut self, traffic: &Traffic<'_>) -> Result<[u64; 2]> {
         traffic.shares(&mut self.client, [(&mut self.first, "s"), (&mut self.second, "s")])
+    }
+
+    /// Waits until the daemon has counted this many selections of the group.
+    fn counted(&mut self, daemon: &Daemon, selections: u64) -> Result<()> {
+        let inode = self.first.facts("s")?["inode"].as_u64().unwrap_or_default();
+        deadline::until("the selections are counted", PROMPT, || {
+            let members = groups::members(&groups::of_inode(daemon, inode)?)?;
+            let counted: u64 = members.values().map(|member| member.selections).sum();
+            Ok((counted == selections).then_some(()))
+        })
     }
 
     fn expected(&mut self, severity: &'static str) -> Result<Expected> {
@@ -108,6 +140,7 @@ fn a_member_steers_by_a_program() -> Result<()> {
         stage.resolved(&expected, &signal)?;
         signals.push(signal);
         ensure!(!cast.shares(&traffic)?.contains(&0), "the hash says both");
+        cast.counted(&daemon, 80)?;
 
         cast.first.run("attach_program(s)")?;
         let expected = cast.expected("warning")?;
@@ -142,6 +175,7 @@ fn a_member_steers_by_a_cpu() -> Result<()> {
         let cpu =
             cast.client.run("answer = min(os.sched_getaffinity(0)); os.sched_setaffinity(0, {answer})")?;
         ensure!(!cast.shares(&traffic)?.contains(&0), "the hash says both");
+        cast.counted(&daemon, 40)?;
         cast.second.run(&format!("s.setsockopt(SOL_SOCKET, SO_INCOMING_CPU, {cpu})"))?;
         let expected = cast.expected("warning")?;
         let signal = stage.raised(&expected)?;

@@ -159,7 +159,7 @@ fn another_container_or_unit_joins() -> Result<()> {
     const ONE: &str = "4e5f5b6c7d8e9f00112233445566778899aabbccddeeff001122334455667788";
     const OTHER: &str = "c0ffee6c7d8e9f00112233445566778899aabbccddeeff001122334455667788";
     let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
-    let stage = Stage::new(&daemon, "container")?;
+    let stage = Stage::new(&daemon, "container")?.called(&ONE[..12]);
     let docker = |id: &str| Group::new(format!("system.slice/docker-{id}.scope"));
     let Some(one) = docker(ONE)? else { return Ok(()) };
     let Some(other) = docker(OTHER)? else { return Ok(()) };

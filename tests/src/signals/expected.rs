@@ -21,6 +21,7 @@ pub struct Expected {
     signal: &'static str,
     severity: &'static str,
     parties: Vec<Party>,
+    either_way: bool,
 }
 
 impl Party {
@@ -70,7 +71,7 @@ impl Expected {
     /// A signal without parties yet.
     #[must_use]
     pub fn new(signal: &'static str, severity: &'static str) -> Self {
-        Self { signal, severity, parties: Vec::new() }
+        Self { signal, severity, parties: Vec::new(), either_way: false }
     }
 
     /// Adds the socket in this variable of `actor`, as it is now.
@@ -85,6 +86,13 @@ impl Expected {
     #[must_use]
     pub fn and(mut self, party: Party) -> Self {
         self.parties.push(party);
+        self
+    }
+
+    /// Which of the two was first nobody saw, so that either may be the victim.
+    #[must_use]
+    pub fn either_way(mut self) -> Self {
+        self.either_way = true;
         self
     }
 
@@ -124,6 +132,17 @@ impl Expected {
         Ok(&self.first()?.facts["port"])
     }
 
+    /// With the roles exchanged.
+    fn turned(&self) -> Self {
+        let mut turned = Self { either_way: false, ..self.clone() };
+        let roles: Vec<_> = turned.parties.iter().map(|party| party.role).collect();
+        for (party, role) in turned.parties.iter_mut().zip(roles.into_iter().rev()) {
+            party.role = role;
+        }
+        turned.parties.reverse();
+        turned
+    }
+
     fn first(&self) -> Result<&Party> {
         self.parties.first().with_context(|| format!("{} without a party", self.signal))
     }
@@ -144,6 +163,11 @@ impl Expected {
     /// When the signal says otherwise.
     #[track_caller]
     pub fn assert_told(&self, signal: &Value) -> Result<()> {
+        if self.either_way
+            && parties(signal).first().is_some_and(|first| first["inode"] != self.parties[0].inode())
+        {
+            return self.turned().assert_told(signal);
+        }
         let (address, port, protocol) = (self.address()?, self.port()?, self.protocol()?);
         assert_fields(
             signal,
@@ -151,7 +175,9 @@ impl Expected {
         );
         let told = parties(signal);
         assert_eq!(told.len(), self.parties.len(), "parties of {signal}");
-        assert_eq!(told[0]["inode"], self.first()?.inode(), "the first party of {signal}");
+        // Members have no order.
+        let first = self.first()?;
+        assert!(first.role == "member" || told[0]["inode"] == first.inode(), "the first party of {signal}");
         for party in &self.parties {
             let shown = told.iter().find(|shown| shown["inode"] == party.inode());
             let shown = shown.unwrap_or_else(|| panic!("no party with inode {} in {signal}", party.inode()));

@@ -1,8 +1,13 @@
 //! Where a hijack is staged: a network namespace of its own, watched by a daemon.
 
-use std::{process::Command, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+    sync::Arc,
+    time::Instant,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::{Double, Expected, SOON, TAKER, VICTIM, expected::parties};
@@ -24,6 +29,11 @@ pub struct Stage<'a> {
     daemon: &'a Daemon,
     namespace: Namespace,
     netns: u64,
+    name: String,
+    /// Events of the daemon before: the kernel gives the number of a namespace that is gone to the next one
+    before: usize,
+    /// When those signals began that were listed before
+    listed_before: BTreeSet<String>,
 }
 
 impl<'a> Stage<'a> {
@@ -32,7 +42,13 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// As [`Namespace::new`].
     pub fn new(daemon: &'a Daemon, purpose: &str) -> Result<Self> {
-        Self::of(daemon, Namespace::new(purpose)?)
+        let before = daemon.events()?.len();
+        let mut stage = Self::of(daemon, Namespace::new(purpose)?)?;
+        let listed = stage.list()?.into_iter();
+        stage.listed_before =
+            listed.map(|signal| signal["since"].as_str().unwrap_or_default().to_owned()).collect();
+        stage.before = before;
+        Ok(stage)
     }
 
     /// What is in the namespace already was there before the daemon.
@@ -41,7 +57,15 @@ impl<'a> Stage<'a> {
     /// When the namespace cannot be entered.
     pub fn of(daemon: &'a Daemon, namespace: Namespace) -> Result<Self> {
         let netns = namespace.run(namespace::inode)?;
-        Ok(Self { daemon, namespace, netns })
+        let name = namespace.name().to_owned();
+        Ok(Self { daemon, namespace, netns, name, before: 0, listed_before: BTreeSet::new() })
+    }
+
+    /// The daemon calls the namespace otherwise: by a container that is in it.
+    #[must_use]
+    pub fn called(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
     }
 
     /// The namespace.
@@ -77,26 +101,28 @@ impl<'a> Stage<'a> {
     pub fn raised(&self, expected: &Expected) -> Result<Value> {
         let event = self.told(expected)?;
         assert_fields(&event, &serde_json::json!({ "netns": self.netns, "found": false, "until": null }));
-        assert_eq!(event["netns_name"], self.namespace.name(), "{event}");
+        assert_eq!(event["netns_name"], self.name, "{event}");
         expected.assert_told(&event)?;
         let listed = self.listed(expected)?;
-        assert_fields(
-            &listed,
-            &serde_json::json!({ "since": event["since"], "until": null, "found": false }),
-        );
+        assert_fields(&listed, &serde_json::json!({ "until": null, "found": false }));
+        assert!(is_at(&listed["since"], &event["since"]), "{listed}");
         expected.assert_told(&listed)?;
         self.active(expected, true)?;
         counted(self.daemon)?;
         Ok(event)
     }
 
-    /// Waits for the begin of a signal.
+    /// Waits for the begin of a signal that has not ended.
     ///
     /// # Errors
     /// When it is not told in time.
     pub fn told(&self, expected: &Expected) -> Result<Value> {
-        self.event(&format!("{} is raised", expected.signal()), |event| {
-            expected.is(event) && event["until"].is_null()
+        let ended = |events: &[Arc<Value>], begin: &Value| {
+            let mut ends = events.iter().filter(|event| !event["until"].is_null() && expected.is(event));
+            ends.any(|end| is_at(&end["since"], &begin["since"]))
+        };
+        self.event(&format!("{} is raised", expected.signal()), |event, events| {
+            expected.is(event) && event["until"].is_null() && !ended(events, event)
         })
     }
 
@@ -134,8 +160,8 @@ impl<'a> Stage<'a> {
     /// When the end says otherwise than the begin.
     #[track_caller]
     pub fn resolved(&self, expected: &Expected, began: &Value) -> Result<Value> {
-        let ended = self.event(&format!("{} is resolved", expected.signal()), |event| {
-            expected.is(event) && event["since"] == began["since"] && !event["until"].is_null()
+        let ended = self.event(&format!("{} is resolved", expected.signal()), |event, _| {
+            expected.is(event) && is_at(&event["since"], &began["since"]) && !event["until"].is_null()
         })?;
         for key in ["severity", "protocol", "address", "port", "netns", "found"] {
             assert_eq!(ended[key], began[key], "{key} of {ended}");
@@ -144,8 +170,9 @@ impl<'a> Stage<'a> {
         assert!(of_both[0] < of_both[1], "it lasted: {ended}");
         deadline::until(&format!("{} is listed as resolved", expected.signal()), SOON, || {
             let list = self.list()?;
-            let listed = list.iter().find(|signal| expected.is(signal) && signal["since"] == began["since"]);
-            Ok(listed.filter(|listed| listed["until"] == ended["until"]).map(drop))
+            let listed =
+                list.iter().find(|signal| expected.is(signal) && is_at(&signal["since"], &began["since"]));
+            Ok(listed.filter(|listed| is_at(&listed["until"], &ended["until"])).map(drop))
         })?;
         self.active(expected, false)?;
         Ok(ended)
@@ -181,7 +208,7 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// When the daemon's events cannot be read.
     pub fn begins(&self) -> Result<Vec<Arc<Value>>> {
-        let events = self.daemon.events()?.into_iter();
+        let events = self.daemon.events()?.into_iter().skip(self.before);
         Ok(events.filter(|event| self.is_here(event) && event["until"].is_null()).collect())
     }
 
@@ -211,11 +238,18 @@ impl<'a> Stage<'a> {
     }
 
     /// The first event of a signal here that `accept` picks, within [`SOON`].
-    fn event(&self, what: &str, accept: impl Fn(&Value) -> bool) -> Result<Value> {
-        let found = deadline::until(what, SOON, || {
+    fn event(&self, what: &str, accept: impl Fn(&Value, &[Arc<Value>]) -> bool) -> Result<Value> {
+        let begun = Instant::now();
+        let found = deadline::until(what, PROMPT, || {
             let events = self.daemon.events()?;
-            let found = events.iter().find(|event| self.is_here(event) && accept(event));
+            let found =
+                events.iter().skip(self.before).find(|event| self.is_here(event) && accept(event, &events));
             Ok(found.map(|event| Value::clone(event)))
+        });
+        let found = found.and_then(|found| {
+            let took = begun.elapsed();
+            ensure!(took <= deadline::scaled(SOON), "late, after {took:?}: {what}");
+            Ok(found)
         });
         found.with_context(|| {
             let told = self.daemon.events().unwrap_or_default();
@@ -235,7 +269,11 @@ impl<'a> Stage<'a> {
     /// When the daemon does not answer.
     pub fn list(&self) -> Result<Vec<Value>> {
         let mut all = self.daemon.signals()?;
-        all.retain(|signal| signal["netns"] == self.netns && signal["port"] != AFTERWARDS);
+        let is_older =
+            |signal: &Value| signal["since"].as_str().is_some_and(|since| self.listed_before.contains(since));
+        all.retain(|signal| {
+            signal["netns"] == self.netns && signal["port"] != AFTERWARDS && !is_older(signal)
+        });
         Ok(all)
     }
 
@@ -252,7 +290,7 @@ impl<'a> Stage<'a> {
             ("protocol", expected.protocol()?),
             ("address", address),
             ("port", &port),
-            ("netns", self.namespace.name()),
+            ("netns", &self.name),
         ];
         let mut last = None;
         let outcome = deadline::until("reuse_signal_active says so", SOON, || {
@@ -261,6 +299,19 @@ impl<'a> Stage<'a> {
         });
         outcome.with_context(|| format!("{labels:?}: {last:?}"))
     }
+}
+
+/// Whether two times of one day are one: each is told by a clock that is read again now and then.
+fn is_at(one: &Value, other: &Value) -> bool {
+    const APART: u64 = 100;
+    let microseconds = |time: &Value| {
+        let time = time.as_str()?.split_once('T')?.1.trim_end_matches('Z');
+        let fields = time.split([':', '.']).map(str::parse).collect::<Result<Vec<u64>, _>>().ok()?;
+        let [hours, minutes, seconds, microseconds] = fields[..] else { return None };
+        Some(((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + microseconds)
+    };
+    let both = microseconds(one).zip(microseconds(other));
+    both.is_some_and(|(one, other)| one.abs_diff(other) <= APART)
 }
 
 /// A signal in a line.
@@ -300,7 +351,7 @@ pub fn counted(daemon: &Daemon) -> Result<()> {
         let begins = events
             .iter()
             .filter(|event| event["type"] == "signal" && event["until"].is_null() && event["found"] == false);
-        let mut told = std::collections::BTreeMap::<_, u64>::new();
+        let mut told = BTreeMap::<_, u64>::new();
         for begin in begins {
             *told
                 .entry(labels.map(|label| begin[label].as_str().unwrap_or_default().to_owned()))
@@ -315,11 +366,7 @@ pub fn counted(daemon: &Daemon) -> Result<()> {
 type Labels = [String; 3];
 
 /// Where the counters are not what was told.
-fn compare(
-    metrics: &Metrics,
-    labels: [&str; 3],
-    told: &mut std::collections::BTreeMap<Labels, u64>,
-) -> Vec<String> {
+fn compare(metrics: &Metrics, labels: [&str; 3], told: &mut BTreeMap<Labels, u64>) -> Vec<String> {
     let mut differing = Vec::new();
     for (series, _) in metrics.series("reuse_signals_total", &[]) {
         let key = labels.map(|label| series.get(label).cloned().unwrap_or_default());
