@@ -19,22 +19,40 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// What to do without, and which tiers that costs wherever everything else is there.
 const COSTS: &[(&str, &[&str])] = &[
-    ("syscall_tracepoints", &["answers"]),
-    ("cgroup,bpf_loop,sched_process_exit", &["close", "other_ways", "holders", "group_order", "exit"]),
+    ("syscall_tracepoints", &["answers", "options"]),
+    (
+        "cgroup,bpf_loop,sched_process_exit",
+        &["close", "other_ways", "holders", "group_order", "multicast", "passing", "exit"],
+    ),
     (
         "holder_members,circumstance_members,gauge_members,exit_members,connect_members",
         &["holders", "circumstances", "queues", "exit", "implicit_connect"],
     ),
     (
         "syscall_tracepoints,cgroup,inet_sock_set_state",
-        &["close", "other_ways", "bind", "listen", "holders", "circumstances", "answers", "implicit_connect"],
+        &[
+            "close",
+            "other_ways",
+            "bind",
+            "listen",
+            "holders",
+            "circumstances",
+            "answers",
+            "implicit_connect",
+            "options",
+        ],
     ),
     (
         "way_members,udp_fail_queue_rcv_skb,fentry,io_uring_complete",
         &["other_ways", "implicit_connect", "selection_drops", "io_uring"],
     ),
-    ("sk_data_ready,fentry,kprobe,udp_refused_datagram", &["selection", "flows"]),
-    ("selection_members", &["selection", "flows", "selection_drops"]),
+    ("sk_data_ready,fentry,kprobe,udp_refused_datagram", &["selection", "flows", "passing"]),
+    ("selection_members", &["selection", "flows", "selection_drops", "passing"]),
+    (
+        "creator_members,multicast_members,passing_members,sched_process_fork",
+        &["creator", "multicast", "passing", "processes"],
+    ),
+    ("sched_process_exec", &["processes"]),
     ("flow_members,group_members", &["flows", "groups", "group_order"]),
 ];
 

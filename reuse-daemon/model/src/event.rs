@@ -167,7 +167,7 @@ pub struct Call {
     pub evidence: Option<Arc<Evidence>>,
 }
 
-/// What is being changed of a socket.
+/// What was changed of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Touched {
     /// `SO_REUSEADDR`
@@ -190,18 +190,18 @@ pub enum Touched {
     Uid,
 }
 
-/// A change of a socket that is about to be decided: it may be refused.
+/// A change of a socket that was made; what is refused is not told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Touch {
-    /// What changes
+    /// What changed
     pub what: Touched,
     /// The socket
     pub inode: Inode,
     /// Its cookie, 0 where nothing asked for it
     pub cookie: Cookie,
-    /// Who changes it
+    /// Who changed it
     pub caller: Caller,
-    /// Whether nothing but TCP_REPAIR let it have its port so far (`SK_FORCE_REUSE`, include/net/sock.h)
+    /// Whether TCP_REPAIR is set afterwards (`SK_FORCE_REUSE`, include/net/sock.h)
     pub forced: bool,
     /// When
     pub at: Moment,
@@ -242,7 +242,7 @@ pub enum Event {
         /// When
         at: Moment,
     },
-    /// A socket that holds a port is being changed by something else than a bind or listen.
+    /// A socket that holds a port was changed by something else than a bind or listen.
     Touch(Box<Touch>),
     /// A message with a descriptor of a socket that holds a port was queued (`SCM_RIGHTS`): who takes it from there has the
     /// socket open.
