@@ -16,6 +16,10 @@ use crate::{
 };
 
 const MDNS: Service = Service { port: 5353, groups: ["224.0.0.251", "ff02::fb"] };
+/// How long a responder that comes and goes is there: the second, so long that whoever binds the port next could be taken for
+/// its successor.
+const SHORT: Duration = Duration::from_secs(2);
+const LONG: Duration = Duration::from_secs(11);
 /// The user that Avahi's package makes.
 const AVAHI: u32 = 65533;
 
@@ -30,12 +34,12 @@ pub(super) fn play(stage: &Stage) -> Result<Played> {
     while !stage.is_over() {
         let system = start()?;
         starts += 1;
-        for bound in [Bound::Any, Bound::Group, Bound::Any] {
+        for (bound, stays) in [(Bound::Any, SHORT), (Bound::Group, SHORT), (Bound::Any, LONG)] {
             let mut passing = Responder::start(&script, &namespace, MDNS, USERS[1], bound)?;
             passing.until_asked()?;
             lasting.until_asked()?;
             came += 1;
-            stage.pause(Duration::from_secs(2));
+            stage.pause(stays);
             passing.end()?;
         }
         if let Some(mut system) = system {
