@@ -37,6 +37,9 @@ use crate::{
 /// Most signals that last at once; beyond, one of less gravity gives way.
 pub const ACTIVE_MAX: usize = 4096;
 
+/// What a party of an ended signal weighs: a socket with its owners, some 800 bytes.
+const PARTY_WEIGHT: usize = 4;
+
 /// What is told of a signal: its begin or its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
@@ -461,7 +464,7 @@ impl Signals {
         active.case.until = Some(until);
         let case = active.case;
         let whose = whose(&case);
-        self.ended.push(&whose, until, case.clone(), case.parties.len());
+        self.ended.push(&whose, until, case.clone(), PARTY_WEIGHT * case.parties.len());
         Told { at: until, case }
     }
 
