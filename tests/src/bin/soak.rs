@@ -35,13 +35,13 @@ fn main() -> Result<()> {
         }
         told = told.max(grave.len());
         Ok(())
-    })?;
+    });
     footprint.look(&daemon)?;
     let heard = Heard::of(&daemon, &stage)?;
-    for (act, played) in played {
+    print!("{heard}\n{footprint}");
+    for (act, played) in played? {
         println!("{act}: {played}");
     }
-    print!("{heard}\n{footprint}");
     footprint.check()?;
     ensure!(heard.is_quiet(), "{} signals above info, lost: {:?}", heard.grave.len(), heard.lost);
     daemon.stop_cleanly()?;

@@ -27,7 +27,7 @@ const THREADS: u64 = 8;
 pub struct Outcome {
     /// The server answered.
     pub answered: u64,
-    /// The connection was made, and reset without an answer.
+    /// The connection was made, and reset or closed without an answer.
     pub reset: u64,
 }
 
@@ -131,10 +131,11 @@ fn is_reset(error: &anyhow::Error) -> bool {
     cause.is_some_and(|error| error.kind() == ErrorKind::ConnectionReset)
 }
 
-/// Reads to the end of an answer: false where the connection was reset instead.
+/// Reads to the end of an answer: false where the connection was reset or closed instead.
 fn answer(stream: &mut TcpStream) -> Result<bool> {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
+        Ok(0) => Ok(false),
         Ok(_) => {
             ensure!(answer.get(8..13) == Some(b" 200 "), "answer {:?}", String::from_utf8_lossy(&answer));
             Ok(true)
