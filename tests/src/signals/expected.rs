@@ -205,6 +205,7 @@ pub(super) fn parties(signal: &Value) -> &[Value] {
     signal["parties"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn inodes(signal: &Value) -> Vec<u64> {
+/// The inodes of the parties of a signal.
+pub(super) fn inodes(signal: &Value) -> Vec<u64> {
     parties(signal).iter().filter_map(|party| party["inode"].as_u64()).collect()
 }
