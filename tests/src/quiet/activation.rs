@@ -35,7 +35,7 @@ const ACCEPTED: u16 = 8081;
 /// First descriptor that a service is given (`SD_LISTEN_FDS_START` of sd-daemon.h).
 const FIRST: i32 = 3;
 /// A service ends after a second without a client.
-const LULL: Duration = Duration::from_millis(1500);
+const LULL: Duration = Duration::from_secs(3);
 
 /// What a manager listens on for its service.
 struct Sockets {
@@ -167,6 +167,7 @@ pub(super) fn play_packaged(stage: &Stage) -> Result<Played> {
         deadline::until("the service ends when nobody asks", deadline::PROMPT, || {
             Ok(service.has_ended()?.then_some(()))
         })?;
+        stage.pause(Duration::from_secs(1));
     }
     Ok(Played::Done(format!("{starts} starts, {}", words(sum))))
 }

@@ -13,6 +13,10 @@ use super::{
 const SSDP: Service = Service { port: 1900, groups: ["239.255.255.250", "ff02::c"] };
 const LLMNR: Service = Service { port: 5355, groups: ["224.0.0.252", "ff02::1:3"] };
 
+/// How long a listener that comes and goes is there. What the acts of our own bring about is told as of one service, the
+/// interpreter, so that they do not come and go as often as one could.
+const STAYS: Duration = Duration::from_secs(8);
+
 pub(super) fn play(stage: &Stage) -> Result<Played> {
     let namespace = segment(stage, "ssdp")?;
     let script = Script::new("ssdp", include_str!("responder.py"))?;
@@ -25,7 +29,7 @@ pub(super) fn play(stage: &Stage) -> Result<Played> {
             responder.until_asked()?;
         }
         came += 1;
-        stage.pause(Duration::from_secs(3));
+        stage.pause(STAYS);
         for responder in passing {
             responder.end()?;
         }
