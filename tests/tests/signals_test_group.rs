@@ -1,6 +1,6 @@
 //! The test group is a tripwire: nobody else has business on its ports.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Instant};
 
 use anyhow::{Result, ensure};
 use reuse_tests::{
@@ -21,14 +21,12 @@ fn start() -> Result<Option<(Daemon, u16)>> {
     Ok(Some((daemon, port)))
 }
 
+/// The first signal that `accept` picks, told within [`SOON`].
 fn event(daemon: &Daemon, what: &str, accept: impl Fn(&Value) -> bool) -> Result<Value> {
-    deadline::until(what, SOON, || {
-        let events = daemon.events()?;
-        Ok(events
-            .iter()
-            .find(|event| event["type"] == "signal" && accept(event))
-            .map(|event| Value::clone(event)))
-    })
+    let begun = Instant::now();
+    let found = daemon.wait_event(what, |event| event["type"] == "signal" && accept(event))?;
+    ensure!(begun.elapsed() <= deadline::scaled(SOON), "late, after {:?}: {what}", begun.elapsed());
+    Ok(found)
 }
 
 /// Waits for the begin of a signal about the socket `s` of the intruder, then for its end.
@@ -78,10 +76,10 @@ fn assert_trapped(
 /// Signals of other ports than the test group's, which this test did not stage, are of others on this host.
 fn assert_told(daemon: &Daemon, port: u16, count: usize) -> Result<()> {
     let events = daemon.events()?;
-    let begins: Vec<_> = events
+    let begins = events
         .iter()
-        .filter(|event| event["type"] == "signal" && event["port"] == port && event["until"].is_null())
-        .collect();
+        .filter(|event| event["type"] == "signal" && event["port"] == port && event["until"].is_null());
+    let begins: Vec<_> = begins.map(|begin| format!("{} {}", begin["signal"], begin["seen"])).collect();
     assert_eq!(begins.len(), count, "{begins:#?}");
     Ok(())
 }
