@@ -72,6 +72,55 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Whether two are of one service, as far as their names can be trusted.
+    #[must_use]
+    pub fn is_of_one_service_with(&self, other: &Self) -> bool {
+        self.service == other.service || self.may_be_one_program_with(other)
+    }
+
+    /// Whether two run one program in one place, as far as their names can be trusted.
+    #[must_use]
+    pub fn is_one_program_with(&self, other: &Self) -> bool {
+        (self.executable == other.executable && self.is_in_one_place_with(other))
+            || self.may_be_one_program_with(other)
+    }
+
+    /// Whether two have executables with different paths. Of one that was replaced the kernel says so behind its path
+    /// (fs/d_path.c).
+    #[must_use]
+    pub fn runs_another_program_than(&self, other: &Self) -> bool {
+        let path = |process: &Self| {
+            let path = process.exe.clone()?;
+            Some(path.strip_suffix(b" (deleted)").unwrap_or(&path).to_vec())
+        };
+        match (&self.exe, &other.exe) {
+            (Some(one), Some(two)) => one != two && path(self) != path(other),
+            _ => self.executable != other.executable && !self.may_be_one_program_with(other),
+        }
+    }
+
+    fn is_in_one_place_with(&self, other: &Self) -> bool {
+        (&self.unit, &self.container) == (&other.unit, &other.container)
+    }
+
+    /// Whether two that the kernel calls the same are told apart only because one was looked up too late.
+    fn may_be_one_program_with(&self, other: &Self) -> bool {
+        self.comm == other.comm
+            && self.is_in_one_place_with(other)
+            && (self.was_looked_up_late() || other.was_looked_up_late())
+    }
+
+    /// Whether the process was gone, or ran another program already, when its executable was looked for: the kernel calls a
+    /// process by the first 15 bytes of its program's name.
+    fn was_looked_up_late(&self) -> bool {
+        const COMM_MAX: usize = 15;
+        let named = self.executable.as_bytes();
+        self.exe.is_none()
+            || !named.starts_with(plain_name(self.comm.as_bytes(), COMM_MAX).unwrap_or_default().as_bytes())
+    }
+}
+
 /// Answers who a process is. The answer is asked for once per event, so it has to come from memory nearly always.
 pub trait Processes {
     /// The process with this id, of which the kernel said `comm` and the effective `uid`.
@@ -123,6 +172,43 @@ mod tests {
             assert_eq!(&*executable_name(path), name);
         }
         assert_eq!(executable_name(&[b'a'; 4096]).len(), EXECUTABLE_MAX);
+    }
+
+    /// A process by its thread name and, where it was read in time or too late, its executable.
+    fn named(comm: &[u8], exe: Option<&str>) -> Process {
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(comm).for_each(|(to, from)| *to = *from);
+        let mut process = Process::from_comm(7, Comm(bytes), 0);
+        if let Some(exe) = exe {
+            process.executable = executable_name(exe.as_bytes());
+            process.service = Arc::clone(&process.executable);
+            process.exe = Some(exe.as_bytes().into());
+        }
+        process
+    }
+
+    #[test]
+    fn who_was_looked_up_too_late_is_known_by_what_the_kernel_calls_it() {
+        let python = || named(b"python3", Some("/usr/bin/python3.11"));
+        let gone = named(b"python3", None);
+        assert_ne!(python().service, gone.service);
+        assert!(python().is_of_one_service_with(&gone) && gone.is_one_program_with(&python()));
+        assert!(!python().runs_another_program_than(&gone));
+        let became = named(b"systemd-socket-", Some("/usr/bin/python3.11"));
+        let in_time = named(b"systemd-socket-", Some("/usr/bin/systemd-socket-activate"));
+        assert!(became.is_of_one_service_with(&in_time));
+        assert!(!named(b"nginx", None).is_of_one_service_with(&gone));
+    }
+
+    #[test]
+    fn programs_that_were_looked_up_in_time_are_told_apart() {
+        let (one, other) = (named(b"nginx", Some("/usr/sbin/nginx")), named(b"nginx", Some("/opt/nginx")));
+        assert!(one.is_one_program_with(&other), "an executable is its base name");
+        assert!(one.runs_another_program_than(&other), "but a file of its own");
+        assert!(!one.runs_another_program_than(&named(b"nginx", Some("/usr/sbin/nginx (deleted)"))));
+        let boxed = |name: &str| named(b"nginx", None).placed(None, Some(Arc::from(name)), None);
+        assert!(!boxed("a").is_one_program_with(&boxed("b")));
+        assert!(!boxed("a").is_of_one_service_with(&boxed("b")));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::event::Moment;
 const WINDOW: u64 = 10_000_000_000;
 
 /// Signals of one service that are told within that time.
-const TOLD_MAX: u32 = 50;
+const TOLD_MAX: u32 = 100;
 
 /// Most services told apart; the rest share.
 const SERVICES_MAX: usize = 1024;

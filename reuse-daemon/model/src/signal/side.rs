@@ -15,6 +15,9 @@ use super::meeting::device;
 /// Most sides of one port that are judged; of more the oldest. Each is held against each.
 pub(super) const SIDES_MAX: usize = 256;
 
+/// Most kinds of processes of a side that are told apart.
+const KINDS_MAX: usize = 16;
+
 /// A program as an operator tells it from others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Program {
@@ -64,8 +67,8 @@ pub(super) struct Side<'a> {
     pub(super) sockets: Vec<&'a Arc<Socket>>,
     /// Processes that have one of them open, in order
     pids: Vec<u32>,
-    services: Vec<Arc<str>>,
-    programs: Vec<Program>,
+    /// One of each kind of process among them
+    kinds: Vec<&'a Process>,
 }
 
 impl<'a> Side<'a> {
@@ -96,12 +99,12 @@ impl<'a> Side<'a> {
 
     /// Whether no service has sockets of both, as far as it is known who has them.
     pub(super) fn is_of_another_service_than(&self, other: &Self) -> bool {
-        are_strangers(&self.services, &other.services)
+        are_strangers(&self.kinds, &other.kinds, Process::is_of_one_service_with)
     }
 
     /// Whether no program has sockets of both, as far as that is known.
     pub(super) fn is_of_another_program_than(&self, other: &Self) -> bool {
-        are_strangers(&self.programs, &other.programs)
+        are_strangers(&self.kinds, &other.kinds, Process::is_one_program_with)
     }
 
     /// Another uid or service.
@@ -127,9 +130,10 @@ pub(super) fn age(socket: &Socket) -> (Option<Moment>, Inode) {
     (socket.since, socket.facts.inode)
 }
 
-/// Whether two sets, each in order, are known and have nothing in common.
-fn are_strangers<T: Ord>(one: &[T], other: &[T]) -> bool {
-    !one.is_empty() && !other.is_empty() && !one.iter().any(|item| other.binary_search(item).is_ok())
+/// Whether two sets of processes are known and none of one is anything to one of the other.
+fn are_strangers(one: &[&Process], other: &[&Process], are_one: fn(&Process, &Process) -> bool) -> bool {
+    let meet = |process: &&Process| other.iter().any(|theirs| are_one(process, theirs));
+    !one.is_empty() && !other.is_empty() && !one.iter().any(meet)
 }
 
 /// The sides of a port, the one with the oldest socket first, and how many more there are than are told.
@@ -150,13 +154,7 @@ pub(super) fn sides<'a>(sockets: impl Iterator<Item = &'a Arc<Socket>>) -> (Vec<
             }
             None => {
                 places.insert((key.clone(), condition), sides.len());
-                sides.push(Side {
-                    key,
-                    sockets: Vec::new(),
-                    pids: Vec::new(),
-                    services: Vec::new(),
-                    programs: Vec::new(),
-                });
+                sides.push(Side { key, sockets: Vec::new(), pids: Vec::new(), kinds: Vec::new() });
                 let last = sides.len() - 1;
                 &mut sides[last]
             }
@@ -165,21 +163,22 @@ pub(super) fn sides<'a>(sockets: impl Iterator<Item = &'a Arc<Socket>>) -> (Vec<
         for owner in socket.known_owners() {
             side.pids.push(owner.process.pid);
             // Workers are many and of one program.
-            if side.services.last() != Some(&owner.process.service) {
-                side.services.push(Arc::clone(&owner.process.service));
-            }
-            let program = Program::of(&owner.process);
-            if side.programs.last() != Some(&program) {
-                side.programs.push(program);
+            let is_known = |known: &&Process| is_of_one_kind(known, &owner.process);
+            if side.kinds.len() < KINDS_MAX && !side.kinds.iter().any(is_known) {
+                side.kinds.push(&owner.process);
             }
         }
     }
     for side in &mut sides {
         side.pids.sort_unstable();
-        side.services.sort_unstable();
-        side.programs.sort_unstable();
     }
     (sides, beyond)
+}
+
+/// Whether two processes are the same to every comparison.
+fn is_of_one_kind(one: &Process, other: &Process) -> bool {
+    (one.comm, &one.executable, &one.service) == (other.comm, &other.executable, &other.service)
+        && (&one.unit, &one.container) == (&other.unit, &other.container)
 }
 
 fn likeness(socket: &Socket) -> (SideKey, Condition) {
@@ -223,12 +222,11 @@ fn service_of(group: IpAddr) -> IpAddr {
     known.map_or(group, |(_, v4)| IpAddr::from(*v4))
 }
 
-/// Whether every socket of two sides has joined one multicast group, so that they share its datagrams by design.
-pub(super) fn share_multicast(one: &Side<'_>, other: &Side<'_>) -> bool {
+/// Whether each of these sockets has joined one multicast group, so that they share its datagrams by design.
+pub(super) fn share_multicast<'a>(sockets: impl Iterator<Item = &'a Arc<Socket>> + Clone) -> bool {
     let joined = |socket: &Arc<Socket>| -> Vec<IpAddr> {
         socket.facts.multicast.iter().map(|group| service_of(*group)).collect()
     };
-    let all = || one.sockets.iter().chain(&other.sockets);
-    let Some(candidates) = all().next().map(|socket| joined(socket)) else { return false };
-    candidates.iter().any(|group| all().all(|socket| joined(socket).contains(group)))
+    let Some(candidates) = sockets.clone().next().map(joined) else { return false };
+    candidates.iter().any(|group| sockets.clone().all(|socket| joined(socket).contains(group)))
 }

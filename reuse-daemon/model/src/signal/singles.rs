@@ -80,22 +80,9 @@ fn inherited(port: PortKey, socket: &Arc<Socket>, handovers: &Handovers) -> Opti
 fn heir<'a>(socket: &'a Socket, handovers: &Handovers) -> Option<&'a Owner> {
     let first = socket.owners.first()?;
     let binder = socket.binder.as_ref().unwrap_or(&first.process);
-    let others = || socket.owners.iter().filter(|owner| runs_another_program(&owner.process, binder));
+    let others = || socket.owners.iter().filter(|owner| owner.process.runs_another_program_than(binder));
     let handed = others().find(|owner| handovers.came_by_message(socket.facts.inode, owner.process.pid));
     handed.or_else(|| others().next())
-}
-
-fn runs_another_program(one: &Process, other: &Process) -> bool {
-    match (path(one), path(other)) {
-        (Some(one), Some(other)) => one != other,
-        _ => one.executable != other.executable,
-    }
-}
-
-/// Its executable's path, also of one that was replaced (fs/d_path.c: the kernel says so behind it).
-fn path(process: &Process) -> Option<&[u8]> {
-    let path = process.exe.as_deref()?;
-    Some(path.strip_suffix(b" (deleted)").unwrap_or(path))
 }
 
 /// Whether a socket may be something to tell of by itself, from what its change shows at once.
@@ -103,7 +90,7 @@ pub(super) fn may_be_told(socket: &Socket) -> bool {
     let first = socket.binder.as_ref().or_else(|| socket.owners.first().map(|owner| &owner.process));
     let Some(first) = first else { return false };
     changed_hands(&socket.facts)
-        || socket.owners.iter().any(|owner| runs_another_program(&owner.process, first))
+        || socket.owners.iter().any(|owner| owner.process.runs_another_program_than(first))
 }
 
 /// Whether the uid of a socket may not be the one its file was opened with: who bound it runs as another. Only the file

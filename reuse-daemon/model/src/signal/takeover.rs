@@ -7,7 +7,7 @@ use super::{
     departed::Departed,
     meeting::{is_eligible, overlap},
     schedule::{PATIENCE, is_young},
-    side::side_key,
+    side::{share_multicast, side_key},
     state::{State, StateKey, Subject, place, who},
 };
 use crate::{
@@ -105,7 +105,10 @@ impl Takeover {
                 subject: Subject::Side(side_key(&self.victim)),
                 other: Some(Subject::Side(side_key(taker))),
             },
-            severity: Severity::Warning,
+            severity: match share_multicast([&self.victim, taker].into_iter()) {
+                true => Severity::Info,
+                false => Severity::Warning,
+            },
             parties: vec![(Role::Victim, Arc::clone(&self.victim)), (Role::Taker, Arc::clone(taker))],
             began: Some(self.at),
             seen: format!(
@@ -127,8 +130,7 @@ fn are_others(one: &Socket, other: &Socket) -> bool {
         ours.iter().any(|one| theirs.iter().any(|other| same(one, other)))
     };
     let is_same_user = one.facts.uid == other.facts.uid || shares(|one, other| one.uid == other.uid);
-    let is_same_service =
-        ours.is_empty() || theirs.is_empty() || shares(|one, other| one.service == other.service);
+    let is_same_service = ours.is_empty() || theirs.is_empty() || shares(Process::is_of_one_service_with);
     !is_same_user || !is_same_service
 }
 

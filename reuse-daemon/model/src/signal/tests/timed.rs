@@ -129,6 +129,18 @@ fn who_comes_back_or_never_left_is_no_victim() {
 }
 
 #[test]
+fn a_port_of_a_multicast_group_that_both_joined_is_handed_on_by_design() {
+    let joined = |facts: SocketFacts| SocketFacts {
+        multicast: vec!["224.0.0.251".parse().expect("an address")],
+        ..facts
+    };
+    let mut host = Host::found(vec![(VICTIM, joined(udp(VICTIM, 1, "0.0.0.0")))]);
+    host.close(1);
+    host.bind(OTHER, &joined(udp(OTHER, 2, "0.0.0.0")));
+    assert_eq!(host.pass(SECOND), [(Kind::TakeoverAfterClose, Severity::Info)]);
+}
+
+#[test]
 fn a_service_is_itself_by_any_of_its_users_and_with_a_socket_that_was_passed_on() {
     let (root, dropped) = (Program { uid: 0, pid: 11, ..VICTIM }, Program { uid: 33, ..VICTIM });
     let mut host = Host::new();
