@@ -34,6 +34,30 @@ pub fn scaled(time: Duration) -> Duration {
     time * u32::from(slowness())
 }
 
+/// Whether work has waited for a processor more than half of the last ten seconds: then nothing is as fast as it is, and a
+/// time is no measure. Without `/proc/pressure` nobody knows, and it has not.
+fn is_machine_busy() -> bool {
+    let pressure = std::fs::read_to_string("/proc/pressure/cpu").unwrap_or_default();
+    let share = pressure
+        .split_once("some avg10=")
+        .and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<f64>().ok());
+    share.is_some_and(|percent| percent > 50.0)
+}
+
+/// Checks that something took no longer than `limit`, as far as the machine lets that be known.
+///
+/// # Errors
+/// When it took longer on a machine that had time.
+pub fn ensure_within(what: &str, limit: Duration, took: Duration) -> Result<()> {
+    if took > scaled(limit) {
+        if !is_machine_busy() {
+            bail!("late, after {took:?}: {what}");
+        }
+        eprintln!("after {took:?} on a machine too busy to tell how fast it is: {what}");
+    }
+    Ok(())
+}
+
 /// Polls `attempt` until it gives a value. On a machine that is said to be slow, `limit` is as many times longer.
 ///
 /// # Errors

@@ -3,10 +3,10 @@
 use anyhow::{Context, Result};
 use reuse_tests::{
     daemon::Launch,
-    deadline,
+    deadline::{self, PROMPT},
     events::assert_fields,
     namespace::Namespace,
-    signals::{self, Double, Expected, Party, SOON, Stage, TAKER, VICTIM, counted},
+    signals::{self, Double, Expected, Party, Stage, TAKER, VICTIM, counted},
 };
 use serde_json::{Value, json};
 
@@ -130,7 +130,7 @@ fn what_is_there_is_listed_and_not_counted() -> Result<()> {
     let left = || -> Result<Vec<Value>> {
         Ok(stage.list()?.into_iter().filter(|signal| signal["until"].is_null()).collect())
     };
-    let outcome = deadline::until("all have ended", 2 * SOON, || Ok(left()?.is_empty().then_some(())));
+    let outcome = deadline::until("all have ended", PROMPT, || Ok(left()?.is_empty().then_some(())));
     outcome.with_context(|| format!("{:#?}", left()))?;
     for one in &expected {
         stage.active(one, false)?;

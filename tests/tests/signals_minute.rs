@@ -29,6 +29,8 @@ fn attempts_and_takeovers_are_told_for_a_minute() -> Result<()> {
     let taken = Expected::new("takeover_after_close", "warning").and(lost).party("taker", &mut other, "t")?;
     let signals = [stage.raised(&refused)?, stage.raised(&taken)?];
     deadline::until("both have ended", MINUTE + 2 * SOON, || {
+        // Events are read as they come.
+        stage.begins()?;
         let active = stage.list()?.into_iter().filter(|signal| signal["until"].is_null()).count();
         ensure!(active == 2 || begun.elapsed() >= MINUTE, "{active} last after {:?}", begun.elapsed());
         Ok((active == 0).then_some(()))

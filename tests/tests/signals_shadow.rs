@@ -115,6 +115,8 @@ fn staged(stage: &Stage<'_>, cast: &mut Cast, pair: &Pair, who: Who, port: u64) 
     };
     let shares = traffic.shares(client, [(&mut *victim, "s"), (&mut *second, "s")])?;
     ensure!(shares == if second_gets { [0, 4] } else { [4, 0] }, "{host} goes to {shares:?}");
+    let taken = if pair.first_takes { shares[0] } else { shares[1] };
+    stage.selections(&expected, "taker", taken)?;
 
     let (ends, stays) = if port.is_multiple_of(2) { (victim, second) } else { (second, victim) };
     ends.run("s.close()")?;

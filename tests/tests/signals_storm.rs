@@ -87,12 +87,12 @@ fn a_storm_hides_no_hijack() -> Result<()> {
             })
         };
         let signal = listed(false)?;
-        ensure!(staged.elapsed() <= deadline::scaled(IN_A_STORM), "told after {:?}", staged.elapsed());
+        deadline::ensure_within("told in the storm", IN_A_STORM, staged.elapsed())?;
         expected.assert_told(&signal)?;
         let ended = Instant::now();
         taker.run("s.close()")?;
         listed(true)?;
-        ensure!(ended.elapsed() <= deadline::scaled(IN_A_STORM), "resolved after {:?}", ended.elapsed());
+        deadline::ensure_within("resolved in the storm", IN_A_STORM, ended.elapsed())?;
         victim.run("s.close()")?;
     }
     let mut binds = 0;

@@ -25,7 +25,7 @@ fn start() -> Result<Option<(Daemon, u16)>> {
 fn event(daemon: &Daemon, what: &str, accept: impl Fn(&Value) -> bool) -> Result<Value> {
     let begun = Instant::now();
     let found = daemon.wait_event(what, |event| event["type"] == "signal" && accept(event))?;
-    ensure!(begun.elapsed() <= deadline::scaled(SOON), "late, after {:?}: {what}", begun.elapsed());
+    deadline::ensure_within(what, SOON, begun.elapsed())?;
     Ok(found)
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::{
@@ -134,7 +134,7 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// When it is not there in time.
     pub fn listed(&self, expected: &Expected) -> Result<Value> {
-        deadline::until(&format!("{} is listed", expected.signal()), SOON, || {
+        deadline::until(&format!("{} is listed", expected.signal()), PROMPT, || {
             Ok(self.list()?.into_iter().find(|signal| expected.is(signal) && signal["until"].is_null()))
         })
     }
@@ -145,7 +145,7 @@ impl<'a> Stage<'a> {
     /// When it says otherwise.
     pub fn selections(&self, expected: &Expected, role: &str, wanted: u64) -> Result<()> {
         let mut last = Value::Null;
-        let outcome = deadline::until("the selections are told", SOON, || {
+        let outcome = deadline::until("the selections are told", PROMPT, || {
             let listed = self.listed(expected)?;
             let party = parties(&listed).iter().find(|party| party["role"] == role);
             last = party.map(|party| party["selections"].clone()).unwrap_or_default();
@@ -171,7 +171,7 @@ impl<'a> Stage<'a> {
         }
         let of_both = [&ended["since"], &ended["until"]].map(|time| time.as_str().unwrap_or_default());
         assert!(of_both[0] < of_both[1], "it lasted: {ended}");
-        deadline::until(&format!("{} is listed as resolved", expected.signal()), SOON, || {
+        deadline::until(&format!("{} is listed as resolved", expected.signal()), PROMPT, || {
             let list = self.list()?;
             let listed =
                 list.iter().find(|signal| expected.is(signal) && is_at(&signal["since"], &began["since"]));
@@ -251,8 +251,7 @@ impl<'a> Stage<'a> {
             Ok(found.map(|event| Value::clone(event)))
         });
         let found = found.and_then(|found| {
-            let took = begun.elapsed();
-            ensure!(took <= deadline::scaled(SOON), "late, after {took:?}: {what}");
+            deadline::ensure_within(what, SOON, begun.elapsed())?;
             Ok(found)
         });
         found.with_context(|| {
@@ -297,7 +296,7 @@ impl<'a> Stage<'a> {
             ("netns", &self.name),
         ];
         let mut last = None;
-        let outcome = deadline::until("reuse_signal_active says so", SOON, || {
+        let outcome = deadline::until("reuse_signal_active says so", PROMPT, || {
             last = self.daemon.metrics()?.sum("reuse_signal_active", &labels);
             Ok((last == lasts.then_some(1.0)).then_some(()))
         });
