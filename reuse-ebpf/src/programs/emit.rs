@@ -1,12 +1,12 @@
 //! Reserve and submit, with a counter beside every failure and a wake-up only for a reader that sleeps.
 
 use aya_ebpf::{
-    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     maps::ring_buf::RingBufEntry,
 };
 use reuse_ebpf::count::Lost;
 
-use super::maps::{LOST, RING, SLEEPING};
+use super::maps::{LOST, RING, RING_BYTES, SLEEPING};
 
 /// Room for one record, or `None` and one more in the loss counter.
 #[inline(always)]
@@ -25,10 +25,11 @@ pub(crate) fn submit<T: 'static>(entry: RingBufEntry<T>) {
     entry.submit(u64::from(wake_flag()));
 }
 
-/// Submits a record that can wait until the reader looks by itself.
+/// Submits a record that can wait until the reader looks by itself, unless so many do that they would take the room of others.
 #[inline(always)]
 pub(crate) fn submit_quietly<T: 'static>(entry: RingBufEntry<T>) {
-    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    let fills = RING.query(u64::from(BPF_RB_AVAIL_DATA)) > u64::from(RING_BYTES / 8);
+    entry.submit(u64::from(if fills { wake_flag() } else { BPF_RB_NO_WAKEUP }));
 }
 
 /// Sends a record of `length` bytes that was built elsewhere, or counts its loss.

@@ -9,10 +9,13 @@ use reuse_ebpf::{
     flow::{FLOWS_MAX, WINDOWS as WINDOWS_MAX},
 };
 
+/// Size of the ring.
+pub(crate) const RING_BYTES: u32 = 4 << 20;
+
 /// Records of calls, closes and exits. 4 MiB hold 15,000 calls with their closes: what two cores binding at full speed
 /// send in 30 ms, many times the reader's nap. The reader has them mapped twice, which counts as its memory.
 #[map]
-pub(crate) static RING: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+pub(crate) static RING: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 
 /// One word: the reader sleeps and wants to be woken.
 #[map]
