@@ -69,7 +69,6 @@ fn another_user_gets_past_the_uid_test() -> Result<()> {
     let mut taker = stage.actor("rt-taker", TAKER)?;
     let mut client = stage.actor("rt-client", VICTIM)?;
     victim.run("s = bound('127.0.0.1', 8001, RP, kind=SOCK_DGRAM)")?;
-    ensure!(taker.refused("bound('0.0.0.0', 8001, RP, kind=SOCK_DGRAM)")? == "EADDRINUSE");
     taker.run("step = bound('127.0.0.2', 8001, RP, kind=SOCK_DGRAM)")?;
     taker.run("wide = bound('0.0.0.0', 8001, RP, kind=SOCK_DGRAM)")?;
     taker.run("s = bound('127.0.0.1', 8001, RP, kind=SOCK_DGRAM)")?;
@@ -159,7 +158,7 @@ fn another_container_or_unit_joins() -> Result<()> {
     const ONE: &str = "4e5f5b6c7d8e9f00112233445566778899aabbccddeeff001122334455667788";
     const OTHER: &str = "c0ffee6c7d8e9f00112233445566778899aabbccddeeff001122334455667788";
     let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
-    let stage = Stage::new(&daemon, "container")?.called(&ONE[..12]);
+    let stage = Stage::new(&daemon, "container")?.also_called(&ONE[..12]);
     let docker = |id: &str| Group::new(format!("system.slice/docker-{id}.scope"));
     let Some(one) = docker(ONE)? else { return Ok(()) };
     let Some(other) = docker(OTHER)? else { return Ok(()) };
