@@ -38,7 +38,8 @@ impl Heard {
         let listed = listed["signals"].as_array_mut().context("no list of signals")?.split_off(0);
         let mut seen = BTreeSet::new();
         for signal in told.chain(listed) {
-            let begin = ["signal", "since", "netns", "protocol", "address", "port"]
+            // Also once more where it has become graver.
+            let begin = ["signal", "severity", "since", "netns", "protocol", "address", "port"]
                 .map(|key| signal[key].to_string());
             if !seen.insert(begin) {
                 continue;
@@ -61,6 +62,12 @@ impl Heard {
         heard.lost =
             lost.map(|(labels, lost)| (labels.get("stage").cloned().unwrap_or_default(), lost)).collect();
         Ok(heard)
+    }
+
+    /// Whether this signal was told as `info`.
+    #[must_use]
+    pub fn has_info(&self, signal: &str) -> bool {
+        self.infos.keys().any(|(told, _)| told == signal)
     }
 
     /// Whether nothing was said but what is good to know, and nothing was lost.
