@@ -1,10 +1,10 @@
 //! Who shares, shadows or takes a port without any error being raised: states of the socket table, each told once, from
 //! its begin to its end.
 //!
-//! A port is looked at a moment after something changed on it ([`schedule`]), and everything its sockets are to each
-//! other then is a [`state`]: of two sides of the port ([`pairs`]), of one socket ([`singles`]), of a group
-//! ([`groups`]), of what was refused ([`attempts`]) or came after a close ([`takeover`]). A state that is there for the
-//! first time begins a signal, one that is there no longer ends it ([`signals`]).
+//! A port is looked at a moment after something changed on it (`schedule`), and everything its sockets are to each
+//! other then is a `state`: of two sides of the port (`pairs`), of one socket (`singles`), of a group
+//! (`groups`), of what was refused (`attempts`) or came after a close (`takeover`). A state that is there for the
+//! first time begins a signal, one that is there no longer ends it (`signals`).
 
 mod attempts;
 mod case;

@@ -61,7 +61,7 @@ fn judge<'a, 'b>(
             && (earlier.changed_hands() || later.changed_hands())
     };
     let judged = judged.filter(|judged| !is_told(judged))?;
-    let by_design = share_multicast(earlier.sockets.iter().chain(&later.sockets).copied());
+    let by_design = share_multicast(&[&*earlier.sockets, &*later.sockets].concat());
     Some(Judgement { severity: if by_design { Severity::Info } else { judged.severity }, ..judged })
 }
 

@@ -223,10 +223,10 @@ fn service_of(group: IpAddr) -> IpAddr {
 }
 
 /// Whether each of these sockets has joined one multicast group, so that they share its datagrams by design.
-pub(super) fn share_multicast<'a>(sockets: impl Iterator<Item = &'a Arc<Socket>> + Clone) -> bool {
+pub(super) fn share_multicast(sockets: &[&Arc<Socket>]) -> bool {
     let joined = |socket: &Arc<Socket>| -> Vec<IpAddr> {
         socket.facts.multicast.iter().map(|group| service_of(*group)).collect()
     };
-    let Some(candidates) = sockets.clone().next().map(joined) else { return false };
-    candidates.iter().any(|group| sockets.clone().all(|socket| joined(socket).contains(group)))
+    let [first, others @ ..] = sockets else { return false };
+    joined(first).iter().any(|group| others.iter().all(|socket| joined(socket).contains(group)))
 }

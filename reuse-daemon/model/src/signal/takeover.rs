@@ -105,7 +105,7 @@ impl Takeover {
                 subject: Subject::Side(side_key(&self.victim)),
                 other: Some(Subject::Side(side_key(taker))),
             },
-            severity: match share_multicast([&self.victim, taker].into_iter()) {
+            severity: match share_multicast(&[&self.victim, taker]) {
                 true => Severity::Info,
                 false => Severity::Warning,
             },
