@@ -26,7 +26,7 @@ pub struct Heard {
 
 impl Heard {
     /// Everything said so far of what happens on the stage: by events, of which one that ends is told twice, and by the list of
-    /// what lasts or has ended lately.
+    /// what lasts. What has ended was told; the list has it under the name that its namespace has now, which may be none.
     ///
     /// # Errors
     /// When the daemon does not answer.
@@ -35,7 +35,8 @@ impl Heard {
         let events = daemon.events()?;
         let told = events.iter().filter(|event| event["type"] == "signal").map(|event| (**event).clone());
         let mut listed = daemon.api("signals")?;
-        let listed = listed["signals"].as_array_mut().context("no list of signals")?.split_off(0);
+        let mut listed = listed["signals"].as_array_mut().context("no list of signals")?.split_off(0);
+        listed.retain(|signal| signal["until"].is_null());
         let mut seen = BTreeSet::new();
         for signal in told.chain(listed) {
             // Also once more where it has become graver.
