@@ -12,6 +12,8 @@ use reuse_model::event::Moment;
 
 /// How old a distance may be before it is read again, nanoseconds.
 const KEEP: u64 = 1_000_000_000;
+/// A distance that differs by less is the same one, nanoseconds: else one moment would be told with two times.
+const STEP: u64 = 1_000_000;
 /// Tries to read both clocks without being interrupted between them.
 const TRIES: usize = 4;
 
@@ -48,7 +50,9 @@ impl Clock {
     pub fn wall(&self, at: Moment) -> Timestamp {
         if at.0.saturating_sub(self.read_at.load(Relaxed)) > KEEP {
             let (offset, read_at) = distance();
-            self.offset.store(offset, Relaxed);
+            if offset.abs_diff(self.offset.load(Relaxed)) >= STEP {
+                self.offset.store(offset, Relaxed);
+            }
             self.read_at.store(read_at, Relaxed);
         }
         let wall = i128::from(at.0) + i128::from(self.offset.load(Relaxed));

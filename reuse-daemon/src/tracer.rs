@@ -93,6 +93,7 @@ pub struct Tracer {
     told_signals: ToldSignals,
     possessions: Possessions,
     reading_budget: ReadingBudget,
+    process_budget: ReadingBudget,
     watched: Watched,
     /// Sockets that are or were watched and may still be counted
     were_watched: HashSet<Inode>,
@@ -185,6 +186,7 @@ impl Tracer {
             told_signals: ToldSignals::default(),
             possessions: Possessions::new(owners),
             reading_budget: ReadingBudget::default(),
+            process_budget: ReadingBudget::default(),
             watched,
             were_watched: HashSet::new(),
             checking: Checking::default(),

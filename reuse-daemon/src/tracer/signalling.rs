@@ -14,7 +14,7 @@ use crate::clock::Clock;
 /// A port whose time comes within so many nanoseconds is waited for.
 const SOON: u64 = 500_000_000;
 
-/// Of the time, one part in so many goes into reading sockets anew.
+/// Of the time, one part in so many goes into reading sockets anew, and as much into reading processes.
 const SHARE: u32 = 20;
 
 /// Counts so young are not read again, however fast somebody sets options.
@@ -85,9 +85,8 @@ impl Tracer {
         if !self.inventory.is_backfilled() || !self.signals.is_due(now) {
             return;
         }
-        for pid in self.signals.processes_due(now) {
-            let read = self.possessions.read(|finder| finder.process(pid));
-            self.take_in_part(Scope::Process(pid), read);
+        if self.process_budget.allows() {
+            self.read_processes(now);
         }
         let due = self.signals.due(&self.inventory, now);
         if due.is_empty() {
@@ -112,6 +111,19 @@ impl Tracer {
             self.tell_signal(&told);
         }
         self.watch();
+    }
+
+    /// Reads the processes that may have got sockets.
+    fn read_processes(&mut self, now: Moment) {
+        let began = Instant::now();
+        let due = self.signals.processes_due(now);
+        for pid in &due {
+            let read = self.possessions.read(|finder| finder.process(*pid));
+            self.take_in_part(Scope::Process(*pid), read);
+        }
+        if !due.is_empty() {
+            self.process_budget.spend(began.elapsed());
+        }
     }
 
     /// Judges what was there before the daemon.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Kind, Role, Severity,
+    schedule::PATIENCE,
     state::{State, StateKey, Subject, place, who},
 };
 use crate::{
@@ -28,6 +29,10 @@ struct Attempt {
     holder: Arc<Socket>,
     at: Moment,
     pid: u32,
+    /// Its socket is gone
+    gone: bool,
+    /// It was judged: who is gone before that is told all the same
+    looked_at: bool,
 }
 
 /// The attempts whose sockets are still there, as far as is known.
@@ -59,25 +64,48 @@ impl Attempts {
             return None;
         }
         let (at, pid) = (conflict.call.at, conflict.call.caller.pid);
-        self.open.insert(key, Attempt { kind, contender: Arc::new(contender), holder, at, pid });
+        self.open.insert(
+            key,
+            Attempt { kind, contender: Arc::new(contender), holder, at, pid, gone: false, looked_at: false },
+        );
         Some(port)
     }
 
     /// The sockets that asked, and a process that has each: whether they are still there nothing tells.
     pub(super) fn open(&self) -> impl Iterator<Item = (Inode, u32)> {
-        self.open.iter().map(|((_, inode), attempt)| (*inode, attempt.pid))
+        let open = self.open.iter().filter(|(_, attempt)| !attempt.gone);
+        open.map(|((_, inode), attempt)| (*inode, attempt.pid))
+    }
+
+    /// The ports that a socket asked for and was refused.
+    pub(super) fn ports_of(&self, inode: Inode) -> Vec<PortKey> {
+        self.open.keys().filter(|(_, asked)| *asked == inode).map(|(port, _)| *port).collect()
     }
 
     /// A socket that asked is gone; the ports it asked for.
     pub(super) fn gone(&mut self, inode: Inode) -> Vec<PortKey> {
-        let ended = self.open.extract_if(.., |(_, asked), _| *asked == inode);
-        ended.map(|((port, _), _)| port).collect()
+        self.end_where(|asked, _| asked == inode)
     }
 
     /// A process ended, and with it what it asked with.
     pub(super) fn exited(&mut self, pid: u32) -> Vec<PortKey> {
-        let ended = self.open.extract_if(.., |_, attempt| attempt.pid == pid);
-        ended.map(|((port, _), _)| port).collect()
+        self.end_where(|_, attempt| attempt.pid == pid)
+    }
+
+    fn end_where(&mut self, ends: impl Fn(Inode, &Attempt) -> bool) -> Vec<PortKey> {
+        let ended = self.open.iter_mut().filter(|((_, inode), attempt)| ends(*inode, attempt));
+        let port = |((port, _), attempt): (&(PortKey, Inode), &mut Attempt)| {
+            attempt.gone = true;
+            *port
+        };
+        ended.map(port).collect()
+    }
+
+    /// The attempts on a port were judged.
+    pub(super) fn looked_at(&mut self, port: PortKey) {
+        for (_, attempt) in self.open.range_mut((port, Inode(0))..=(port, Inode(u64::MAX))) {
+            attempt.looked_at = true;
+        }
     }
 
     /// Appends the attempts on a port that last, and forgets those that do not. When the next one ends by itself.
@@ -92,7 +120,11 @@ impl Attempts {
         let over = self.open.extract_if(range.clone(), |_, attempt| !attempt.lasts(inventory, now));
         over.for_each(drop);
         states.extend(self.open.range(range.clone()).map(|(_, attempt)| attempt.state(port)));
-        self.open.range(range).map(|(_, attempt)| Moment(attempt.at.0 + LASTS)).min()
+        let ends = |attempt: &Attempt| match attempt.gone {
+            true => Moment(now.0 + PATIENCE),
+            false => Moment(attempt.at.0 + LASTS),
+        };
+        self.open.range(range).map(|(_, attempt)| ends(attempt)).min()
     }
 }
 
@@ -115,6 +147,7 @@ fn target(conflict: &Conflict, inventory: &Inventory) -> Option<(Kind, Arc<Socke
 impl Attempt {
     fn lasts(&self, inventory: &Inventory, now: Moment) -> bool {
         now.0.saturating_sub(self.at.0) < LASTS
+            && !(self.gone && self.looked_at)
             && inventory.get(self.holder.facts.inode).is_some()
             && inventory.get(self.contender.facts.inode).is_none()
     }

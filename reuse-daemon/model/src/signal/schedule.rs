@@ -22,8 +22,10 @@ pub(super) fn is_young(then: Moment, now: Moment) -> bool {
 #[derive(Clone, Copy, Debug)]
 struct Wait {
     due: Moment,
-    /// When what is to be looked at happened
+    /// When what is to be looked at happened, first
     at: Moment,
+    /// And last
+    last: Moment,
     /// What is known of its sockets may be out of date
     reads: bool,
 }
@@ -33,8 +35,10 @@ struct Wait {
 pub struct Due {
     /// The port
     pub port: PortKey,
-    /// When what is to be looked at happened
+    /// When what is to be looked at happened, first
     pub(super) at: Moment,
+    /// And last
+    pub(super) last: Moment,
     /// What is known of its sockets may be out of date
     pub(super) reads: bool,
 }
@@ -50,12 +54,12 @@ pub(super) struct Schedule {
 impl Schedule {
     /// Something happened on a port at `at`: it is looked at soon. `reads`: its sockets are read anew then.
     pub(super) fn happened(&mut self, port: PortKey, at: Moment, reads: bool) {
-        self.add(port, Wait { due: Moment(at.0.saturating_add(PATIENCE)), at, reads });
+        self.add(port, Wait { due: Moment(at.0.saturating_add(PATIENCE)), at, last: at, reads });
     }
 
     /// Something on a port ends at `at` by itself.
     pub(super) fn ends(&mut self, port: PortKey, at: Moment) {
-        self.add(port, Wait { due: at, at, reads: false });
+        self.add(port, Wait { due: at, at, last: at, reads: false });
     }
 
     fn add(&mut self, port: PortKey, wait: Wait) {
@@ -69,6 +73,7 @@ impl Schedule {
             return;
         };
         known.reads |= wait.reads;
+        known.last = known.last.max(wait.last);
         if wait.due < known.due {
             self.order.remove(&(known.due, port));
             (known.due, known.at) = (wait.due, wait.at);
@@ -88,8 +93,8 @@ impl Schedule {
             && self.next().is_some_and(|next| next <= now)
             && let Some((_, port)) = self.order.pop_first()
         {
-            if let Some(Wait { at, reads, .. }) = self.waiting.remove(&port) {
-                due.push(Due { port, at: at.min(now), reads });
+            if let Some(Wait { at, last, reads, .. }) = self.waiting.remove(&port) {
+                due.push(Due { port, at: at.min(now), last: last.min(now), reads });
             }
         }
         due

@@ -125,9 +125,11 @@ pub(super) fn changed_hands(facts: &SocketFacts) -> bool {
     facts.creator.is_some_and(|creator| creator != facts.uid)
 }
 
-/// What a socket is older or younger by. Those that were found came first; inode numbers mostly grow.
-pub(super) fn age(socket: &Socket) -> (Option<Moment>, Inode) {
-    (socket.since, socket.facts.inode)
+/// What a socket is older or younger by. Those that were found came first; of these the one whose process did, and then
+/// the one with the lower inode number, which mostly grow.
+pub(super) fn age(socket: &Socket) -> (Option<Moment>, Option<Moment>, Inode) {
+    let started = socket.owners.iter().filter_map(|owner| owner.process.started).min();
+    (socket.since, started.filter(|_| socket.since.is_none()), socket.facts.inode)
 }
 
 /// Whether two sets of processes are known and none of one is anything to one of the other.

@@ -188,6 +188,16 @@ impl Signals {
         if let Some(left) = moved_from.filter(|left| *left != port) {
             self.schedule.happened(left, at, false);
         }
+        for asked in self.attempts.ports_of(socket.facts.inode) {
+            self.schedule.happened(asked, at, false);
+        }
+        // What decides in its group may have been set before it had its port.
+        if socket.facts.flags.reuseport
+            && socket.facts.group.is_none()
+            && let Some(owner) = socket.owners.first().filter(|owner| !owner.process.own)
+        {
+            self.readings.of_process(owner.process.pid, at);
+        }
         let was_eligible =
             before.is_some_and(|before| moved_from == Some(port) && is_eligible(&before.facts));
         if !was_eligible && self.departed.was_on(port) {
@@ -376,9 +386,9 @@ impl Signals {
 
     /// Judges ports and appends what began and what ended.
     pub fn judge(&mut self, due: &[Due], world: World<'_>, told: &mut Vec<Told>) {
-        for Due { port, at, .. } in due {
-            let at = if at.0 == 0 { world.now } else { *at };
-            self.judge_port(*port, at, world, false, told);
+        let known = |at: Moment| if at.0 == 0 { world.now } else { at };
+        for Due { port, at, last, .. } in due {
+            self.judge_port(*port, [known(*at), known(*last)], world, false, told);
         }
     }
 
@@ -388,15 +398,25 @@ impl Signals {
         let groups = world.groups.iter().filter(|group| groups::is_conspicuous(group));
         ports.extend(groups.map(|group| port_of(group.key())));
         for port in ports {
-            self.judge_port(port, world.now, world, true, &mut Vec::new());
+            self.judge_port(port, [world.now; 2], world, true, &mut Vec::new());
         }
     }
 
-    fn judge_port(&mut self, port: PortKey, at: Moment, world: World<'_>, first: bool, told: &mut Vec<Told>) {
+    /// Judges a port. `at`: when the first and the last of what is to be judged happened.
+    fn judge_port(
+        &mut self,
+        port: PortKey,
+        at: [Moment; 2],
+        world: World<'_>,
+        first: bool,
+        told: &mut Vec<Told>,
+    ) {
+        let [at, last] = at;
         let States { by_key: mut states, young, beyond, next } = self.states(port, world, first);
         if let Some(since) = young {
             self.schedule.happened(port, since, false);
         }
+        self.attempts.looked_at(port);
         self.overflow += beyond;
         if let Some(next) = next {
             self.schedule.ends(port, next);
@@ -418,7 +438,7 @@ impl Signals {
                 }
                 None => {
                     let is_told = active.is_told;
-                    let ended = self.end(active, at, world.now);
+                    let ended = self.end(active, last, world.now);
                     told.extend(is_told.then_some(ended));
                 }
             }
@@ -509,10 +529,12 @@ impl Signals {
         pairs::look(port, &sides, inventory.ephemeral_ports(), &mut states);
         let mut keys = BTreeSet::new();
         for socket in inventory.on_port(port) {
-            singles::look(port, socket, &self.handovers, &mut states);
+            singles::look(port, socket, inventory.on_port(port), &self.handovers, &mut states);
             keys.extend(groups.seat(socket.facts.inode).map(|(key, _)| *key));
         }
-        for group in keys.iter().filter_map(|key| groups.get(key)) {
+        // In a group of the daemon's own only strangers are members, and its program is no business of theirs.
+        let is_own = inventory.on_port(port).any(|socket| socket.is_own());
+        for group in keys.iter().filter_map(|key| groups.get(key)).filter(|_| !is_own) {
             let circumstances = Circumstances { found, options_are_told };
             groups::look(port, group, &self.steered, circumstances, &mut states);
         }
@@ -561,6 +583,7 @@ impl Active {
     /// Takes in another look at the same state. Who left it is in it no longer.
     fn renew(&mut self, state: &State, traffic: &mut Traffic) {
         self.case.parties = state.parties();
+        self.case.seen.clone_from(&state.seen);
         let is_party =
             |inode: &Inode| self.case.parties.iter().any(|party| party.socket.facts.inode == *inode);
         for (inode, _) in self.before.extract_if(|inode, _| !is_party(inode)) {

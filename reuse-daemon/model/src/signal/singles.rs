@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{
     Kind, Role, Severity,
     handover::Handovers,
+    meeting::overlap,
     side::changed_hands,
-    state::{State, StateKey, Subject, place, who},
+    state::{State, StateKey, Subject, in_role, place, who},
 };
 use crate::{
     endpoint::Transport,
@@ -15,17 +16,33 @@ use crate::{
     socket::State as SocketState,
 };
 
-/// Appends what is to be told of a socket by itself.
-pub(super) fn look(port: PortKey, socket: &Arc<Socket>, handovers: &Handovers, states: &mut Vec<State>) {
+/// Appends what is to be told of a socket by itself. `on_port`: it and the others there.
+pub(super) fn look<'a>(
+    port: PortKey,
+    socket: &Arc<Socket>,
+    on_port: impl Iterator<Item = &'a Arc<Socket>>,
+    handovers: &Handovers,
+    states: &mut Vec<State>,
+) {
     if socket.is_own() {
         return;
     }
-    states.extend(owner_change(port, socket));
+    states.extend(owner_change(port, socket, on_port));
     states.extend(inherited(port, socket, handovers));
 }
 
-fn owner_change(port: PortKey, socket: &Arc<Socket>) -> Option<State> {
+fn owner_change<'a>(
+    port: PortKey,
+    socket: &Arc<Socket>,
+    on_port: impl Iterator<Item = &'a Arc<Socket>>,
+) -> Option<State> {
     let creator = socket.facts.creator.filter(|_| changed_hands(&socket.facts))?;
+    // Those that it passes for one of.
+    let members = on_port.filter(|other| {
+        other.facts.inode != socket.facts.inode
+            && other.facts.uid == socket.facts.uid
+            && overlap(&other.facts, &socket.facts)
+    });
     let (whose, here, uid) = (who(socket), place(socket), socket.facts.uid);
     Some(State {
         key: StateKey {
@@ -35,7 +52,7 @@ fn owner_change(port: PortKey, socket: &Arc<Socket>) -> Option<State> {
             other: None,
         },
         severity: Severity::Warning,
-        parties: vec![(Role::Taker, Arc::clone(socket))],
+        parties: in_role(Role::Taker, [socket]).chain(in_role(Role::Member, members)).collect(),
         began: None,
         seen: format!(
             "{whose} has {here} with a socket that uid {creator} made and that was given uid {uid} afterwards (fchown): the kernel takes it for a socket of uid {uid}"

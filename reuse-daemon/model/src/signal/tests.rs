@@ -219,6 +219,21 @@ fn who_comes_while_a_port_waits_to_be_looked_at_has_its_own_time() {
 }
 
 #[test]
+fn an_end_is_dated_by_what_happened_last() {
+    let mut host = Host::new();
+    host.bind(VICTIM, &udp(VICTIM, 1, "0.0.0.0"));
+    host.bind(OTHER, &udp(OTHER, 2, "0.0.0.0"));
+    host.pass(SECOND);
+    host.bind(SAME_USER, &udp(SAME_USER, 3, "127.0.0.1"));
+    host.now += 100 * MS;
+    host.close(2);
+    let closed = Moment(host.now);
+    host.pass(SECOND);
+    let ended = host.told.iter().find_map(|told| told.case.until);
+    assert_eq!(ended, Some(closed));
+}
+
+#[test]
 fn what_was_there_first_is_found_and_not_told() {
     let mut host = Host::found(vec![(VICTIM, udp(VICTIM, 1, "0.0.0.0")), (OTHER, udp(OTHER, 2, "0.0.0.0"))]);
     assert_eq!(host.active(), [(Kind::ForeignUidShare, Severity::Critical)]);

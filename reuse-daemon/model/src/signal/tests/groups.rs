@@ -81,6 +81,12 @@ fn a_program_that_is_attached_again_after_selections_is_not_the_first() {
 }
 
 #[test]
+fn who_joins_a_group_is_read_for_what_was_set_before() {
+    let mut host = grouped();
+    assert_eq!(host.signals.processes_due(Moment(host.now)), [VICTIM.pid]);
+}
+
+#[test]
 fn what_was_set_before_the_bind_is_usual() {
     let mut host = grouped();
     host.count(5, 0);

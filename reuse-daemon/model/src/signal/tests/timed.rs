@@ -48,8 +48,6 @@ fn a_refused_join_ends_with_its_socket_its_process_its_holder_or_another_bind() 
             let mut elsewhere = tcp(OTHER, 2, "127.0.0.1");
             elsewhere.local.port = 81;
             host.bind(OTHER, &elsewhere);
-            // Another socket's change on the port that was asked for brings it to light.
-            host.listen(VICTIM, &member(tcp(VICTIM, 3, "127.0.0.1")));
         },
     ];
     for (number, end) in ends.into_iter().enumerate() {
@@ -57,6 +55,19 @@ fn a_refused_join_ends_with_its_socket_its_process_its_holder_or_another_bind() 
         end(&mut host);
         assert_eq!(host.pass(SECOND), [], "end {number}");
     }
+}
+
+#[test]
+fn who_asks_and_goes_at_once_is_told_all_the_same() {
+    let mut host = Host::new();
+    let holder = member(tcp(VICTIM, 1, "127.0.0.1"));
+    host.listen(VICTIM, &holder);
+    host.refuse(OTHER, &member(tcp(OTHER, 2, "127.0.0.1")), &SocketFacts { state: State::Listen, ..holder });
+    host.now += 50 * MS;
+    host.apply(&fixtures::exit(OTHER.pid, host.now));
+    assert_eq!(host.pass(150 * MS), [(Kind::JoinRefused, Severity::Warning)]);
+    assert_eq!(host.pass(SECOND), []);
+    assert_eq!(host.told.len(), 2, "its begin and its end");
 }
 
 #[test]
