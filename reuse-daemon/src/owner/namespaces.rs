@@ -18,8 +18,9 @@ use reuse_model::{process::Process, socket::NetNs, text::escape};
 
 use residents::Residents;
 
-/// Least time between two readings for a namespace that had no name.
-const REFRESH: Duration = Duration::from_secs(1);
+/// Least time between two readings for a namespace that had no name: the kernel gives the number of one that is gone to the
+/// next, which may have one.
+const REFRESH: Duration = Duration::from_millis(100);
 /// Least time between two readings: a storm of new namespaces costs no more than this.
 const BURST: Duration = Duration::from_millis(10);
 /// Most names read of the directory.
@@ -63,7 +64,7 @@ impl Namespaces {
     }
 
     /// The name of the namespace at the time `now`. A number that was never asked for makes the names be read again:
-    /// it may be of a namespace made a moment ago. One that had no name is looked for once a second; one whose name
+    /// it may be of a namespace made a moment ago. One that had no name is looked for ten times a second; one whose name
     /// went away keeps it until then.
     pub fn name(&mut self, namespace: NetNs, now: Instant) -> Arc<str> {
         if let Some(name) = self.known(namespace) {

@@ -153,7 +153,7 @@ fn a_namespace_without_a_name_is_looked_up_once_a_second() {
     assert_eq!(&*names.name(elsewhere, start), "other");
     fs::create_dir_all(directory.path("netns")).unwrap();
     fs::hard_link(directory.path("elsewhere"), directory.path("netns/late")).unwrap();
-    assert_eq!(&*names.name(elsewhere, start + REFRESH / 2), "other", "read again within the second");
+    assert_eq!(&*names.name(elsewhere, start + REFRESH / 2), "other", "read again too soon");
     assert_eq!(&*names.name(elsewhere, start + REFRESH), "late");
 }
 
