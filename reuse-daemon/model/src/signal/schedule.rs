@@ -15,7 +15,12 @@ const AT_ONCE: usize = 2048;
 
 /// Whether it is too early to judge what happened at `then`.
 pub(super) fn is_young(then: Moment, now: Moment) -> bool {
-    now.0.saturating_sub(then.0) < PATIENCE
+    is_younger(then, now, PATIENCE)
+}
+
+/// Whether it happened less than `age` nanoseconds ago.
+pub(super) fn is_younger(then: Moment, now: Moment, age: u64) -> bool {
+    now.0.saturating_sub(then.0) < age
 }
 
 /// Why a port is looked at.

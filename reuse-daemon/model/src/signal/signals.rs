@@ -15,7 +15,7 @@ use super::{
     meeting::is_eligible,
     pairs,
     reading::Readings,
-    schedule::{Due, Schedule, is_young},
+    schedule::{Due, PATIENCE, Schedule, is_young, is_younger},
     side::sides,
     singles,
     state::{State, StateKey},
@@ -36,6 +36,10 @@ use crate::{
 
 /// Most signals that last at once; beyond, one of less gravity gives way.
 pub const ACTIVE_MAX: usize = 4096;
+
+/// Nanoseconds that a socket has on a port of a multicast group until it must have joined: it may do so on each device in
+/// turn, and until then it looks like somebody who wants the others' datagrams.
+const JOINS_WITHIN: u64 = 600_000_000;
 
 /// What a party of an ended signal weighs: a socket with its owners, some 800 bytes.
 const PARTY_WEIGHT: usize = 4;
@@ -522,9 +526,12 @@ impl Signals {
         let World { inventory, groups, options_are_told, now, .. } = world;
         let mut states = Vec::new();
         // A port may be looked at for an earlier change: who came since is not done with its options.
-        let (young, grown): (Vec<_>, Vec<_>) = inventory
-            .on_port(port)
-            .partition(|socket| socket.since.is_some_and(|since| is_young(since, now)));
+        let is_multicast = inventory.on_port(port).any(|socket| !socket.facts.multicast.is_empty());
+        let (young, grown): (Vec<_>, Vec<_>) = inventory.on_port(port).partition(|socket| {
+            let joins_late = is_multicast && socket.facts.multicast.is_empty();
+            let waits = |since| is_young(since, now) || joins_late && is_younger(since, now, JOINS_WITHIN);
+            socket.since.is_some_and(waits)
+        });
         let (sides, beyond) = sides(grown.into_iter());
         pairs::look(port, &sides, inventory.ephemeral_ports(), &mut states);
         let mut keys = BTreeSet::new();
@@ -549,7 +556,11 @@ impl Signals {
                 }
             }
         }
-        let young = young.into_iter().filter_map(|socket| socket.since).min();
+        let wait = |since| match is_young(since, now) {
+            true => since,
+            false => Moment(since.0 + (JOINS_WITHIN - PATIENCE)),
+        };
+        let young = young.into_iter().filter_map(|socket| socket.since).map(wait).min();
         States {
             by_key,
             young,

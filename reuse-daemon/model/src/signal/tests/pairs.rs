@@ -209,6 +209,18 @@ fn multicast_is_shared_by_design_by_who_joined_the_same_group() {
     assert_eq!(host.active(), [(Kind::ForeignUidShare, Severity::Critical)], "one joined nothing");
 }
 
+#[test]
+fn who_comes_to_a_multicast_port_has_time_to_join() {
+    let joined = |facts: SocketFacts| SocketFacts {
+        multicast: vec!["224.0.0.251".parse().expect("an address")],
+        ..facts
+    };
+    let mut host = Host::found(vec![(VICTIM, joined(udp(VICTIM, 1, "0.0.0.0")))]);
+    host.bind(OTHER, &udp(OTHER, 2, "0.0.0.0"));
+    assert_eq!(host.pass(400 * MS), []);
+    assert_eq!(host.pass(200 * MS), [(Kind::ForeignUidShare, Severity::Critical)]);
+}
+
 fn v6only_if_ipv6(facts: SocketFacts) -> SocketFacts {
     if facts.family == Family::Ipv6 { v6only(facts) } else { facts }
 }
