@@ -62,6 +62,11 @@ impl Schedule {
         self.add(port, Wait { due: Moment(at.0.saturating_add(PATIENCE)), at, last: at, reads });
     }
 
+    /// What happened on a port at `at` is looked at `wait` nanoseconds later.
+    pub(super) fn grows(&mut self, port: PortKey, at: Moment, wait: u64) {
+        self.add(port, Wait { due: Moment(at.0.saturating_add(wait)), at, last: at, reads: false });
+    }
+
     /// Something on a port ends at `at` by itself.
     pub(super) fn ends(&mut self, port: PortKey, at: Moment) {
         self.add(port, Wait { due: at, at, last: at, reads: false });

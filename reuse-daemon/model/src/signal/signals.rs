@@ -71,8 +71,8 @@ pub struct World<'a> {
 /// What one look at a port shows.
 struct States {
     by_key: BTreeMap<StateKey, State>,
-    /// Since when there is a socket that it is too early to judge
-    young: Option<Moment>,
+    /// Since when there is a socket that it is too early to judge, and for how long it is
+    young: Option<(Moment, u64)>,
     /// Sides of the port that were not looked at
     beyond: u64,
     /// When one of the states ends by itself
@@ -417,8 +417,8 @@ impl Signals {
     ) {
         let [at, last] = at;
         let States { by_key: mut states, young, beyond, next } = self.states(port, world, first);
-        if let Some(since) = young {
-            self.schedule.happened(port, since, false);
+        if let Some((since, wait)) = young {
+            self.schedule.grows(port, since, wait);
         }
         self.attempts.looked_at(port);
         self.overflow += beyond;
@@ -556,11 +556,9 @@ impl Signals {
                 }
             }
         }
-        let wait = |since| match is_young(since, now) {
-            true => since,
-            false => Moment(since.0 + (JOINS_WITHIN - PATIENCE)),
-        };
-        let young = young.into_iter().filter_map(|socket| socket.since).map(wait).min();
+        let waits = |since| (since, if is_young(since, now) { PATIENCE } else { JOINS_WITHIN });
+        let young = young.into_iter().filter_map(|socket| socket.since).map(waits);
+        let young = young.min_by_key(|(since, wait)| since.0 + wait);
         States {
             by_key,
             young,

@@ -217,8 +217,10 @@ fn who_comes_to_a_multicast_port_has_time_to_join() {
     };
     let mut host = Host::found(vec![(VICTIM, joined(udp(VICTIM, 1, "0.0.0.0")))]);
     host.bind(OTHER, &udp(OTHER, 2, "0.0.0.0"));
+    let bound = Moment(host.now);
     assert_eq!(host.pass(400 * MS), []);
     assert_eq!(host.pass(200 * MS), [(Kind::ForeignUidShare, Severity::Critical)]);
+    assert_eq!(host.told[0].at, bound);
 }
 
 fn v6only_if_ipv6(facts: SocketFacts) -> SocketFacts {
