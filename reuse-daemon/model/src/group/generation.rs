@@ -32,11 +32,18 @@ impl<'a> Generations<'a> {
     }
 
     /// Whether a member is of an earlier generation: its processes started at least [`APART`] before the last one of their
-    /// service, and are neither its parent nor its siblings under a common master, as workers are.
+    /// service, and are neither its parent nor its siblings under a common master, as workers are. A worker is of its
+    /// master's generation, whenever it started.
     pub(crate) fn is_earlier(&self, member: &Socket) -> bool {
         let latest = |process: &Process| self.latest.get(&*process.service).copied();
         let is_replaced = |process: &Process| latest(process).is_some_and(|latest| replaces(latest, process));
-        !member.owners.is_empty() && member.owners.iter().all(|owner| is_replaced(&owner.process))
+        let master = |worker: &Process| worker.parent.and_then(|parent| member.owner(parent));
+        let is_earlier = |process: &Process| {
+            let is_latest = latest(process).is_some_and(|latest| latest.pid == process.pid);
+            is_replaced(process)
+                || !is_latest && master(process).is_some_and(|master| is_replaced(&master.process))
+        };
+        !member.owners.is_empty() && member.owners.iter().all(|owner| is_earlier(&owner.process))
     }
 }
 
@@ -100,6 +107,13 @@ mod tests {
         let worker = socket(2, &[(20, 10, 9 * SECOND)]);
         let respawned = socket(3, &[(30, 10, 99 * SECOND)]);
         assert_eq!(earlier(&[master, worker, respawned]), [false; 3]);
+    }
+
+    #[test]
+    fn a_worker_is_of_its_masters_generation() {
+        let old = || socket(1, &[(10, 1, SECOND), (11, 10, 8 * SECOND)]);
+        assert_eq!(earlier(&[old(), socket(2, &[(20, 1, 9 * SECOND)])]), [true, false]);
+        assert_eq!(earlier(&[old(), socket(2, &[(20, 10, 9 * SECOND)])]), [false, false], "another worker");
     }
 
     #[test]
