@@ -6,8 +6,10 @@
 //! (`groups`), of what was refused (`attempts`) or came after a close (`takeover`). A state that is there for the
 //! first time begins a signal, one that is there no longer ends it (`signals`).
 
+mod active;
 mod attempts;
 mod case;
+mod conspicuous;
 mod departed;
 mod flood;
 mod groups;

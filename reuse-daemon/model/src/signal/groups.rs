@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Kind, Role, Severity,
-    signals::Active,
+    active::Active,
     state::{State, StateKey, Subject, in_role, place, who},
 };
 use crate::{

@@ -7,7 +7,9 @@ use std::{
 
 use super::{
     Case, Kind, Policy, Severity,
+    active::Active,
     attempts::Attempts,
+    conspicuous::{are_alike, conspicuous_ports, is_steered, meets_others},
     departed::Departed,
     flood::Flood,
     groups::{self, Circumstances, Steered, Steering},
@@ -20,18 +22,17 @@ use super::{
     singles,
     state::{State, StateKey},
     takeover::Takeovers,
-    traffic::{Traffic, is_new},
+    traffic::Traffic,
 };
 use crate::{
     conflict::Conflict,
     endpoint::Protocol,
     event::{Event, MemberCount, Moment, Touch, Touched},
     group::{Group, GroupKey, Groups},
-    hash::NumberMap,
     history::History,
     inventory::{Change, Inventory, PortKey, Socket},
     report::Context,
-    socket::{Inode, Selector},
+    socket::Inode,
 };
 
 /// Most signals that last at once; beyond, one of less gravity gives way.
@@ -77,18 +78,6 @@ struct States {
     beyond: u64,
     /// When one of the states ends by itself
     next: Option<Moment>,
-}
-
-/// A signal that lasts.
-#[derive(Debug)]
-pub(super) struct Active {
-    case: Case,
-    /// Before the operator's word on it
-    severity: Severity,
-    /// Whether its begin was told: else its end is not
-    is_told: bool,
-    /// What its sockets had been given when it began; only of those that are watched
-    before: NumberMap<Inode, u64>,
 }
 
 /// Every signal of the host.
@@ -481,9 +470,7 @@ impl Signals {
     fn end(&mut self, mut active: Active, at: Moment, now: Moment) -> Told {
         self.count -= 1;
         active.fill(&self.traffic);
-        for inode in active.before.keys() {
-            self.traffic.unwatch(*inode);
-        }
+        active.unwatch(&mut self.traffic);
         let until = at.max(active.case.since).min(now);
         active.case.until = Some(until);
         let case = active.case;
@@ -511,7 +498,7 @@ impl Signals {
         if let Some(gone) = gone {
             self.count -= 1;
             self.overflow += 1;
-            gone.before.keys().for_each(|inode| self.traffic.unwatch(*inode));
+            gone.unwatch(&mut self.traffic);
         }
         true
     }
@@ -568,54 +555,6 @@ impl Signals {
     }
 }
 
-impl Active {
-    fn begin(case: Case, severity: Severity, is_told: bool, traffic: &mut Traffic) -> Self {
-        let mut active = Self { case, severity, is_told, before: NumberMap::default() };
-        active.watch(traffic);
-        active.fill(traffic);
-        active
-    }
-
-    /// Watches the parties that are not watched yet.
-    fn watch(&mut self, traffic: &mut Traffic) {
-        for party in &self.case.parties {
-            let inode = party.socket.facts.inode;
-            if self.before.contains_key(&inode) {
-                continue;
-            }
-            if let Some(before) = traffic.watch(inode) {
-                self.before.insert(inode, if is_new(party, &self.case) { 0 } else { before });
-            }
-        }
-    }
-
-    /// Takes in another look at the same state. Who left it is in it no longer.
-    fn renew(&mut self, state: &State, traffic: &mut Traffic) {
-        self.case.parties = state.parties();
-        self.case.seen.clone_from(&state.seen);
-        let is_party =
-            |inode: &Inode| self.case.parties.iter().any(|party| party.socket.facts.inode == *inode);
-        for (inode, _) in self.before.extract_if(|inode, _| !is_party(inode)) {
-            traffic.unwatch(inode);
-        }
-        self.watch(traffic);
-        self.fill(traffic);
-    }
-
-    fn fill(&mut self, traffic: &Traffic) {
-        for party in &mut self.case.parties {
-            let inode = party.socket.facts.inode;
-            let given = traffic.total(inode).zip(self.before.get(&inode));
-            party.selections = given.map(|(total, before)| total.saturating_sub(*before));
-        }
-    }
-
-    /// As it is before the operator's word on it.
-    fn case_by_itself(&self) -> Case {
-        Case { severity: self.severity, ..self.case.clone() }
-    }
-}
-
 /// Who brought a signal about: the service of its last party, who takes or asks.
 fn whose(case: &Case) -> Arc<str> {
     let last = case.parties.last().and_then(|party| party.socket.known_owners().first());
@@ -629,38 +568,4 @@ fn port_of(key: &GroupKey) -> PortKey {
 /// Whether nothing was selected in a group yet.
 fn is_unused(group: &Group) -> bool {
     group.slots().all(|(.., counts)| counts.selections == 0)
-}
-
-/// The ports whose sockets are worth a look.
-fn conspicuous_ports(inventory: &Inventory) -> BTreeSet<PortKey> {
-    let met = inventory.crowded_ports().filter(|port| meets_others(inventory.on_port(*port)));
-    let singles = inventory.iter().filter(|socket| singles::may_be_told(socket));
-    met.chain(singles.filter_map(|socket| PortKey::of(&socket.facts))).collect()
-}
-
-/// Whether something but the hash decides in the group of a socket.
-fn is_steered(socket: &Socket) -> bool {
-    socket.facts.group.is_some_and(|group| group.selector != Selector::Hash)
-}
-
-/// Whether the sockets of a port may be of several programs or users; where they are many they are taken to be.
-fn meets_others<'a>(mut sockets: impl Iterator<Item = &'a Arc<Socket>>) -> bool {
-    const MANY: usize = 16;
-    let whose = |socket: &Socket| (socket.facts.uid, socket.owners.first().map(|owner| owner.process.pid));
-    let Some(first) = sockets.next().map(|socket| whose(socket)) else { return false };
-    sockets.zip(1..).any(|(socket, place)| place == MANY || whose(socket) != first)
-}
-
-/// Whether two versions of a socket are the same to every judgement.
-fn are_alike(before: &Socket, after: &Socket) -> bool {
-    let (one, other) = (&before.facts, &after.facts);
-    let programs = |socket: &Socket| -> Vec<_> {
-        socket.owners.iter().map(|owner| (owner.process.pid, Arc::as_ptr(&owner.process))).collect()
-    };
-    (one.state, one.local, one.flags, one.uid) == (other.state, other.local, other.flags, other.uid)
-        && (one.creator, one.forced) == (other.creator, other.forced)
-        && one.device == other.device
-        && one.multicast == other.multicast
-        && one.group.map(|group| group.selector) == other.group.map(|group| group.selector)
-        && programs(before) == programs(after)
 }
