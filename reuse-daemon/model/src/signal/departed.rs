@@ -124,3 +124,37 @@ fn was_service(socket: &Socket, at: Moment) -> bool {
         None => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::Comm,
+        fixtures::{comm, facts},
+        inventory::Owner,
+        process::Process,
+    };
+
+    fn listener(inode: u64, port: u16, name: &str) -> Arc<Socket> {
+        let known: Comm = comm(name);
+        let process = Arc::new(Process::from_comm(7, known, 0));
+        let owner = Owner { process, comm: known, fds: Vec::new(), seen: Moment(0) };
+        let mut facts = facts(inode, port);
+        facts.state = State::Listen;
+        Arc::new(Socket { owners: vec![owner], ..Socket::found(facts, Moment(0)) })
+    }
+
+    #[test]
+    fn what_is_forgotten_leaves_nothing_behind() {
+        let mut departed = Departed::default();
+        departed.bury(&listener(1, 1, "quiet"), Moment(0));
+        for port in 2..20_000 {
+            departed.bury(&listener(2, port, "loud"), Moment(u64::from(port)));
+        }
+        assert_eq!((departed.by_port.len(), departed.count), (KEPT_MAX, KEPT_MAX));
+        let quiet = PortKey::of(&facts(1, 1)).expect("a port");
+        assert!(departed.was_on(quiet));
+        departed.forget_old(Moment(2 * WITHIN));
+        assert_eq!((departed.by_port.len(), departed.shares.len(), departed.count), (0, 0, 0));
+    }
+}

@@ -214,7 +214,6 @@ impl Signals {
         if !socket.is_own() {
             self.departed.bury(socket, at);
         }
-        self.takeovers.closed(port, socket.facts.inode);
         if self.active.contains_key(&port) {
             self.schedule.happened(port, at, false);
         }

@@ -87,13 +87,6 @@ impl Takeovers {
         }
         next
     }
-
-    /// A socket is gone.
-    pub(super) fn closed(&mut self, port: PortKey, inode: Inode) {
-        if !self.open.is_empty() {
-            self.open.remove(&(port, inode));
-        }
-    }
 }
 
 impl Takeover {

@@ -81,6 +81,17 @@ fn a_program_that_is_attached_again_after_selections_is_not_the_first() {
 }
 
 #[test]
+fn a_change_on_a_port_that_waits_already_has_it_read() {
+    let mut host = grouped();
+    host.listen(SAME_USER, &member(tcp(SAME_USER, 3, "127.0.0.1")));
+    host.read.clear();
+    host.now += 100 * MS;
+    touch(&mut host, VICTIM, Touched::ReuseAddr);
+    host.pass(100 * MS);
+    assert_eq!(host.read, [Inode(1), Inode(2), Inode(3)], "also those that nothing is told of");
+}
+
+#[test]
 fn who_joins_a_group_is_read_for_what_was_set_before() {
     let mut host = grouped();
     assert_eq!(host.signals.processes_due(Moment(host.now)), [VICTIM.pid]);

@@ -146,6 +146,26 @@ fn who_listens_first_squats_on_who_had_bound() {
 }
 
 #[test]
+fn who_bound_without_reuseaddr_is_squatted_on_by_nobody() {
+    for (waits, listens) in [(false, true), (true, false)] {
+        let with = |facts: SocketFacts, set| if set { reuseaddr(facts) } else { member(facts) };
+        let mut host = Host::new();
+        host.bind(VICTIM, &with(tcp(VICTIM, 1, "127.0.0.1"), waits));
+        host.listen(SAME_USER, &with(tcp(SAME_USER, 2, "127.0.0.1"), listens));
+        assert_eq!(host.pass(SECOND), [], "{waits} {listens}");
+    }
+}
+
+#[test]
+fn one_process_with_sockets_of_two_users_is_no_excuse() {
+    let both = SocketFacts { uid: OTHER.uid, creator: Some(OTHER.uid), ..udp(VICTIM, 2, "0.0.0.0") };
+    assert_eq!(
+        told((VICTIM, udp(VICTIM, 1, "0.0.0.0")), (VICTIM, both)),
+        [(Kind::ForeignUidShare, Severity::Critical)]
+    );
+}
+
+#[test]
 fn repair_forces_a_share_of_whatever_user() {
     let forced = |program, inode| SocketFacts {
         forced: true,
