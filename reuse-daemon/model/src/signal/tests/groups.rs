@@ -83,8 +83,8 @@ fn a_program_that_is_attached_again_after_selections_is_not_the_first() {
 #[test]
 fn a_change_on_a_port_that_waits_already_has_it_read() {
     let mut host = grouped();
-    host.listen(SAME_USER, &member(tcp(SAME_USER, 3, "127.0.0.1")));
-    host.read.clear();
+    let again = Program { pid: 11, ..VICTIM };
+    host.listen(again, &member(tcp(again, 3, "127.0.0.1")));
     host.now += 100 * MS;
     touch(&mut host, VICTIM, Touched::ReuseAddr);
     host.pass(100 * MS);
