@@ -38,7 +38,7 @@ fn with_option(name: &str, ip: IpAddr) -> Result<Socket> {
 
 #[test]
 fn every_protocol_and_family_is_seen_in_full() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for transport in TRANSPORTS {
         for text in ADDRESSES {
             let ip = address(text)?;
@@ -62,7 +62,7 @@ fn every_protocol_and_family_is_seen_in_full() -> Result<()> {
 
 #[test]
 fn port_zero_shows_the_port_the_kernel_chose() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for transport in TRANSPORTS {
         for text in ["127.0.0.1", "::1"] {
             let socket = sockets::bound(transport, SocketAddr::new(address(text)?, 0))?;
@@ -76,7 +76,7 @@ fn port_zero_shows_the_port_the_kernel_chose() -> Result<()> {
 
 #[test]
 fn every_flag_is_shown_as_the_socket_has_it() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let cases = [
         ("reuseaddr", "127.0.0.1"),
         ("reuseaddr", "::1"),
@@ -107,7 +107,7 @@ fn every_flag_is_shown_as_the_socket_has_it() -> Result<()> {
 
 #[test]
 fn the_device_is_shown_by_name() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let ip = address("127.0.0.1")?;
     for transport in TRANSPORTS {
         let socket = sockets::open(transport, ip)?;
@@ -121,7 +121,7 @@ fn the_device_is_shown_by_name() -> Result<()> {
 
 #[test]
 fn listen_shows_what_the_socket_is_bound_to() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for transport in [Transport::Tcp, Transport::Mptcp] {
         for text in ["127.0.0.1", "::", "::ffff:127.0.0.1"] {
             let before = daemon.metrics()?;
@@ -154,7 +154,7 @@ fn listen_shows_what_the_socket_is_bound_to() -> Result<()> {
 
 #[test]
 fn one_thread_s_calls_come_in_call_order() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let tid = events::thread_id();
     let mut expected = Vec::new();
     let mut sockets_kept = Vec::new();
@@ -184,7 +184,7 @@ fn one_thread_s_calls_come_in_call_order() -> Result<()> {
 
 #[test]
 fn other_families_are_counted_and_nothing_more() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     // A refusal nobody else is likely to meet meanwhile: a UNIX socket below a directory that is not there.
     let labels = [("family", "other"), ("protocol", "other"), ("result", "ENOENT")];
     let before = daemon.metrics()?.count("reuse_bind_attempts_total", &labels);

@@ -44,7 +44,7 @@ fn of_inode(answer: &Value, inode: u64) -> Result<Value> {
 
 #[test]
 fn every_field_is_there_and_true() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let socket = sockets::member(Transport::Tcp, SocketAddr::from((Ipv6Addr::LOCALHOST, 0)))?;
     let (inode, address) = (sockets::inode(&socket)?, sockets::local_address(&socket)?);
     let ran = run(daemon.command("sockets").arg("--json"))?;
@@ -129,7 +129,7 @@ fn a_daemon_and_a_look_of_its_own_agree() -> Result<()> {
 
 #[test]
 fn filters_choose_and_the_status_says_whether_anything_is_left() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let namespace = Namespace::new("filters")?;
     let socket = namespace
         .run(|| user::run_as(user::NOBODY, || sockets::bound(Transport::Udp, "127.0.0.1:5353".parse()?)))?;
@@ -175,7 +175,7 @@ fn filters_choose_and_the_status_says_whether_anything_is_left() -> Result<()> {
 
 #[test]
 fn the_table_is_for_people() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let socket = sockets::member(Transport::Tcp, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let address = sockets::local_address(&socket)?;
     let port = address.port().to_string();

@@ -44,7 +44,7 @@ fn named<T: Send>(comm: &[u8], work: impl FnOnce() -> Result<T> + Send) -> Resul
 
 #[test]
 fn the_caller_s_uid_and_the_socket_s_are_told_apart() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let made_by_root = sockets::open(Transport::Tcp, LOOPBACK.into())?;
     user::run_as(user::NOBODY, || {
         made_by_root.bind(&SockAddr::from(SocketAddr::from((LOOPBACK, 0))))?;
@@ -62,7 +62,7 @@ fn the_caller_s_uid_and_the_socket_s_are_told_apart() -> Result<()> {
 
 #[test]
 fn a_hostile_thread_name_is_escaped() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let socket = named(HOSTILE, bound)?;
     let event = events::wait_for(&daemon, &socket, "bind", "bind")?;
     assert_eq!(event["contender"]["comm"], HOSTILE_ESCAPED, "{event}");
@@ -98,7 +98,7 @@ fn a_hostile_thread_name_breaks_no_line_of_text() -> Result<()> {
 /// A file may have any name; what stands for the service in labels may not.
 #[test]
 fn a_hostile_executable_s_name_is_made_harmless() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let scratch = Scratch::new("hostile")?;
     let python = std::fs::canonicalize("/usr/bin/python3").context("python3")?;
     let copy = scratch.path().join(OsStr::from_bytes(b"a\nb\"c\\d\xffe{f=} and much more than 32 bytes"));
@@ -120,7 +120,7 @@ fn a_hostile_executable_s_name_is_made_harmless() -> Result<()> {
 
 #[test]
 fn the_executable_names_the_service() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let socket = named(b"worker 7", bound)?;
     let event = events::wait_for(&daemon, &socket, "bind", "bind")?;
     let own = std::env::current_exe()?;
@@ -155,7 +155,7 @@ fn a_named_namespace_is_shown_by_name() -> Result<()> {
 /// Names are read at most once a second, so the first events from a namespace that has just been made may lack its own.
 #[test]
 fn a_namespace_named_later_is_shown_by_name_soon() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let namespace = Namespace::new("contender")?;
     deadline::until("an event with the name", PROMPT, || {
         let socket = namespace.run(bound)?;
@@ -166,7 +166,7 @@ fn a_namespace_named_later_is_shown_by_name_soon() -> Result<()> {
 
 #[test]
 fn a_namespace_without_a_name_is_another_than_the_host_s() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let (socket, inode) = namespace::unnamed(|| Ok((bound()?, namespace::inode()?)))?;
     let event = events::wait_for(&daemon, &socket, "bind", "bind")?;
     assert_fields(&event["contender"], &json!({ "netns_name": "other", "netns": inode }));

@@ -63,7 +63,7 @@ fn one_of_each(daemon: &Daemon) -> Result<[Value; 3]> {
 
 #[test]
 fn events_have_the_documented_keys_and_no_others() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let [bind, listen, conflict] = one_of_each(&daemon)?;
     let plain = BTreeSet::from(EVENT_KEYS);
     let full: BTreeSet<&str> = plain.iter().copied().chain(CONFLICT_KEYS).collect();
@@ -79,7 +79,7 @@ fn events_have_the_documented_keys_and_no_others() -> Result<()> {
 
 #[test]
 fn values_have_the_documented_types() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for event in one_of_each(&daemon)? {
         let contender = &event["contender"];
         for key in ["pid", "tid", "uid", "socket_uid", "inode", "cookie", "port", "bound_port", "netns"] {
@@ -113,7 +113,7 @@ fn values_have_the_documented_types() -> Result<()> {
 
 #[test]
 fn signals_have_the_documented_keys_and_types() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "schema")?;
     let mut victim = stage.actor("rt-victim", VICTIM)?;
     let mut taker = stage.actor("rt-taker", TAKER)?;
@@ -168,7 +168,7 @@ fn unix_time(text: &str) -> Result<Duration> {
 
 #[test]
 fn time_is_the_call_s_return_on_both_clocks() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let boottime = || -> Result<Duration> {
         Ok(nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from)?)
     };
@@ -207,7 +207,7 @@ fn events_can_be_switched_off() -> Result<()> {
 
 #[test]
 fn the_command_line_stays_out() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let secret = "token-that-is-nobody-s-business";
     let mut child = std::process::Command::new("python3")
         .args([

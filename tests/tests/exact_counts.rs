@@ -180,7 +180,7 @@ fn four_hundred_thousand_datagrams() -> Result<()> {
 
 #[test]
 fn datagrams_dropped_for_a_full_buffer_were_selected_too() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for address in [IPV4, IPV6] {
         let group = Group::open(Transport::Udp, address, MEMBERS)?;
         for member in group.members() {
@@ -195,7 +195,7 @@ fn datagrams_dropped_for_a_full_buffer_were_selected_too() -> Result<()> {
 
 #[test]
 fn members_that_join_and_leave_keep_the_others_counts() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut group = Group::open(Transport::Udp, IPV4, 2)?;
     let first = udp(&group, 10_000)?;
     assert_selections(&daemon, &group, &first)?;

@@ -230,7 +230,7 @@ fn nothing_is_bound_and_nothing_stays() -> Result<()> {
         Ok(bpf::left_behind(&before)?.is_empty().then_some(()))
     })?;
 
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let explained = explain.run(&["18082", "--listen"])?;
     let own = sockets::bound(Tcp, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     events::wait_for(&daemon, &own, "bind", "bind")?;

@@ -34,7 +34,7 @@ fn clients(group: &Group, transport: Transport) -> Result<Vec<Socket>> {
 
 #[test]
 fn connections_that_wait_to_be_accepted() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for transport in [Transport::Tcp, Transport::Mptcp] {
         let group = Group::open(transport, LOOPBACK, 2)?;
         let _clients = clients(&group, transport)?;
@@ -51,7 +51,7 @@ fn connections_that_wait_to_be_accepted() -> Result<()> {
 
 #[test]
 fn bytes_that_wait_to_be_read() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let group = Group::open(Transport::Udp, LOOPBACK, 2)?;
     for client in clients(&group, Transport::Udp)? {
         client.send(&[0; 100])?;

@@ -92,7 +92,7 @@ fn figures_are_the_generators_and_without_a_daemon_there_are_none() -> Result<()
 
 #[test]
 fn filters_choose_and_the_status_says_whether_anything_is_left() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let namespace = Namespace::new("groups")?;
     let group = namespace.run(|| Group::open(Transport::Tcp, LOOPBACK, 2))?;
     let (port, pid) = (group.address().port().to_string(), std::process::id().to_string());
@@ -122,7 +122,7 @@ fn filters_choose_and_the_status_says_whether_anything_is_left() -> Result<()> {
 
 #[test]
 fn a_watch_that_is_read_by_a_program_is_one_object_a_line() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let (group, shares) = fed()?;
     let port = group.address().port().to_string();
     let mut command = daemon.command("groups");
@@ -169,7 +169,7 @@ fn widest(frame: &str) -> usize {
 
 #[test]
 fn on_a_terminal_it_draws_in_place_follows_the_size_and_leaves_all_as_it_was() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let (group, _) = fed()?;
     let port = group.address().port().to_string();
     let place = format!("udp 127.0.0.1:{port}:");

@@ -49,7 +49,7 @@ fn refused(
 
 #[test]
 fn what_each_side_lacks_is_named() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut actor = Actor::start("rt-holder")?;
     for (holder, options, rule, remedy) in [
         ("listening('127.0.0.1', 0)", PLAIN, "holder_is_listening", ["top the listener", "SO_REUSEPORT"]),
@@ -92,7 +92,7 @@ fn what_each_side_lacks_is_named() -> Result<()> {
 /// The addresses of holder and contender, and how they meet.
 #[test]
 fn how_the_addresses_meet_is_named() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut actor = Actor::start("rt-holder")?;
     for (holder, address, overlap) in [
         ("listening('0.0.0.0', 0)", "127.0.0.1", "wildcard_holder"),
@@ -136,7 +136,7 @@ fn a_holder_that_was_there_first_is_told_with_its_process() -> Result<()> {
 
 #[test]
 fn every_holder_is_told() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut first = Actor::start("rt-first")?;
     let mut second = Actor::start("rt-second")?;
     first.run("h = listening('127.0.0.1', 0)")?;
@@ -163,7 +163,7 @@ fn every_holder_is_told() -> Result<()> {
 
 #[test]
 fn another_user_s_group_is_not_joined() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut actor = Actor::start("rt-nobody")?;
     actor.run(&format!("os.setresuid({0}, {0}, {0})", user::NOBODY))?;
     let (event, facts) =
@@ -179,7 +179,7 @@ fn another_user_s_group_is_not_joined() -> Result<()> {
 
 #[test]
 fn a_program_attached_too_early_keeps_a_socket_out() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut actor = Actor::start("rt-holder")?;
     let with_program: Options = |socket| {
         socket.set_reuse_port(true)?;
@@ -215,7 +215,7 @@ fn attach_program(socket: &Socket) -> std::io::Result<()> {
 /// Both set SO_REUSEADDR, so both bind; the second to listen is refused.
 #[test]
 fn a_refusal_that_only_listen_meets_names_the_listener() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut actor = Actor::start("rt-squatter")?;
     for (theirs, ours, overlap) in [
         ("127.0.0.1", "127.0.0.1", "same_address"),
@@ -245,7 +245,7 @@ fn a_refusal_that_only_listen_meets_names_the_listener() -> Result<()> {
 
 #[test]
 fn multipath_tcp_holds_and_asks() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut actor = Actor::start("rt-multipath")?;
     for (theirs, ours) in [
         ("protocol=IPPROTO_MPTCP", Transport::Tcp),

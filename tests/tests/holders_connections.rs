@@ -28,7 +28,7 @@ fn at(address: &str, facts: &Value) -> Result<SocketAddr> {
 
 #[test]
 fn a_connection_outlives_its_listener_as_a_holder() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut server = Actor::start("rt-server")?;
     let mut client = Actor::start("rt-client")?;
     for (listener, reuseaddr, rule, remedy) in [
@@ -69,7 +69,7 @@ fn a_connection_outlives_its_listener_as_a_holder() -> Result<()> {
 /// Half-closed by one end or the other, a connection whose process has it still holds the port.
 #[test]
 fn a_half_closed_connection_is_told_by_its_state() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut server = Actor::start("rt-server")?;
     let mut client = Actor::start("rt-client")?;
     for (closer_is_server, state) in [(true, "closing"), (false, "connected")] {
@@ -100,7 +100,7 @@ fn a_half_closed_connection_is_told_by_its_state() -> Result<()> {
 /// Nobody has a descriptor of it, but it is in the way beside its listener, with the options that one had.
 #[test]
 fn a_connection_not_accepted_yet_holds_the_port_too() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut server = Actor::start("rt-server")?;
     let mut client = Actor::start("rt-client")?;
     server.run("h = listening('127.0.0.1', 0)")?;
@@ -126,7 +126,7 @@ fn a_connection_not_accepted_yet_holds_the_port_too() -> Result<()> {
 /// An IPv6 connection of a dual-stack listener stays in the way of 0.0.0.0, though no IPv4 address is in it.
 #[test]
 fn an_ipv6_connection_holds_the_port_of_ipv4() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut server = Actor::start("rt-server")?;
     let mut client = Actor::start("rt-client")?;
     server.run("h = listening('::', 0)")?;

@@ -49,7 +49,7 @@ fn hand_over(sender: &mut Actor, receiver: &mut Actor) -> Result<Value> {
 
 #[test]
 fn a_socket_passed_on_belongs_to_who_received_it() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut sender = Actor::start("rt-sender")?;
     let mut receiver = Actor::start("rt-receiver")?;
     let facts = hand_over(&mut sender, &mut receiver)?;
@@ -61,7 +61,7 @@ fn a_socket_passed_on_belongs_to_who_received_it() -> Result<()> {
 
 #[test]
 fn a_socket_passed_on_outlives_who_made_it() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut sender = Actor::start("rt-sender")?;
     let mut receiver = Actor::start("rt-receiver")?;
     let facts = hand_over(&mut sender, &mut receiver)?;
@@ -73,7 +73,7 @@ fn a_socket_passed_on_outlives_who_made_it() -> Result<()> {
 
 #[test]
 fn a_socket_passed_on_and_kept_belongs_to_both() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut sender = Actor::start("rt-sender")?;
     let mut receiver = Actor::start("rt-receiver")?;
     let facts = hand_over(&mut sender, &mut receiver)?;
@@ -84,7 +84,7 @@ fn a_socket_passed_on_and_kept_belongs_to_both() -> Result<()> {
 /// A socket on its way to another process is open nowhere, and holds its port.
 #[test]
 fn a_socket_in_flight_is_a_holder() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut sender = Actor::start("rt-sender")?;
     sender.run("near, far = socketpair(); h = listening('127.0.0.1', 0)")?;
     let facts = sender.facts("h")?;
@@ -97,7 +97,7 @@ fn a_socket_in_flight_is_a_holder() -> Result<()> {
 /// Prefork servers: the children have what the parent bound.
 #[test]
 fn every_process_of_a_prefork_server_is_told() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut parent = Actor::start("rt-prefork")?;
     parent.run("h = listening('127.0.0.1', 0)")?;
     let facts = parent.facts("h")?;
@@ -126,7 +126,7 @@ fn every_process_of_a_prefork_server_is_told() -> Result<()> {
 /// As systemd does it: who bound and listened keeps the socket, and starts another program that has it as descriptor 3.
 #[test]
 fn a_socket_inherited_by_another_program_is_told_with_that_program() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut manager = Actor::start("rt-manager")?;
     manager.run("h = listening('127.0.0.1', 0)")?;
     let facts = manager.facts("h")?;
@@ -177,7 +177,7 @@ fn a_socket_inherited_by_another_program_is_told_with_that_program() -> Result<(
 #[test]
 fn a_holder_in_a_container_is_told_as_the_host_sees_it() -> Result<()> {
     const ID: &str = "4e5f5b6c7d8e9f00112233445566778899aabbccddeeff001122334455667788";
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let Some(group) = Group::new(format!("system.slice/docker-{ID}.scope"))? else { return Ok(()) };
     let mut actor = Actor::start_contained("rt-contained")?;
     group.take(actor.pid())?;

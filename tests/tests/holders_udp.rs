@@ -51,7 +51,7 @@ fn assert_scan(event: &Value, expected: &[(&Actor, &Value, &str)]) -> Result<()>
 
 #[test]
 fn the_newest_of_several_decides() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let Some(group) = Group::new("rt-datagrams.service")? else { return Ok(()) };
     let mut first = Actor::start("rt-first")?;
     let mut second = Actor::start("rt-second")?;
@@ -86,7 +86,7 @@ fn the_newest_of_several_decides() -> Result<()> {
 /// Who shares is passed over, whatever its place.
 #[test]
 fn who_shares_is_no_holder() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut first = Actor::start("rt-first")?;
     let mut second = Actor::start("rt-second")?;
     let one = bound(&mut first, "127.0.0.1", 0, "")?;
@@ -101,7 +101,7 @@ fn who_shares_is_no_holder() -> Result<()> {
 /// The first in the scan ends it, also by letting the contender in: what is behind it is not asked.
 #[test]
 fn the_order_of_binds_makes_the_difference() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut member = Actor::start("rt-member")?;
     let mut alone = Actor::start("rt-alone")?;
     let port = port_of(&bound(&mut alone, "127.0.0.2", 0, "")?)?;
@@ -121,7 +121,7 @@ fn the_order_of_binds_makes_the_difference() -> Result<()> {
 /// IPv6 sockets with SO_REUSEPORT go to the end of the kernel's list, so the older socket decides.
 #[test]
 fn ipv6_sockets_with_reuseport_are_asked_last() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for (options, newest_decides) in [("", true), (", RP", false)] {
         let mut older = Actor::start("rt-older")?;
         let mut newer = Actor::start("rt-newer")?;
@@ -176,7 +176,7 @@ fn in_a_crowd_the_same_address_decides() -> Result<()> {
 
 #[test]
 fn a_connected_socket_holds_its_local_address() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut actor = Actor::start("rt-connected")?;
     actor.run("peer = bound('127.0.0.1', 0, kind=SOCK_DGRAM)")?;
     // Neither address nor port were asked for: connect() chose both.
@@ -217,7 +217,7 @@ fn a_socket_of_the_kernel_is_told_as_such() -> Result<()> {
 
 #[test]
 fn another_user_s_group_is_not_joined() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut actor = Actor::start("rt-nobody")?;
     actor.run(&format!("os.setresuid({0}, {0}, {0})", user::NOBODY))?;
     let facts = bound(&mut actor, "127.0.0.1", 0, ", RP")?;

@@ -58,7 +58,7 @@ fn assert_expires_within_a_minute(holder: &Value) {
 /// TIME_WAIT lets in who sets what the connection had, and nobody else.
 #[test]
 fn time_wait_is_told_with_who_it_was_and_how_long() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for (theirs, [reuseaddr, reuseport], remedy) in [
         ("", [false, false], None),
         ("", [true, false], None),
@@ -116,7 +116,7 @@ fn time_wait_knows_no_uid() -> Result<()> {
 /// The process behind TIME_WAIT may be gone itself.
 #[test]
 fn who_left_time_wait_behind_is_known_after_its_end() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let connection = Connection::new("")?.into_time_wait()?;
     let (pid, executable) = (u64::from(connection.server.pid()), connection.server.executable()?);
     let address = connection.address;
@@ -132,7 +132,7 @@ fn who_left_time_wait_behind_is_known_after_its_end() -> Result<()> {
 /// The other side has not closed: the kernel waits for it on a small socket, as in TIME_WAIT.
 #[test]
 fn an_orphan_that_waits_for_the_other_side_is_told_as_time_wait() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut connection = Connection::new("")?;
     connection.server.run("a.close()")?;
     // FIN_WAIT2: the other side's kernel has acknowledged the FIN, which may take it 40 ms.
@@ -149,7 +149,7 @@ fn an_orphan_that_waits_for_the_other_side_is_told_as_time_wait() -> Result<()> 
 /// Its last data cannot leave, because the other side does not read.
 #[test]
 fn an_orphan_with_data_left_is_told_as_closing() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for (theirs, remedy) in [("", None), (", RA", Some("SO_REUSEADDR on the new socket"))] {
         let mut connection = Connection::new(theirs)?;
         connection.server.run("fill(a); a.close()")?;

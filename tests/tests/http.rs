@@ -17,7 +17,7 @@ use reuse_tests::{
 
 #[test]
 fn metrics_are_prometheus_text() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let answer = http::get(daemon.web(), "/metrics")?;
     assert_eq!(answer.status, 200);
     let kind = answer.header("content-type").context("no content type")?;
@@ -33,7 +33,7 @@ fn metrics_are_prometheus_text() -> Result<()> {
 
 #[test]
 fn promtool_finds_nothing_to_improve() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let scrape = http::get(daemon.web(), "/metrics")?.body;
     let Some(output) = prometheus::promtool(Path::new("/"), &["check", "metrics"], &scrape)? else {
         return Ok(());
@@ -45,7 +45,7 @@ fn promtool_finds_nothing_to_improve() -> Result<()> {
 
 #[test]
 fn the_families_of_this_path_are_there() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let metrics = daemon.metrics()?;
     for family in [
         "reuse_bind_attempts_total",
@@ -80,7 +80,7 @@ fn the_families_of_this_path_are_there() -> Result<()> {
 
 #[test]
 fn health_and_landing_page() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for path in ["/-/healthy", "/-/ready", "/", "/api/v1/status"] {
         assert_eq!(http::get(daemon.web(), path)?.status, 200, "{path}");
     }
@@ -95,7 +95,7 @@ fn health_and_landing_page() -> Result<()> {
 
 #[test]
 fn wrong_paths_and_methods_are_refused() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for path in ["/nothing", "/api/v1/nothing", "/metrics/", "/-/quit", "//metrics", "/%00"] {
         assert_eq!(http::get(daemon.web(), path)?.status, 404, "{path}");
     }

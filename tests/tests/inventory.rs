@@ -97,7 +97,7 @@ fn every_owner_is_named() -> Result<()> {
 
 #[test]
 fn the_gauge_agrees_with_the_table() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let _kept = [bound(Transport::Tcp)?, bound(Transport::Udp)?];
     deadline::until("table and gauge agree", CURRENT, || {
         let before = daemon.sockets()?;

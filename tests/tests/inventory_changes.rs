@@ -31,7 +31,7 @@ fn own_pid() -> u64 {
 
 #[test]
 fn bind_listen_and_close_are_followed() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for transport in [Transport::Tcp, Transport::Mptcp, Transport::Udp] {
         let socket = bound(transport)?;
         let inode = sockets::inode(&socket)?;
@@ -51,7 +51,7 @@ fn bind_listen_and_close_are_followed() -> Result<()> {
 
 #[test]
 fn a_refused_bind_is_no_entry() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let holder = bound(Transport::Tcp)?;
     let contender = sockets::open(Transport::Tcp, LOOPBACK)?;
     contender.bind(&SockAddr::from(sockets::local_address(&holder)?)).err().context("the port is held")?;
@@ -62,7 +62,7 @@ fn a_refused_bind_is_no_entry() -> Result<()> {
 
 #[test]
 fn the_accept_queue_is_shown_with_its_limit() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let listener = bound(Transport::Tcp)?;
     listener.listen(7)?;
     let address = sockets::local_address(&listener)?;
@@ -81,7 +81,7 @@ fn the_accept_queue_is_shown_with_its_limit() -> Result<()> {
 
 #[test]
 fn a_socket_lives_as_long_as_its_last_owner() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let sockets = [bound(Transport::Tcp)?, bound(Transport::Udp)?, bound(Transport::Mptcp)?];
     let inodes: Vec<u64> = sockets.iter().map(sockets::inode).collect::<Result<_>>()?;
     let children = [Forked::new()?, Forked::new()?];
@@ -108,7 +108,7 @@ fn a_socket_lives_as_long_as_its_last_owner() -> Result<()> {
 
 #[test]
 fn the_sockets_of_a_process_that_exits_go_with_it() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let script = "import socket,sys\ns=socket.socket(socket.AF_INET,socket.SOCK_STREAM)\n\
         s.bind(('127.0.0.1',0))\ns.listen()\nu=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
         u.bind(('127.0.0.1',0))\nprint(s.getsockname()[1],u.getsockname()[1],flush=True)\nsys.stdin.read()";

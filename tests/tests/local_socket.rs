@@ -50,7 +50,7 @@ fn its_directory_is_made_where_it_is_missing() -> Result<()> {
 
 #[test]
 fn another_user_is_told_no() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let path = daemon.socket();
     let refused = user::run_as(user::NOBODY, || Ok(UnixStream::connect(path).map(drop)))?;
     assert_eq!(refused.map_err(|error| error.kind()), Err(std::io::ErrorKind::PermissionDenied));
@@ -66,7 +66,7 @@ fn another_user_is_told_no() -> Result<()> {
 
 #[test]
 fn bad_requests_get_a_reason_and_do_no_harm() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let path = daemon.socket();
     let long = format!("{{\"ask\":\"{}\"}}\n", "x".repeat(100_000));
     for (request, why) in [
@@ -100,7 +100,7 @@ fn bad_requests_get_a_reason_and_do_no_harm() -> Result<()> {
 
 #[test]
 fn silent_clients_are_few_and_not_for_long() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let path = daemon.socket();
     let began = Instant::now();
     let silent = (0..40).map(|_| local::connect(path)).collect::<Result<Vec<_>>>()?;

@@ -27,7 +27,7 @@ fn send(group: &Group, count: u64) -> Result<()> {
 
 #[test]
 fn a_member_that_cleared_the_option_is_still_selected() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let group = Group::open(Transport::Udp, LOOPBACK, 4)?;
     let cleared = group.members().first().context("four members")?;
     sockets::set(cleared, libc::SOL_SOCKET, libc::SO_REUSEPORT, 0)?;
@@ -45,7 +45,7 @@ fn a_member_that_cleared_the_option_is_still_selected() -> Result<()> {
 
 #[test]
 fn drops_since_the_last_scrape_are_told_with_the_close() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let group = Group::open(Transport::Udp, LOOPBACK, 2)?;
     for member in group.members() {
         member.set_recv_buffer_size(1)?;

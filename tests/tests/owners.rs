@@ -91,7 +91,7 @@ fn owners_are_named_after_their_groups() -> Result<()> {
         // A group can be removed once it is empty: it goes after its process.
         open_before.push((group, inmate, inode, place));
     }
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for (_group, mut inmate, before, place) in open_before {
         assert_fields(&owner(&daemon, before)?, &place.owner());
         let after = listening(&mut inmate)?;
@@ -103,7 +103,7 @@ fn owners_are_named_after_their_groups() -> Result<()> {
 
 #[test]
 fn a_refusal_names_the_contender_s_service() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let holder = sockets::bound(Transport::Tcp, "127.0.0.1:0".parse()?)?;
     let port = sockets::local_address(&holder)?.port();
     for place in places() {
@@ -120,7 +120,7 @@ fn a_refusal_names_the_contender_s_service() -> Result<()> {
 
 #[test]
 fn a_process_that_moves_is_named_anew() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let (Some(first), Some(second)) = (Group::new("rt-first.service")?, Group::new("rt-second.service")?)
     else {
         return Ok(());
@@ -159,7 +159,7 @@ impl Drop for Stopped {
 
 #[test]
 fn a_process_that_is_gone_is_named_by_its_group() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let Some(group) = Group::new("system.slice/rt-brief.service")? else { return Ok(()) };
     let mut inmate = group.start()?;
     let stopped = Stopped::new(&daemon)?;
@@ -173,7 +173,7 @@ fn a_process_that_is_gone_is_named_by_its_group() -> Result<()> {
 
 #[test]
 fn groups_that_only_look_like_units_name_nobody() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for path in [
         b"user.slice/user-1000.slice/session-3.scope".as_slice(),
         b"docker/short",
@@ -191,7 +191,7 @@ fn groups_that_only_look_like_units_name_nobody() -> Result<()> {
 
 #[test]
 fn a_namespace_has_the_name_of_who_runs_there() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for place in places() {
         let Some(group) = Group::new(&place.path)? else { return Ok(()) };
         let mut inmate = group.start()?;

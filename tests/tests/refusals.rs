@@ -92,7 +92,7 @@ fn raw_bind(descriptor: i32, address: *const libc::sockaddr, length: u32) -> io:
 
 #[test]
 fn eaddrinuse_shows_the_address_and_port_asked_for() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for transport in [Transport::Tcp, Transport::Udp, Transport::Mptcp] {
         for ip in [LOOPBACK.into(), Ipv6Addr::LOCALHOST.into()] {
             let labels = [
@@ -122,7 +122,7 @@ fn eaddrinuse_shows_the_address_and_port_asked_for() -> Result<()> {
 
 #[test]
 fn eaddrnotavail_is_an_address_that_is_not_local() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for text in ["192.0.2.7:8080", "[2001:db8::7]:8080", "[::ffff:192.0.2.7]:8080"] {
         let address: SocketAddr = text.parse()?;
         let socket = sockets::open(Transport::Tcp, address.ip())?;
@@ -134,7 +134,7 @@ fn eaddrnotavail_is_an_address_that_is_not_local() -> Result<()> {
 
 #[test]
 fn eacces_is_a_privileged_port_asked_for_without_the_right() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let address = SocketAddr::from((LOOPBACK, 80));
     let event = user::run_as(user::NOBODY, || {
         refused_bind(&daemon, &sockets::open(Transport::Tcp, LOOPBACK.into())?, address, "EACCES")
@@ -146,7 +146,7 @@ fn eacces_is_a_privileged_port_asked_for_without_the_right() -> Result<()> {
 
 #[test]
 fn einval_is_a_second_bind() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let socket = sockets::bound(Transport::Tcp, SocketAddr::from((LOOPBACK, 0)))?;
     let outcome = socket.bind(&SockAddr::from(SocketAddr::from((LOOPBACK, 4321))));
     assert_eq!(result_name(&outcome), "EINVAL");
@@ -159,7 +159,7 @@ fn einval_is_a_second_bind() -> Result<()> {
 
 #[test]
 fn einval_is_an_address_too_short() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let socket = sockets::open(Transport::Udp, LOOPBACK.into())?;
     let address = SockAddr::from(SocketAddr::from((LOOPBACK, 4321)));
     let outcome = raw_bind(socket.as_raw_fd(), address.as_ptr().cast(), 8);
@@ -172,7 +172,7 @@ fn einval_is_an_address_too_short() -> Result<()> {
 
 #[test]
 fn eafnosupport_is_an_address_of_another_family() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let socket = sockets::open(Transport::Tcp, LOOPBACK.into())?;
     let outcome = socket.bind(&SockAddr::from(SocketAddr::from((Ipv6Addr::LOCALHOST, 4321))));
     assert_eq!(result_name(&outcome), "EAFNOSUPPORT");
@@ -185,7 +185,7 @@ fn eafnosupport_is_an_address_of_another_family() -> Result<()> {
 
 #[test]
 fn efault_is_an_address_that_cannot_be_read() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let socket = sockets::open(Transport::Tcp, LOOPBACK.into())?;
     let outcome = raw_bind(socket.as_raw_fd(), std::ptr::without_provenance(8), 16);
     assert_eq!(result_name(&outcome), "EFAULT");
@@ -219,7 +219,7 @@ fn enotsock_and_ebadf_are_counted_and_told() -> Result<()> {
 
 #[test]
 fn a_conflict_that_only_listen_meets_shows_what_the_socket_is_bound_to() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for transport in [Transport::Tcp, Transport::Mptcp] {
         let [first, second] = [(), ()].map(|()| sockets::open(transport, LOOPBACK.into()));
         let (first, second) = (first?, second?);
@@ -247,7 +247,7 @@ fn a_conflict_that_only_listen_meets_shows_what_the_socket_is_bound_to() -> Resu
 
 #[test]
 fn listen_on_a_datagram_socket_is_unsupported() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let socket = sockets::bound(Transport::Udp, SocketAddr::from((LOOPBACK, 0)))?;
     assert_eq!(result_name(&socket.listen(1)), "EOPNOTSUPP");
     let event = events::wait_for(&daemon, &socket, "conflict", "listen")?;

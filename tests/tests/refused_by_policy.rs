@@ -92,7 +92,7 @@ fn a_privileged_port_needs_the_capability() -> Result<()> {
 /// Which is checked first differs by family: for IPv4 the address, for IPv6 the privilege.
 #[test]
 fn an_address_that_is_not_local_is_told_before_or_after_the_privilege() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut actor = Actor::start("rt-nobody")?;
     let not_local = ["address_not_local", EXACT];
     let event = refused(&daemon, &mut actor, "bound('192.0.2.7', 8080)", "EADDRNOTAVAIL", not_local)?;
@@ -107,7 +107,7 @@ fn an_address_that_is_not_local_is_told_before_or_after_the_privilege() -> Resul
 
 #[test]
 fn a_socket_binds_once() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut actor = Actor::start("rt-twice")?;
     for address in ["127.0.0.1", "::1"] {
         actor.run(&format!("h = bound('{address}', 0)"))?;
@@ -135,7 +135,7 @@ fn refused_by_program(daemon: &Daemon, hook: Hook, statement: &str) -> Result<()
 
 #[test]
 fn a_program_of_the_control_group_forbids_bind() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     refused_by_program(&daemon, Hook::Bind4, "bound('127.0.0.1', 0)")?;
     refused_by_program(&daemon, Hook::Bind4, "bound('0.0.0.0', 4321, kind=SOCK_DGRAM)")?;
     refused_by_program(&daemon, Hook::Bind6, "bound('::1', 0)")
@@ -162,7 +162,7 @@ fn refused_by_filter(daemon: &Daemon, port: u16, errno: &str, expected: [&str; 2
 /// A filter answers before the kernel looks at anything, with the errno of its choice.
 #[test]
 fn a_seccomp_filter_forbids_bind() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     refused_by_filter(&daemon, 4321, "EPERM", ["seccomp", EXACT])?;
     refused_by_filter(&daemon, 4322, "EADDRINUSE", ["seccomp", "best_evidence"])
 }
@@ -171,7 +171,7 @@ fn a_seccomp_filter_forbids_bind() -> Result<()> {
 /// that has a policy for every process, the module is the likelier.
 #[test]
 fn a_seccomp_filter_denies_bind() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let active = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     let policed =
         active.trim().split(',').any(|name| ["selinux", "apparmor", "smack", "tomoyo"].contains(&name));
@@ -181,7 +181,7 @@ fn a_seccomp_filter_denies_bind() -> Result<()> {
 
 #[test]
 fn a_seccomp_filter_forbids_listen() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let mut actor = Actor::start("rt-filtered")?;
     actor.run(&format!("h = bound('127.0.0.1', 0); forbid({}, errno.EPERM)", libc::SYS_listen))?;
     let event = refused(&daemon, &mut actor, "h.listen()", "EPERM", ["seccomp", EXACT])?;

@@ -45,7 +45,7 @@ fn repeated(events: &[impl Borrow<Value>]) -> u64 {
 
 #[test]
 fn metrics_count_each_and_events_sum() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let count = |metrics: &Metrics| {
         metrics.count("reuse_bind_refusals_total", &[("protocol", "tcp"), ("errno", "EADDRINUSE")])
     };
@@ -90,7 +90,7 @@ fn a_stop_does_not_swallow_the_sum() -> Result<()> {
 
 #[test]
 fn other_ports_are_told_at_once() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for _ in 0..5 {
         let holder = holder()?;
         let port = refuse(&holder, 3)?.port();

@@ -68,7 +68,7 @@ fn set(socket: &Socket, level: i32, option: i32, value: i32) -> Result<()> {
 
 #[test]
 fn processes_and_their_programs() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     exactly(&daemon, "fork", 5, || (0..5).try_for_each(|_| Forked::new().map(Forked::exit)))?;
     exactly(&daemon, "exec", 2, || {
         for _ in 0..2 {
@@ -90,7 +90,7 @@ fn processes_and_their_programs() -> Result<()> {
 
 #[test]
 fn options_of_sockets_that_hold_a_port() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     for transport in [Transport::Tcp, Transport::Udp] {
         let [bound, unbound] = pair(transport)?;
         exactly(&daemon, "touch", 3, || {
@@ -120,7 +120,7 @@ fn options_of_sockets_that_hold_a_port() -> Result<()> {
 /// What is refused changes nothing.
 #[test]
 fn options_that_are_refused() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let [bound, unbound] = pair(Transport::Udp)?;
     exactly(&daemon, "touch", 0, || {
         for socket in [&bound, &unbound] {
@@ -135,7 +135,7 @@ fn options_that_are_refused() -> Result<()> {
 
 #[test]
 fn multicast_groups() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let [bound, unbound] = pair(Transport::Udp)?;
     let group = Ipv4Addr::new(239, 7, 7, 7);
     exactly(&daemon, "touch", 2, || {
@@ -150,7 +150,7 @@ fn multicast_groups() -> Result<()> {
 
 #[test]
 fn owners_of_sockets() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let [bound, unbound] = pair(Transport::Tcp)?;
     let file = tempfile()?;
     exactly(&daemon, "touch", 2, || {
@@ -172,7 +172,7 @@ fn owners_of_sockets() -> Result<()> {
 
 #[test]
 fn descriptors_in_messages() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let [bound, unbound] = pair(Transport::Tcp)?;
     let file = tempfile()?;
     for kind in [SockType::Stream, SockType::Datagram, SockType::SeqPacket] {
@@ -192,7 +192,7 @@ fn descriptors_in_messages() -> Result<()> {
 
 #[test]
 fn descriptors_that_are_taken() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let [bound, _unbound] = pair(Transport::Tcp)?;
     // SAFETY: plain numbers.
     let own = unsafe { libc::syscall(libc::SYS_pidfd_open, std::process::id(), 0) };

@@ -47,7 +47,7 @@ fn list(answer: &Value) -> Result<&Vec<Value>> {
 
 #[test]
 fn a_signal_is_listed_with_everything_but_only_locally() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "listed")?;
     let netns = format!("/run/netns/{}", stage.namespace().name());
     let none = run(daemon.command("signals").args(["--json", "--netns", &netns]))?;
@@ -105,7 +105,7 @@ fn a_signal_is_listed_with_everything_but_only_locally() -> Result<()> {
 
 #[test]
 fn who_follows_is_told_each_begin_and_end() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "followed")?;
     let mut following = daemon
         .command("signals")
@@ -252,7 +252,7 @@ fn a_port_that_is_handed_over_as_expected_raises_nothing() -> Result<()> {
 
 #[test]
 fn without_a_file_there_is_nothing_to_reload() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     reload(&daemon)?;
     deadline::until("the log says so", PROMPT, || {
         Ok(daemon.stderr().contains("there is nothing to reload").then_some(()))

@@ -18,7 +18,7 @@ const UDP: &str = "kind=SOCK_DGRAM";
 /// Another user's socket is not let in, and asking for it is no accident.
 #[test]
 fn another_user_is_refused() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "join")?;
     let mut signals = Vec::new();
     let rows = [
@@ -60,7 +60,7 @@ fn another_user_is_refused() -> Result<()> {
 /// Most who are refused end at once: they have asked all the same.
 #[test]
 fn another_user_is_refused_and_gone() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "asked")?;
     let mut victim = stage.actor("rt-victim", VICTIM)?;
     let mut contender = stage.actor("rt-contender", TAKER)?;
@@ -124,7 +124,7 @@ const DETACH: &str = "s.setsockopt(SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0)";
 /// Any member may say who gets what, and any member may take it back.
 #[test]
 fn a_member_steers_by_a_program() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "steer")?;
     let mut signals = Vec::new();
     let rows = [(TCP, "127.0.0.1"), (UDP, "127.0.0.1"), (TCP, "::1"), (UDP, "::1")];
@@ -165,7 +165,7 @@ fn a_member_steers_by_a_program() -> Result<()> {
 /// The member that prefers the CPU on which packets arrive gets all of them.
 #[test]
 fn a_member_steers_by_a_cpu() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "cpu")?;
     let mut signals = Vec::new();
     for (port, (kind, host)) in (8_001_u64..).zip([(TCP, "127.0.0.1"), (UDP, "127.0.0.1"), (UDP, "::1")]) {
@@ -208,7 +208,7 @@ fn a_member_steers_by_a_cpu() -> Result<()> {
 #[test]
 fn a_member_accepts_nothing() -> Result<()> {
     const BACKLOG: u64 = 2;
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "stalled")?;
     let mut cast = Cast::new(&stage, TCP, "127.0.0.1", 8_001)?;
     // Both accept once, so that the ten seconds have a begin.

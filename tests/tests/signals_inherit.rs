@@ -40,7 +40,7 @@ const UDP: &str = "s = bound('127.0.0.1', 8001, kind=SOCK_DGRAM)";
 /// Whoever has the descriptor has the port, whatever its uid.
 #[test]
 fn a_socket_in_a_message() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let double = Double::new("rt-double")?;
     for (made, uid, severity) in
         [(TCP, TAKER, "warning"), (TCP, VICTIM, "info"), (UDP, TAKER, "warning"), (UDP, VICTIM, "info")]
@@ -65,7 +65,7 @@ fn a_socket_in_a_message() -> Result<()> {
 /// The sender may be gone long before.
 #[test]
 fn a_socket_whose_binder_is_gone() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "gone")?;
     let double = Double::new("rt-double")?;
     let mut sender = stage.actor("rt-sender", VICTIM)?;
@@ -83,7 +83,7 @@ fn a_socket_whose_binder_is_gone() -> Result<()> {
 /// Nothing of it can be seen by its owner.
 #[test]
 fn a_socket_that_was_stolen() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let double = Double::new("rt-double")?;
     for made in [TCP, UDP] {
         let stage = Stage::new(&daemon, "stolen")?;
@@ -105,7 +105,7 @@ fn a_socket_that_was_stolen() -> Result<()> {
 /// A listener without close-on-exec, in whatever its owner starts: a shell, an editor, an update.
 #[test]
 fn a_socket_left_to_another_program() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "exec")?;
     let mut owner = stage.actor("rt-owner", VICTIM)?;
     owner.run(TCP)?;
@@ -125,7 +125,7 @@ fn a_socket_left_to_another_program() -> Result<()> {
 /// Workers, the same program started anew, and sockets that are no service's.
 #[test]
 fn what_servers_do_raises_nothing() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "workers")?;
     let mut server = stage.actor("rt-server", VICTIM)?;
     server.run(TCP)?;

@@ -184,7 +184,7 @@ fn a_more_specific_address() -> Result<()> {
             },
         ]
     };
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "specific")?;
     let with_reuseaddr = pairs(UDP, ["RA", "RA, V6ONLY"], ANYONE);
     let with_reuseport = [TCP, UDP].map(|kind| pairs(kind, ["RP", "RP, V6ONLY"], SAME_UID));
@@ -212,7 +212,7 @@ fn a_dual_stack_address() -> Result<()> {
             pair("::", "::ffff:127.0.0.1", false, true),
         ]
     };
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "dual")?;
     let all_pairs = [pairs(UDP, "RA", ANYONE), pairs(TCP, "RP", SAME_UID), pairs(UDP, "RP", SAME_UID)];
     all(&daemon, &stage, &all_pairs.concat())
@@ -239,7 +239,7 @@ fn the_other_family() -> Result<()> {
             pair(("::", "V6ONLY"), ("0.0.0.0", ""), "127.0.0.1"),
         ]
     };
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "family")?;
     all(&daemon, &stage, &[TCP, UDP].map(pairs).concat())
 }
@@ -274,7 +274,7 @@ fn a_device() -> Result<()> {
         };
         [pair("0.0.0.0", "127.0.0.1"), pair("127.0.0.1", "127.0.0.1")].concat()
     };
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "device")?;
     let with_reuseaddr = pairs(UDP, ["RA", "RA, through('lo')"], false, ANYONE);
     let with_reuseport = [TCP, UDP].map(|kind| pairs(kind, ["RP", "RP, through('lo')"], true, SAME_UID));
@@ -293,7 +293,7 @@ fn another_device() -> Result<()> {
         traffic: ("127.0.0.1", true),
         who: ANYONE,
     };
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "devices")?;
     stage.namespace().ip(&["link", "add", "rt0", "type", "veth", "peer", "name", "rt1"])?;
     all(&daemon, &stage, &[TCP, UDP].map(pair))
@@ -302,7 +302,7 @@ fn another_device() -> Result<()> {
 /// What looks alike and takes nothing: one process with both sockets, addresses that do not meet, other namespaces.
 #[test]
 fn what_takes_nothing_raises_nothing() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "alike")?;
     stage.namespace().ip(&["address", "add", "192.0.2.1/32", "dev", "lo"])?;
     let mut one = stage.actor("rt-one", VICTIM)?;

@@ -17,7 +17,7 @@ const UDP: &str = "kind=SOCK_DGRAM";
 /// SO_REUSEADDR on both is all it takes with UDP: whoever bound last gets everything.
 #[test]
 fn another_user_shares_datagrams() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "share")?;
     let mut victim = stage.actor("rt-victim", VICTIM)?;
     let mut taker = stage.actor("rt-taker", TAKER)?;
@@ -63,7 +63,7 @@ fn another_user_shares_datagrams() -> Result<()> {
 /// The first overlapping socket of the scan decides, and the newest is first: one's own lets one in past the victim's.
 #[test]
 fn another_user_gets_past_the_uid_test() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "past")?;
     let mut victim = stage.actor("rt-victim", VICTIM)?;
     let mut taker = stage.actor("rt-taker", TAKER)?;
@@ -92,7 +92,7 @@ fn another_user_gets_past_the_uid_test() -> Result<()> {
 /// A socket connected to the victim's client gets what that client sends.
 #[test]
 fn another_user_connects_to_a_client() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "connected")?;
     let mut victim = stage.actor("rt-victim", VICTIM)?;
     let mut taker = stage.actor("rt-taker", TAKER)?;
@@ -119,7 +119,7 @@ fn another_user_connects_to_a_client() -> Result<()> {
 /// One user's programs are let into one another's groups.
 #[test]
 fn another_program_joins() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "program")?;
     let double = Double::new("rt-double")?;
     let mut victim = stage.actor("rt-victim", VICTIM)?;
@@ -157,7 +157,7 @@ fn another_program_joins() -> Result<()> {
 fn another_container_or_unit_joins() -> Result<()> {
     const ONE: &str = "4e5f5b6c7d8e9f00112233445566778899aabbccddeeff001122334455667788";
     const OTHER: &str = "c0ffee6c7d8e9f00112233445566778899aabbccddeeff001122334455667788";
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "container")?.also_called(&ONE[..12]);
     let docker = |id: &str| Group::new(format!("system.slice/docker-{id}.scope"));
     let Some(one) = docker(ONE)? else { return Ok(()) };
@@ -186,7 +186,7 @@ fn another_container_or_unit_joins() -> Result<()> {
 /// Who was to be replaced is still there.
 #[test]
 fn two_generations_overlap() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "generation")?;
     let apart = |comm: &str| -> Result<Actor> {
         let mut actor = stage.namespace().run(|| Actor::start_apart(comm))?;
@@ -231,7 +231,7 @@ fn two_generations_overlap() -> Result<()> {
 /// The port of who closes, crashes or restarts is anybody's at once.
 #[test]
 fn others_take_a_port_that_was_let_go() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "takeover")?;
     let double = Double::new("rt-double")?;
     let mut client = stage.actor("rt-client", VICTIM)?;
@@ -288,7 +288,7 @@ fn others_take_a_port_that_was_let_go() -> Result<()> {
 /// A socket that had its datagrams for ten seconds was a service.
 #[test]
 fn others_take_a_datagram_port_that_was_let_go() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "datagrams")?;
     let mut victim = stage.actor("rt-victim", VICTIM)?;
     let mut taker = stage.actor("rt-taker", TAKER)?;
@@ -315,7 +315,7 @@ fn others_take_a_datagram_port_that_was_let_go() -> Result<()> {
 /// Restarts, and whoever the kernel gives a port that was let go, take nothing over.
 #[test]
 fn a_restart_raises_nothing() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "restart")?;
     let mut first = stage.actor("rt-service", VICTIM)?;
     first.run("s = listening('127.0.0.1', 8001, RA); t = listening('127.0.0.1', 8002, RA)")?;
@@ -341,7 +341,7 @@ fn a_restart_raises_nothing() -> Result<()> {
 /// Multicast is shared by design, by all who joined the group.
 #[test]
 fn multicast_is_shared_by_design() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "multicast")?;
     stage.namespace().ip(&["route", "add", "224.0.0.0/4", "dev", "lo"])?;
     let mut one = stage.actor("rt-one", VICTIM)?;

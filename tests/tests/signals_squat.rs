@@ -9,7 +9,7 @@ use reuse_tests::{
 /// Both may bind with SO_REUSEADDR; who listens first has the port, and the other is refused.
 #[test]
 fn others_listen_first() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "squat")?;
     let double = Double::new("rt-double")?;
     let mut victim = stage.actor("rt-victim", VICTIM)?;
@@ -65,7 +65,7 @@ fn others_listen_first() -> Result<()> {
 /// Who has CAP_NET_ADMIN is not checked at all.
 #[test]
 fn repair_mode_skips_every_check() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "repair")?;
     let mut taker = stage.actor("rt-taker", 0)?;
     let mut client = stage.actor("rt-client", VICTIM)?;
@@ -107,7 +107,7 @@ fn repair_mode_skips_every_check() -> Result<()> {
 /// and still has the port by force.
 #[test]
 fn repair_mode_that_is_left() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "left")?;
     let mut victim = stage.actor("rt-victim", VICTIM)?;
     let mut taker = stage.actor("rt-taker", 0)?;
@@ -139,7 +139,7 @@ fn repair_mode_that_is_left() -> Result<()> {
 /// The kernel takes the socket for one of the victim's, and lets it into the victim's group.
 #[test]
 fn a_socket_under_the_victims_uid() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "owner")?;
     let double = Double::new("rt-double")?;
     let mut victim = stage.actor("rt-victim", VICTIM)?;
@@ -197,7 +197,7 @@ fn a_socket_under_the_victims_uid() -> Result<()> {
 /// Servers bind as root and go on as somebody else.
 #[test]
 fn dropped_privileges_raise_nothing() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "dropped")?;
     let mut server = stage.actor("rt-server", 0)?;
     server.run("s = listening('127.0.0.1', 80, RP); t = bound('::', 53, RP, kind=SOCK_DGRAM)")?;

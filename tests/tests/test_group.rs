@@ -24,7 +24,7 @@ fn until_matched(daemon: &Daemon, wanted: u64) -> Result<Metrics> {
 
 #[test]
 fn every_probe_matches_and_none_is_lost() -> Result<()> {
-    let Some(daemon) = Daemon::start(&FAST)? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&FAST)? else { return Ok(()) };
     let metrics = until_matched(&daemon, 200)?;
     for pair in PAIRS {
         for result in ["mismatch", "lost"] {
@@ -43,7 +43,7 @@ fn every_probe_matches_and_none_is_lost() -> Result<()> {
 
 #[test]
 fn the_three_answers_agree_member_by_member() -> Result<()> {
-    let Some(daemon) = Daemon::start(&FAST)? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&FAST)? else { return Ok(()) };
     let metrics = until_matched(&daemon, 200)?;
     for (protocol, family) in PAIRS {
         let mut total = 0;
@@ -69,7 +69,7 @@ fn the_three_answers_agree_member_by_member() -> Result<()> {
 
 #[test]
 fn each_probe_is_timed() -> Result<()> {
-    let Some(daemon) = Daemon::start(&FAST)? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&FAST)? else { return Ok(()) };
     let metrics = until_matched(&daemon, 50)?;
     for pair in PAIRS {
         let labels = [("protocol", pair.0), ("family", pair.1)];
@@ -81,7 +81,7 @@ fn each_probe_is_timed() -> Result<()> {
 
 #[test]
 fn the_api_shows_the_same_group() -> Result<()> {
-    let Some(daemon) = Daemon::start(&FAST)? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&FAST)? else { return Ok(()) };
     until_matched(&daemon, 10)?;
     let shown = daemon.api("test-group")?.to_string();
     for word in ["tcp", "udp", "ipv4", "ipv6", "match", "mismatch", "lost"] {

@@ -26,7 +26,7 @@ fn blind(metrics: &Metrics, what: &str) -> Option<f64> {
 
 #[test]
 fn with_everything_attached_only_the_dear_ways_are_unseen() -> Result<()> {
-    let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let metrics = daemon.metrics()?;
     for what in WAYS {
         ensure!(blind(&metrics, what) == Some(0.0), "{what}: {:?}", blind(&metrics, what));

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use reuse_tests::{
-    daemon::{Daemon, Launch},
+    daemon::{Daemon, Shared},
     events::{self, assert_fields},
     metrics::Metrics,
     sockets::{self, Transport, result_name},
@@ -38,9 +38,8 @@ const WAYS: [Way; 5] = [
     Way::Ring(Style::Worker),
 ];
 
-fn launch(flags: &[&str]) -> Result<Option<Daemon>> {
-    let Some(launch) = Launch::prepare()? else { return Ok(None) };
-    launch.flags(["--events.repeats", "all"]).flags(flags).start().map(Some)
+fn launch(flags: &[&str]) -> Result<Option<Shared>> {
+    Daemon::shared(&[&["--events.repeats", "all"], flags].concat())
 }
 
 fn explained(metrics: &Metrics) -> u64 {

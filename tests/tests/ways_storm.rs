@@ -12,7 +12,7 @@ use reuse_tests::{
         Way,
         agreement::{self, Told},
         kernel::Vxlan,
-        stage, storm,
+        storm,
     },
 };
 
@@ -23,6 +23,8 @@ const COUNT: usize = 50;
 const CONNECTS: usize = 100;
 /// Devices in all.
 const DEVICES: u32 = 8;
+/// The daemon tells every refusal.
+const TOLD: [&str; 2] = ["--events.repeats", "all"];
 /// How long the daemon may take for what the ways made within a second or three, on a machine that does other things.
 const SETTLED: Duration = Duration::from_secs(30);
 
@@ -82,10 +84,11 @@ fn gust(namespace: &Namespace, number: u32, made: &mut Made) -> Result<()> {
     Ok(())
 }
 
-fn through_all_ways(namespace: &Namespace, daemon: &Daemon) -> Result<()> {
+fn through_all_ways(daemon: &Daemon) -> Result<()> {
+    let namespace = Namespace::new("storm")?;
     let mut made = Made::default();
     for number in 0..GUSTS {
-        gust(namespace, number, &mut made).with_context(|| format!("gust {number}"))?;
+        gust(&namespace, number, &mut made).with_context(|| format!("gust {number}"))?;
         let total = made.calls.binds.total(|_| true);
         let mut seen = 0;
         let all = deadline::until("all binds are counted", SETTLED, || {
@@ -117,17 +120,17 @@ fn through_all_ways(namespace: &Namespace, daemon: &Daemon) -> Result<()> {
 
 #[test]
 fn every_call_is_counted() -> Result<()> {
-    let Some((namespace, daemon)) = stage::begin("storm", &[])? else { return Ok(()) };
-    through_all_ways(&namespace, &daemon)
+    let Some(daemon) = Daemon::start(&TOLD)? else { return Ok(()) };
+    through_all_ways(&daemon)
 }
 
 /// Successes and refusals alike, though every refusal by a system call is inferred.
 #[test]
 fn every_call_is_counted_without_the_system_calls() -> Result<()> {
-    let Some((namespace, daemon)) = stage::begin("storm", &["--trace.syscalls=false"])? else {
+    let Some(daemon) = Daemon::start(&[&TOLD[..], &["--trace.syscalls=false"]].concat())? else {
         return Ok(());
     };
-    through_all_ways(&namespace, &daemon)
+    through_all_ways(&daemon)
 }
 
 /// What other daemons see does not change what this one does.
@@ -135,7 +138,7 @@ fn every_call_is_counted_without_the_system_calls() -> Result<()> {
 fn every_call_is_counted_by_two_daemons_at_once() -> Result<()> {
     // Before the daemon whose counts are compared: looking for a free port is a bind as well.
     let Some(other) = Launch::prepare()? else { return Ok(()) };
-    let Some((namespace, daemon)) = stage::begin("storm", &[])? else { return Ok(()) };
-    let _other = other.flags(["--events.repeats", "all"]).start()?;
-    through_all_ways(&namespace, &daemon)
+    let Some(daemon) = Daemon::start(&TOLD)? else { return Ok(()) };
+    let _other = other.flags(TOLD).start()?;
+    through_all_ways(&daemon)
 }

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::DAEMON;
+use crate::{DAEMON, run::SHARED};
 
 /// One test a line, `binary::test`; written by the other side.
 const PLAN: &str = "/plan";
@@ -51,6 +51,7 @@ fn command(name: &str) -> Result<Command> {
         .env("HOME", "/root")
         .env("REUSE_DAEMON_BIN", DAEMON)
         .env("REUSE_FUZZ_RULES_BIN", FUZZER)
+        .env("REUSE_TESTS_SHARED", SHARED)
         // A cache of compiled modules is looked for, never written.
         .env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
-        Mutex,
+        Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{Daemon, output::Output};
+use super::{Daemon, Process, output::Output, shared};
 use crate::{
     deadline, http,
     scratch::Scratch,
@@ -122,28 +122,39 @@ impl Launch {
         &self.binary
     }
 
-    /// Starts the daemon and waits until it is ready.
+    /// Starts the daemon and waits until it is ready. One that tests hand on to each other is ended before: it would see
+    /// all that this one sees, and take its time.
     ///
     /// # Errors
     /// When it ends first or is not ready in time; the message carries what it wrote.
     pub fn start(self) -> Result<Daemon> {
+        shared::end_unused()?;
+        self.start_with([Output::new()?, Output::new()?])
+    }
+
+    /// Starts the daemon with these for its standard output and standard error.
+    pub(super) fn start_with(self, streams: [Output; 2]) -> Result<Daemon> {
         let started = Instant::now();
-        let (child, stdout, stderr) = self.spawn()?;
+        let child = self.spawn(&streams)?;
+        let [stdout, stderr] = streams;
         let (socket, binary) = (self.socket_path(), self.binary);
         let (web, start_to_ready) = (self.web, Duration::ZERO);
         let mut daemon = Daemon {
-            child,
+            process: Process::Own(child),
             web,
             socket,
             binary,
             stdout,
             parsed: Mutex::default(),
+            earlier: OnceLock::new(),
             stderr,
             start_to_ready,
-            _scratch: self.scratch,
+            _scratch: Some(self.scratch),
         };
         let ready = deadline::until("the daemon is ready", START_LIMIT, || {
-            if let Some(status) = daemon.child.try_wait()? {
+            if let Process::Own(child) = &mut daemon.process
+                && let Some(status) = child.try_wait()?
+            {
                 bail!("the daemon ended before it was ready: {status}");
             }
             Ok(http::get(daemon.web, "/-/ready").ok().filter(|answer| answer.status == 200))
@@ -160,27 +171,25 @@ impl Launch {
     /// # Errors
     /// When it keeps running.
     pub fn run_to_end(self) -> Result<Refusal> {
-        let (mut child, _, stderr) = self.spawn()?;
+        let streams = [Output::new()?, Output::new()?];
+        let mut child = self.spawn(&streams)?;
         let ended = deadline::until("the daemon ends", REFUSAL_LIMIT, || Ok(child.try_wait()?));
         if ended.is_err() {
             child.kill()?;
             child.wait()?;
         }
-        let stderr = stderr.text();
+        let stderr = streams[1].text();
         let status = ended.with_context(|| format!("standard error:\n{stderr}"))?;
         Ok(Refusal { status, stderr })
     }
 
-    fn spawn(&self) -> Result<(Child, Output, Output)> {
-        let (stdout, stderr) = (Output::new()?, Output::new()?);
-        let child = self
-            .command()
+    fn spawn(&self, [stdout, stderr]: &[Output; 2]) -> Result<Child> {
+        self.command()
             .stdin(Stdio::null())
             .stdout(stdout.stdio()?)
             .stderr(stderr.stdio()?)
             .spawn()
-            .with_context(|| format!("starting {}", self.binary.display()))?;
-        Ok((child, stdout, stderr))
+            .with_context(|| format!("starting {}", self.binary.display()))
     }
 
     fn command(&self) -> Command {

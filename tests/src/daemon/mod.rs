@@ -4,12 +4,13 @@
 mod ask;
 mod launch;
 mod output;
+mod shared;
 
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -20,8 +21,11 @@ use nix::{
 };
 use serde_json::Value;
 
-pub use self::launch::{Launch, Refusal};
 use self::output::Output;
+pub use self::{
+    launch::{Launch, Refusal},
+    shared::Shared,
+};
 use crate::{
     deadline::{self, PROMPT},
     scratch::Scratch,
@@ -33,18 +37,29 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// A daemon that was ready when this was made.
 #[derive(Debug)]
 pub struct Daemon {
-    child: Child,
+    process: Process,
     web: SocketAddr,
     socket: PathBuf,
     binary: PathBuf,
     stdout: Output,
     /// The events among its lines that were parsed so far: tests ask again and again
     parsed: Mutex<Vec<Arc<Value>>>,
+    /// The events of before it was handed on, once a test has asked for them
+    earlier: OnceLock<Vec<Arc<Value>>>,
     stderr: Output,
     /// From starting the process to `/-/ready` answering 200.
     pub start_to_ready: Duration,
     /// Removed after the daemon's end
-    _scratch: Scratch,
+    _scratch: Option<Scratch>,
+}
+
+/// The process of a daemon.
+#[derive(Debug)]
+enum Process {
+    /// Ends with the test
+    Own(Child),
+    /// Is handed on to the next one
+    HandedOn(Pid),
 }
 
 /// What a stopped daemon left.
@@ -71,7 +86,10 @@ impl Daemon {
     /// Process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        match &self.process {
+            Process::Own(child) => child.id(),
+            Process::HandedOn(pid) => pid.as_raw().cast_unsigned(),
+        }
     }
 
     /// Base name of its executable, as the daemon names services where there is nothing better.
@@ -102,6 +120,20 @@ impl Daemon {
         let mut command = Command::new(&self.binary);
         command.args([name, "--socket"]).arg(&self.socket);
         command
+    }
+
+    /// The events written since its start, also to tests that had it before: what its counters count.
+    ///
+    /// # Errors
+    /// As [`Daemon::events`].
+    pub fn events_since_start(&self) -> Result<Vec<Arc<Value>>> {
+        if self.earlier.get().is_none() {
+            let earlier = parse_events(&self.stdout.earlier()?)?;
+            // Whoever else has just done the same has read the same.
+            let _ = self.earlier.set(earlier.into_iter().map(Arc::new).collect());
+        }
+        let earlier = self.earlier.get().into_iter().flatten();
+        Ok(earlier.cloned().chain(self.events()?).collect())
     }
 
     /// The events written so far.
@@ -149,12 +181,12 @@ impl Daemon {
     /// Sends a signal and waits for the end.
     ///
     /// # Errors
-    /// When it does not end in time.
+    /// When it does not end in time, or is not the test's own.
     pub fn stop(mut self, signal: Signal) -> Result<Stopped> {
-        kill(self.nix_pid(), signal).with_context(|| format!("sending {signal}"))?;
-        let status =
-            deadline::until("the daemon ends after the signal", STOP_LIMIT, || Ok(self.child.try_wait()?))
-                .with_context(|| format!("standard error:\n{}", self.stderr()))?;
+        let Process::Own(child) = &mut self.process else { bail!("this daemon is handed on") };
+        kill(Pid::from_raw(child.id().cast_signed()), signal).with_context(|| format!("sending {signal}"))?;
+        let ended = deadline::until("the daemon ends after the signal", STOP_LIMIT, || Ok(child.try_wait()?));
+        let status = ended.with_context(|| format!("standard error:\n{}", self.stderr()))?;
         Ok(Stopped { status, stdout: self.stdout.since(0)?, stderr: self.stderr.text() })
     }
 
@@ -169,18 +201,22 @@ impl Daemon {
         }
         Ok(stopped)
     }
-
-    fn nix_pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().cast_signed())
-    }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Already waited for after a clean stop: then both calls do nothing.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
+        let failed = std::thread::panicking();
+        match &mut self.process {
+            Process::Own(child) => {
+                // Already waited for after a clean stop: then both calls do nothing.
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            // The next test is not to meet what made this one fail.
+            Process::HandedOn(pid) if failed => drop(shared::end(*pid, &self.binary)),
+            Process::HandedOn(_) => {}
+        }
+        if failed {
             eprintln!("standard error of the daemon:\n{}", self.stderr());
         }
     }

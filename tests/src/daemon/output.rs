@@ -1,5 +1,4 @@
-//! What a child process writes, line by line, while it runs: into a file in memory, so that no slow reader ever holds
-//! the child up.
+//! What a daemon writes, line by line, while it runs: into a file, so that no slow reader ever holds it up.
 
 use std::{
     fs::File,
@@ -15,6 +14,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 #[derive(Debug)]
 pub(super) struct Output {
     file: File,
+    /// Bytes that were there before, which are not read
+    before: u64,
     read: Mutex<Read>,
 }
 
@@ -27,9 +28,18 @@ struct Read {
 }
 
 impl Output {
+    /// In memory.
     pub(super) fn new() -> io::Result<Self> {
-        let file = File::from(memfd_create(c"output", MFdFlags::MFD_CLOEXEC)?);
-        Ok(Self { file, read: Mutex::default() })
+        Self::from_now(File::from(memfd_create(c"output", MFdFlags::MFD_CLOEXEC)?))
+    }
+
+    /// What is written to this file from now on. A line that was begun belongs to what was before.
+    pub(super) fn from_now(file: File) -> io::Result<Self> {
+        let mut output = Self { file, before: 0, read: Mutex::default() };
+        let written = output.bytes_from(0)?;
+        let whole = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        output.before = whole as u64;
+        Ok(output)
     }
 
     /// The end a child writes to.
@@ -40,7 +50,7 @@ impl Output {
     /// The lines from number `from` on. A line counts once its newline is there.
     pub(super) fn since(&self, from: usize) -> io::Result<Vec<Vec<u8>>> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = self.bytes_from(read.bytes)?;
+        let fresh = self.bytes_from(self.before + read.bytes)?;
         for line in fresh.split_inclusive(|byte| *byte == b'\n') {
             if let Some(line) = line.strip_suffix(b"\n") {
                 read.bytes += line.len() as u64 + 1;
@@ -50,9 +60,19 @@ impl Output {
         Ok(read.lines.get(from..).unwrap_or_default().to_vec())
     }
 
+    /// The lines that were there before.
+    pub(super) fn earlier(&self) -> io::Result<Vec<Vec<u8>>> {
+        let mut written = self.bytes_from(0)?;
+        written.truncate(usize::try_from(self.before).unwrap_or_default());
+        Ok(written
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(|line| line.trim_ascii_end().to_vec())
+            .collect())
+    }
+
     /// Everything as text, for messages.
     pub(super) fn text(&self) -> String {
-        match self.bytes_from(0) {
+        match self.bytes_from(self.before) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) => format!("(unreadable: {error})"),
         }
@@ -82,5 +102,19 @@ mod tests {
         child_end.write_all(b"o\n").expect("memory");
         assert_eq!(output.since(1).expect("readable"), [b"two"]);
         assert_eq!(output.text(), "one\ntwo\n");
+    }
+
+    #[test]
+    fn gives_nothing_of_before() {
+        let earlier = Output::new().expect("a file in memory");
+        let mut child_end = earlier.file.try_clone().expect("a second descriptor");
+        child_end.write_all(b"one\ntw").expect("memory");
+        let later =
+            Output::from_now(earlier.file.try_clone().expect("a third descriptor")).expect("readable");
+        assert!(later.since(0).expect("readable").is_empty());
+        assert_eq!(later.earlier().expect("readable"), [b"one"]);
+        child_end.write_all(b"o\nthree\n").expect("memory");
+        assert_eq!(later.since(0).expect("readable"), [&b"two"[..], b"three"]);
+        assert_eq!(later.text(), "two\nthree\n");
     }
 }

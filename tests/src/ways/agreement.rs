@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// Waits until the counters say what the events say, of the whole host since the daemon's start: binds and listens by
-/// family, protocol and result, and implicit binds by protocol, phase and errno. Gives the events.
+/// family, protocol and result, and implicit binds by protocol, phase and errno. Gives the events that
+/// this test was told.
 ///
 /// # Errors
 /// When they do not, within the usual time.
@@ -23,20 +24,19 @@ use crate::{
 pub fn settle(daemon: &Daemon) -> Result<Vec<Arc<Value>>> {
     let mut last = "the events never stood still".to_owned();
     let settled = deadline::until("counters that agree with the events", PROMPT, || {
-        let events = daemon.events()?;
+        let events = daemon.events_since_start()?;
         let metrics = daemon.metrics()?;
         // A scrape between two readings that are the same belongs to both.
-        if daemon.events()?.len() != events.len() {
+        if daemon.events_since_start()?.len() != events.len() {
             return Ok(None);
         }
         let told = Told::by_events(events.iter().map(AsRef::as_ref));
         let counted = Told::by_metrics(&metrics);
         last = format!("told:\n{told:?}\ncounted:\n{counted:?}");
-        Ok((told == counted).then_some((metrics, events)))
+        Ok((told == counted).then_some(metrics))
     });
-    let (metrics, events) = settled.with_context(|| last)?;
-    assert_nothing_missed(&metrics);
-    Ok(events)
+    assert_nothing_missed(&settled.with_context(|| last)?);
+    daemon.events()
 }
 
 /// Checks that no event was lost, and that the cross-check found no bind without an event.

@@ -5,20 +5,19 @@ use anyhow::{Context as _, Result};
 
 use super::{Way, ledger::Ledger};
 use crate::{
-    daemon::{Daemon, Launch},
+    daemon::{Daemon, Shared},
     namespace::Namespace,
 };
 
-/// Starts a daemon with these flags beside that for every refusal, and makes a namespace; `None` after skipping the test
+/// Has a daemon with these flags beside that for every refusal, and makes a namespace; `None` after skipping the test
 /// aloud.
 ///
 /// # Errors
-/// As [`Launch::start`] and [`Namespace::new`].
-pub fn begin(purpose: &str, flags: &[&str]) -> Result<Option<(Namespace, Daemon)>> {
-    let Some(launch) = Launch::prepare()? else { return Ok(None) };
-    let namespace = Namespace::new(purpose)?;
-    let daemon = launch.flags(["--events.repeats", "all"]).flags(flags).start()?;
-    Ok(Some((namespace, daemon)))
+/// As [`Daemon::shared`] and [`Namespace::new`].
+pub fn begin(purpose: &str, flags: &[&str]) -> Result<Option<(Namespace, Shared)>> {
+    let flags = [&["--events.repeats", "all"], flags].concat();
+    let Some(daemon) = Daemon::shared(&flags)? else { return Ok(None) };
+    Ok(Some((Namespace::new(purpose)?, daemon)))
 }
 
 /// Has `calls` made each of these ways in the namespace, and compares what is told of them.
@@ -30,7 +29,7 @@ pub fn begin(purpose: &str, flags: &[&str]) -> Result<Option<(Namespace, Daemon)
 /// When it is told otherwise.
 pub fn each(
     ways: &[Way],
-    (namespace, daemon): &(Namespace, Daemon),
+    (namespace, daemon): &(Namespace, Shared),
     calls: impl Fn(&mut Ledger) -> Result<()> + Send + Sync,
 ) -> Result<()> {
     for way in ways {
