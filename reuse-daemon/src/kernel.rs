@@ -15,6 +15,7 @@ mod diagnostics;
 pub mod layout;
 mod lean;
 mod load;
+mod loader;
 mod loader_types;
 mod netlink;
 pub mod object;

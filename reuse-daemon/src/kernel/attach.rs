@@ -15,7 +15,7 @@ use std::{
 };
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf,
     maps::{Array, MapData},
     programs::{Iter, Program, ProgramError, SkReuseport},
 };
@@ -28,7 +28,7 @@ use super::{
     btf,
     capabilities::{Capabilities, Capability},
     decode::Decoder,
-    diagnostics, load, object,
+    diagnostics, load, loader, object,
     owners::Owners,
     plan::{Gap, Step, Tier, Wanted},
     program_stats::{self, ProgramStats},
@@ -95,9 +95,9 @@ pub struct Options<'a> {
 /// Nothing of the kernel side can work.
 pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     let object = object::bytes()?;
-    // A new loader reads all of the kernel's types, whether they are needed or not; they are read for us meanwhile.
+    // Making a loader takes a thread of its own.
     let (loader, groundwork) = thread::scope(|scope| {
-        let loader = scope.spawn(EbpfLoader::new);
+        let loader = scope.spawn(loader::new);
         let groundwork = Groundwork::lay(options);
         (loader.join(), groundwork)
     });

@@ -4,7 +4,7 @@
 
 use std::{panic, path::Path, thread};
 
-use aya::{Ebpf, EbpfLoader};
+use aya::Ebpf;
 use reuse_ebpf::offsets::Concern;
 use reuse_model::rulebook::Kernel;
 
@@ -14,6 +14,7 @@ use super::{
     capabilities::LOOPING,
     decode::Decoder,
     layout::{ProgramLayout, SocketLayout},
+    loader,
     loader_types::{self, Anchor},
     object,
     owners::ITERATOR,
@@ -42,9 +43,9 @@ impl Lean {
     /// No privileges, no BTF, or a kernel that refuses.
     pub(super) fn load(btf: Option<&Path>) -> Result<Self, StartError> {
         let object = object::bytes()?;
-        // A new loader reads all of the kernel's types, whether they are needed or not; they are read for us meanwhile.
+        // Making a loader takes a thread of its own.
         let (loader, types) = thread::scope(|scope| {
-            let loader = scope.spawn(EbpfLoader::new);
+            let loader = scope.spawn(loader::new);
             let types = KernelTypes::read(btf);
             (loader.join(), types)
         });
