@@ -3,9 +3,12 @@
 //! `cargo xtask build` names the toolchain in `REUSE_EBPF_TOOLCHAIN`; without it (a plain `cargo build`, `clippy`,
 //! `doc`) no eBPF toolchain is needed, and a daemon built that way says so and exits.
 
+#[path = "build/trim.rs"]
+mod trim;
+
 use std::{env, fs, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use aya_build::{Package, Toolchain, build_ebpf};
 
 const TOOLCHAIN: &str = "REUSE_EBPF_TOOLCHAIN";
@@ -24,5 +27,9 @@ fn main() -> Result<()> {
     unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../reuse-ebpf");
     let package = Package { name: "reuse-ebpf", root_dir: root, ..Package::default() };
-    build_ebpf([package], Toolchain::Custom(&toolchain))
+    build_ebpf([package], Toolchain::Custom(&toolchain))?;
+    println!("cargo:rerun-if-changed=build");
+    let whole = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
+    let trimmed = trim::trimmed(&whole).map_err(|why| anyhow!("{}: {why}", object.display()))?;
+    fs::write(&object, trimmed).with_context(|| format!("cannot write {}", object.display()))
 }
