@@ -4,17 +4,17 @@
 //! after start.
 
 mod format;
+mod name;
 mod prototype;
 mod source;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-
 use self::format::{
     COMMON, HEADER_MAGIC, KIND_CONST, KIND_ENUM, KIND_FUNC, KIND_RESTRICT, KIND_STRUCT, KIND_TYPE_TAG,
     KIND_TYPEDEF, KIND_UNION, KIND_VOLATILE, KNOWN_KINDS, array, trailer, word,
 };
+use self::name::{Index, Name};
 pub use self::source::{BtfError, OWN, Types, kernel_has_types, read_file};
 
 /// How the type begins that a tracepoint's prototype hangs on.
@@ -26,10 +26,21 @@ pub struct Btf<'a> {
     strings: &'a [u8],
     /// Position of each type in `types`; type id 1 comes first
     positions: Vec<u32>,
-    /// Structures by name. Functions are many times as many and are asked for a handful of times: those are searched
-    structures: HashMap<&'a [u8], u32>,
-    /// The type behind which each tracepoint has its prototype, by the tracepoint's name
-    tracepoints: HashMap<&'a [u8], u32>,
+    /// Structures by name: they are asked for hundreds of times
+    structures: Index,
+    /// Where each function's type is. They are many times as many and asked for a handful of times: those are searched
+    functions: Vec<Numbered>,
+    /// Where the type is behind which a tracepoint has its prototype
+    tracepoints: Vec<Numbered>,
+    /// Position of each enumeration
+    enumerations: Vec<u32>,
+}
+
+/// A named type: the name's place among the strings, and the type's number.
+#[derive(Clone, Copy)]
+struct Numbered {
+    name: u32,
+    number: u32,
 }
 
 /// One member of a structure: offset in bits and type.
@@ -59,9 +70,11 @@ impl<'a> Btf<'a> {
         let mut btf = Self {
             types,
             strings,
-            positions: Vec::new(),
-            structures: HashMap::new(),
-            tracepoints: HashMap::new(),
+            positions: Vec::with_capacity(types.len() / COMMON),
+            structures: Index::default(),
+            functions: Vec::with_capacity(types.len() / COMMON),
+            tracepoints: Vec::new(),
+            enumerations: Vec::new(),
         };
         btf.index()?;
         Ok(btf)
@@ -77,32 +90,29 @@ impl<'a> Btf<'a> {
                 return Err("unknown kind of type");
             }
             let id = u32::try_from(self.positions.len() + 1).map_err(|_| "too many types")?;
-            if kind == KIND_STRUCT {
-                let name = self.name_at(at).ok_or("name out of bounds")?;
-                if !name.is_empty() {
-                    self.structures.entry(name).or_insert(id);
+            let name = word(self.types, at).ok_or("truncated type")?;
+            let out_of_bounds = "name out of bounds";
+            match kind {
+                KIND_STRUCT => self.structures.add(self.strings, name, id).ok_or(out_of_bounds)?,
+                KIND_FUNC => self.functions.push(Numbered { name, number: id }),
+                KIND_ENUM => self.enumerations.push(position),
+                KIND_TYPEDEF => {
+                    let rest = self.strings.get(name as usize..).ok_or(out_of_bounds)?;
+                    if rest.starts_with(TRACEPOINT) {
+                        self.tracepoints.push(Numbered { name: name + TRACEPOINT.len() as u32, number: id });
+                    }
                 }
-            }
-            if kind == KIND_TYPEDEF {
-                let name = self.name_at(at).ok_or("name out of bounds")?;
-                if let Some(name) = name.strip_prefix(TRACEPOINT) {
-                    self.tracepoints.insert(name, id);
-                }
+                _ => {}
             }
             self.positions.push(position);
             at += COMMON + trailer(kind, members);
         }
+        self.structures.sort();
         Ok(())
     }
 
     fn name_at(&self, position: usize) -> Option<&'a [u8]> {
         self.string(word(self.types, position)?)
-    }
-
-    /// Whether the type there has this name; cheaper than reading the name where most have another.
-    fn is_named(&self, position: usize, name: &[u8]) -> bool {
-        let rest = word(self.types, position).and_then(|offset| self.strings.get(offset as usize..));
-        rest.and_then(|rest| rest.strip_prefix(name)).is_some_and(|rest| rest.first() == Some(&0))
     }
 
     fn string(&self, offset: u32) -> Option<&'a [u8]> {
@@ -115,6 +125,19 @@ impl<'a> Btf<'a> {
         let position = *self.positions.get((id as usize).checked_sub(1)?)? as usize;
         let info = word(self.types, position + 4)?;
         Some((info >> 24 & 0x1f, (info & 0xffff) as usize, info >> 31 == 1, position))
+    }
+
+    fn structure(&self, name: &str) -> Option<u32> {
+        let name = Name::new(name.as_bytes());
+        self.structures.find(&name, |id| {
+            let offset = self.type_at(id).and_then(|(.., position)| word(self.types, position));
+            offset.is_some_and(|offset| name.is_at(self.strings, offset))
+        })
+    }
+
+    fn numbered(&self, types: &[Numbered], name: &str) -> Option<u32> {
+        let name = Name::new(name.as_bytes());
+        types.iter().find(|one| name.is_at(self.strings, one.name)).map(|one| one.number)
     }
 
     /// Follows typedefs and qualifiers.
@@ -136,11 +159,10 @@ impl<'a> Btf<'a> {
     #[must_use]
     pub fn member_bits(&self, path: &str) -> Option<u32> {
         let mut parts = path.split('.');
-        let name = parts.next()?.as_bytes();
-        let mut id = *self.structures.get(name)?;
+        let mut id = self.structure(parts.next()?)?;
         let mut bits = 0;
         for part in parts {
-            let found = self.find(id, part.as_bytes(), 0)?;
+            let found = self.find(id, &Name::new(part.as_bytes()), 0)?;
             bits += found.bits;
             id = self.resolve(found.type_id)?;
         }
@@ -150,12 +172,12 @@ impl<'a> Btf<'a> {
     /// Size in bytes of the structure of that name.
     #[must_use]
     pub fn size(&self, name: &str) -> Option<u32> {
-        let id = *self.structures.get(name.as_bytes())?;
+        let id = self.structure(name)?;
         let (_, _, _, position) = self.type_at(id)?;
         word(self.types, position + 8)
     }
 
-    fn find(&self, id: u32, name: &[u8], depth: usize) -> Option<Found> {
+    fn find(&self, id: u32, name: &Name<'_>, depth: usize) -> Option<Found> {
         const DEEPEST: usize = 8;
         let (kind, members, bitfields, position) = self.type_at(id)?;
         if depth > DEEPEST || !matches!(kind, KIND_STRUCT | KIND_UNION) {
@@ -163,15 +185,15 @@ impl<'a> Btf<'a> {
         }
         (0..members).find_map(|index| {
             let at = position + COMMON + 12 * index;
-            let member = self.string(word(self.types, at)?)?;
+            let member = word(self.types, at)?;
             let type_id = word(self.types, at + 4)?;
             let offset = word(self.types, at + 8)?;
             // With the kind flag the upper byte is the width of a bit-field.
             let bits = if bitfields { offset & 0x00ff_ffff } else { offset };
-            if member == name {
+            if name.is_at(self.strings, member) {
                 return Some(Found { bits, type_id });
             }
-            if !member.is_empty() {
+            if *self.strings.get(member as usize)? != 0 {
                 return None;
             }
             let inner = self.find(self.resolve(type_id)?, name, depth + 1)?;
@@ -182,15 +204,13 @@ impl<'a> Btf<'a> {
     /// Value of an enumerator, whatever enumeration it belongs to.
     #[must_use]
     pub fn enumerator(&self, name: &str) -> Option<u32> {
-        self.positions.iter().find_map(|position| {
+        let name = Name::new(name.as_bytes());
+        self.enumerations.iter().find_map(|position| {
             let position = *position as usize;
             let info = word(self.types, position + 4)?;
-            if info >> 24 & 0x1f != KIND_ENUM {
-                return None;
-            }
             (0..(info & 0xffff) as usize).find_map(|index| {
                 let at = position + COMMON + 8 * index;
-                (self.string(word(self.types, at)?)? == name.as_bytes()).then(|| word(self.types, at + 4))?
+                name.is_at(self.strings, word(self.types, at)?).then(|| word(self.types, at + 4))?
             })
         })
     }
@@ -205,17 +225,12 @@ impl<'a> Btf<'a> {
     /// Number of the type that carries the prototype of the tracepoint of that name.
     #[must_use]
     pub fn tracepoint_number(&self, name: &str) -> Option<u32> {
-        self.tracepoints.get(name.as_bytes()).copied()
+        self.numbered(&self.tracepoints, name)
     }
 
     /// Its type's number.
     #[must_use]
     pub fn function_number(&self, name: &str) -> Option<u32> {
-        let index = self.positions.iter().position(|position| {
-            let position = *position as usize;
-            word(self.types, position + 4).is_some_and(|info| info >> 24 & 0x1f == KIND_FUNC)
-                && self.is_named(position, name.as_bytes())
-        })?;
-        u32::try_from(index + 1).ok()
+        self.numbered(&self.functions, name)
     }
 }

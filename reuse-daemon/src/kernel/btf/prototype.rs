@@ -27,7 +27,7 @@ impl Btf<'_> {
 
     /// Number of the prototype of a tracepoint: what the pointer `btf_trace_NAME` points to.
     fn tracepoint(&self, name: &str) -> Option<u32> {
-        let (_, _, _, pointer) = self.type_at(*self.tracepoints.get(name.as_bytes())?)?;
+        let (_, _, _, pointer) = self.type_at(self.tracepoint_number(name)?)?;
         let (_, _, _, pointer) = self.type_at(word(self.types, pointer + 8)?)?;
         word(self.types, pointer + 8)
     }
