@@ -38,14 +38,12 @@ pub(super) fn flags(typed: Vec<OsString>) -> Result<BTreeMap<String, Vec<OsStrin
 }
 
 fn completed(mut typed: Vec<OsString>) -> Result<ArgMatches, Error> {
-    let command = Arguments::command();
-    let matches = command.clone().try_get_matches_from(&typed)?;
-    if let Some((name, run)) = matches.subcommand()
-        && let Some(flags) = command.find_subcommand(name)
-        && let Some(path) = file(flags, run)
-    {
-        typed.extend(from_file(path, flags, run)?);
-    }
+    let mut command = Arguments::command();
+    let matches = command.try_get_matches_from_mut(&typed)?;
+    let Some((name, run)) = matches.subcommand() else { return Ok(matches) };
+    let Some(flags) = command.find_subcommand(name) else { return Ok(matches) };
+    let Some(path) = file(flags, run) else { return Ok(matches) };
+    typed.extend(from_file(path, flags, run)?);
     command.try_get_matches_from(typed)
 }
 
