@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, thread, time::Duration};
 use anyhow::{Context, Result, ensure};
 use reuse_tests::{
     daemon::{Daemon, Launch},
-    deadline,
+    deadline, effort,
     generator::Calls,
     namespace::Namespace,
     ways::{
@@ -18,15 +18,32 @@ use reuse_tests::{
 
 /// The storm comes in gusts that the ring holds whole: so the daemon loses nothing, however little time it gets meanwhile.
 const GUSTS: u32 = 4;
-/// Calls of each protocol and family by each way in a gust: ten thousand binds in all.
-const COUNT: usize = 50;
-const CONNECTS: usize = 100;
-/// Devices in all.
-const DEVICES: u32 = 8;
+/// Devices of each gust, one of each family.
+const DEVICES: u32 = 2;
 /// The daemon tells every refusal.
 const TOLD: [&str; 2] = ["--events.repeats", "all"];
 /// How long the daemon may take for what the ways made within a second or three, on a machine that does other things.
 const SETTLED: Duration = Duration::from_secs(30);
+
+/// How much is made.
+#[derive(Debug, Clone, Copy)]
+struct Strength {
+    gusts: u32,
+    /// Calls of each protocol and family by each way in a gust: of full strength ten thousand binds in all
+    calls: usize,
+    connects: usize,
+}
+
+impl Strength {
+    /// On a slow machine every kind of call is still made twice by each way in a gust, and more than one gust comes.
+    fn of_this_machine() -> Self {
+        Self {
+            gusts: effort::fewer_but(GUSTS, 2, "gusts"),
+            calls: effort::fewer_but(50, 2 * storm::KINDS, "calls of a kind in a gust"),
+            connects: effort::fewer(100, "connects in a gust"),
+        }
+    }
+}
 
 /// What was made.
 #[derive(Default)]
@@ -39,8 +56,7 @@ struct Made {
 /// Sets this gust's devices up and down: the processes in whose name the kernel bound, none where it has no such devices.
 fn devices(namespace: &Namespace, gust: u32) -> Result<BTreeSet<u64>> {
     let mut pids = BTreeSet::new();
-    let each = DEVICES / GUSTS;
-    for identifier in gust * each..(gust + 1) * each {
+    for identifier in gust * DEVICES..(gust + 1) * DEVICES {
         let port = 4_800 + u16::try_from(identifier)?;
         let Some(device) = Vxlan::new(namespace, identifier, port, identifier % 2 == 1)? else { break };
         let attempt = device.up()?;
@@ -52,19 +68,21 @@ fn devices(namespace: &Namespace, gust: u32) -> Result<BTreeSet<u64>> {
 }
 
 /// Calls through all ways at once.
-fn gust(namespace: &Namespace, number: u32, made: &mut Made) -> Result<()> {
+fn gust(namespace: &Namespace, number: u32, strength: Strength, made: &mut Made) -> Result<()> {
     let pids = thread::scope(|scope| {
         let ways = Way::ALL.map(|way| {
             scope.spawn(move || {
                 namespace.enter()?;
-                way.open()?
-                    .map_or_else(|| Ok(Calls::default()), |mut caller| storm::calls(&mut caller, COUNT))
+                way.open()?.map_or_else(
+                    || Ok(Calls::default()),
+                    |mut caller| storm::calls(&mut caller, strength.calls),
+                )
             })
         });
         let connects = scope.spawn(|| {
             namespace.enter()?;
             let mut caller = Way::Call.open()?.context("system calls are always there")?;
-            storm::connects(&mut caller, CONNECTS)
+            storm::connects(&mut caller, strength.connects)
         });
         let pids = devices(namespace, number);
         for way in ways {
@@ -86,9 +104,10 @@ fn gust(namespace: &Namespace, number: u32, made: &mut Made) -> Result<()> {
 
 fn through_all_ways(daemon: &Daemon) -> Result<()> {
     let namespace = Namespace::new("storm")?;
+    let strength = Strength::of_this_machine();
     let mut made = Made::default();
-    for number in 0..GUSTS {
-        gust(&namespace, number, &mut made).with_context(|| format!("gust {number}"))?;
+    for number in 0..strength.gusts {
+        gust(&namespace, number, strength, &mut made).with_context(|| format!("gust {number}"))?;
         let total = made.calls.binds.total(|_| true);
         let mut seen = 0;
         let all = deadline::until("all binds are counted", SETTLED, || {
@@ -107,7 +126,7 @@ fn through_all_ways(daemon: &Daemon) -> Result<()> {
     ensure!(told.listens == calls.listens, "listens told:\n{}made:\n{}", told.listens, calls.listens);
     let connects = ["tcp", "connect", "EADDRNOTAVAIL"].map(str::to_owned);
     ensure!(
-        told.implicit.get(&connects) == Some(&(u64::from(GUSTS) * CONNECTS as u64)),
+        told.implicit.get(&connects) == Some(&(u64::from(strength.gusts) * strength.connects as u64)),
         "{:?}",
         told.implicit
     );

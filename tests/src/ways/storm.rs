@@ -18,6 +18,9 @@ const WILDCARDS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ip
 const FOREIGN: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
 
+/// In as many calls each kind of them is made.
+pub const KINDS: usize = 10;
+
 /// What a thread of a storm is in the middle of: for each protocol and family a socket that holds a port.
 struct Thread<'a> {
     caller: &'a mut Caller,
@@ -96,7 +99,7 @@ impl Thread<'_> {
         let Holder { transport, family, ref socket, ref mute } = *holder;
         let ip = LOOPBACKS[family];
         let open = |ip| sockets::open(transport, ip);
-        match number % 10 {
+        match number % KINDS {
             0 | 5 => self.bind(transport, &open(ip)?, sockets::local_address(socket)?, "EADDRINUSE"),
             3 => self.bind(transport, &open(ip)?, SocketAddr::new(FOREIGN[family], 9), "EADDRNOTAVAIL"),
             7 => {
