@@ -1,14 +1,18 @@
 """Runs the statements a test sends, a JSON string a line, and answers each with a JSON object a line: the value that the
 statements left in `answer`, or the errno they ended with."""
 
+# What is imported here is run at each start: on an emulated machine some modules of the library take longer than a test.
+# Once it is another user, a process may not read the library.
+import _signal as signal
+import _socket
 import ctypes
 import errno
-import json
 import os
-import signal
 import struct
 import sys
-from socket import *
+import warnings  # os.execvp imports it
+from _json import encode_basestring_ascii
+from _socket import *
 
 SO_INCOMING_CPU = 49
 SO_ATTACH_REUSEPORT_CBPF = 51
@@ -19,6 +23,26 @@ RA = (SOL_SOCKET, SO_REUSEADDR, 1)
 RP = (SOL_SOCKET, SO_REUSEPORT, 1)
 V6ONLY = (IPPROTO_IPV6, IPV6_V6ONLY, 1)
 LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class socket(_socket.socket):
+    def accept(self):
+        descriptor, address = self._accept()
+        return socket(fileno=descriptor), address
+
+
+def send_fds(to, buffers, descriptors):
+    rights = struct.pack(f"{len(descriptors)}i", *descriptors)
+    return to.sendmsg(buffers, [(SOL_SOCKET, SCM_RIGHTS, rights)])
+
+
+def recv_fds(of, size, most):
+    data, messages, flags, address = of.recvmsg(size, CMSG_LEN(most * struct.calcsize("i")))
+    descriptors = []
+    for level, kind, rights in messages:
+        if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
+            descriptors += struct.unpack(f"{len(rights) // struct.calcsize('i')}i", rights)
+    return data, descriptors, flags, address
 
 
 def opened(host, *options, kind=SOCK_STREAM, protocol=0):
@@ -133,6 +157,32 @@ def forked(work):
         os._exit(1)
 
 
+def copied(clone, netns, tester, orders, answers):
+    """The pid of a copy of this process, which is no child of it but another one of its parent's, in this network namespace.
+    It takes its orders from and answers to pipes of that parent. It is made by the system call `clone`: 0 in the copy."""
+    ends = [(orders, os.O_RDONLY), (answers, os.O_WRONLY)]
+    pipes = [os.open(f"/proc/{tester}/fd/{pipe}", how) for pipe, how in ends]
+    # The interpreter's lock stays with the only thread: in the copy there would be nobody to give it back.
+    copy = ctypes.PyDLL(None).syscall(clone, 0x00008000 | signal.SIGCHLD, 0, 0, 0, 0)  # CLONE_PARENT
+    for own, pipe in enumerate(pipes):
+        if copy == 0:
+            os.dup2(pipe, own)
+        os.close(pipe)
+    if copy < 0:
+        raise RuntimeError("clone")
+    if copy == 0:
+        namespace = os.open(netns, os.O_RDONLY)
+        if LIBC.setns(namespace, 0x40000000) != 0:  # CLONE_NEWNET
+            raise OSError(ctypes.get_errno(), "setns")
+        os.close(namespace)
+    return copy
+
+
+def named(comm):
+    with open("/proc/self/comm", "w") as its:
+        its.write(comm)
+
+
 def end(child):
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -178,19 +228,32 @@ def contain():
         sys.exit("loopback stays down")
 
 
+def text(value):
+    """As JSON."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{text(str(key))}:{text(its)}" for key, its in value.items()) + "}"
+    return "[" + ",".join(map(text, value)) + "]"
+
+
 if sys.argv[2:] == ["contained"]:
     contain()
 elif sys.argv[2:] == ["apart"]:
     part()
-with open("/proc/self/comm", "w") as comm:
-    comm.write(sys.argv[1])
+named(sys.argv[1])
 for line in sys.stdin:
     answer = None
     try:
-        exec(json.loads(line), globals())
+        # Every string of JSON without surrogates is one of Python.
+        exec(eval(line), globals())
         said = {"answer": answer}
     except OSError as error:
         said = {"errno": errno.errorcode[error.errno]}
     except Exception as error:
         said = {"error": repr(error)}
-    print(json.dumps(said), flush=True)
+    print(text(said), flush=True)

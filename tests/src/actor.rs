@@ -3,17 +3,20 @@
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader, Write as _},
-    os::fd::AsFd as _,
-    path::PathBuf,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    io::{BufRead as _, BufReader, Write as _, pipe},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
     thread,
 };
 
 use anyhow::{Context, Result, bail};
 use nix::{
     sched::{CloneFlags, setns},
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        wait::waitpid,
+    },
     unistd::Pid,
 };
 use serde_json::Value;
@@ -26,12 +29,17 @@ const PROGRAM: &str = include_str!("actor.py");
 /// A process that runs Python statements on demand and ends with the test.
 #[derive(Debug)]
 pub struct Actor {
-    child: Child,
+    /// The child of this process to wait for
+    child: Pid,
     pid: u32,
     comm: String,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    orders: File,
+    answers: BufReader<File>,
 }
+
+/// A process that others are copies of, which are there sooner than python3 starts.
+#[derive(Debug)]
+pub struct Template(Actor);
 
 impl Actor {
     /// Starts a process called `comm` (at most 15 bytes) in the calling thread's namespaces.
@@ -72,7 +80,7 @@ impl Actor {
 
     /// The process, where the child is another one that waits for it.
     fn only_child(&self) -> Result<u32> {
-        let parent = self.child.id();
+        let parent = self.child;
         let path = format!("/proc/{parent}/task/{parent}/children");
         let children = std::fs::read_to_string(&path).context(path)?;
         children.trim().parse().with_context(|| format!("children of {parent}: {children:?}"))
@@ -87,12 +95,17 @@ impl Actor {
             .spawn()
             .context("starting python3")?;
         let orders = child.stdin.take().context("standard input of the child")?;
-        let answers = BufReader::new(child.stdout.take().context("standard output of the child")?);
-        let (pid, comm) = (child.id(), arguments.first().copied().unwrap_or_default().to_owned());
-        let mut actor = Self { child, pid, comm, orders, answers };
+        let answers = child.stdout.take().context("standard output of the child")?;
+        let comm = arguments.first().copied().unwrap_or_default();
+        let mut actor = Self::new(child.id(), comm, orders.into(), answers.into());
         // Once it answers it has its name.
         actor.run("")?;
         Ok(actor)
+    }
+
+    fn new(pid: u32, comm: &str, orders: OwnedFd, answers: OwnedFd) -> Self {
+        let (child, comm) = (Pid::from_raw(pid.cast_signed()), comm.to_owned());
+        Self { child, pid, comm, orders: orders.into(), answers: BufReader::new(answers.into()) }
     }
 
     /// Process id in the initial process namespace.
@@ -186,9 +199,45 @@ impl Actor {
         let mut line = serde_json::to_string(statements)?;
         line.push('\n');
         self.orders.write_all(line.as_bytes()).context("telling the process")?;
+        self.said()
+    }
+
+    fn said(&mut self) -> Result<Value> {
         let mut answer = String::new();
         self.answers.read_line(&mut answer).context("reading its answer")?;
         serde_json::from_str(&answer).with_context(|| format!("{}: {answer:?}", self.comm))
+    }
+}
+
+impl Template {
+    /// Starts it: python3, or a copy of it.
+    ///
+    /// # Errors
+    /// When that cannot be started.
+    pub fn start(python: Command) -> Result<Self> {
+        Actor::start_in(python, "rt-template").map(Self)
+    }
+
+    /// Makes a process called `comm` in this network namespace: a child of this process, as one that was started is.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn actor(&mut self, comm: &str, netns: &Path) -> Result<Actor> {
+        let (its_orders, orders) = pipe().context("making a pipe")?;
+        let (answers, its_answers) = pipe().context("making a pipe")?;
+        let [clone, netns] = [libc::SYS_clone.to_string(), format!("{netns:?}")];
+        let (tester, its) = (std::process::id(), [its_orders.as_raw_fd(), its_answers.as_raw_fd()]);
+        let made = self.0.run(&format!(
+            "answer = copied({clone}, {netns}, {tester}, {}, {}); answer or named('{comm}')",
+            its[0], its[1]
+        ))?;
+        let pid = made.as_u64().and_then(|pid| u32::try_from(pid).ok()).context("pid of a copy")?;
+        // What it does not open any more ends the wait for its answer, if it never gives one.
+        drop((its_orders, its_answers));
+        let mut actor = Actor::new(pid, comm, orders.into(), answers.into());
+        // Once it answers it has its name.
+        actor.said().with_context(|| format!("{comm} does not answer"))?;
+        Ok(actor)
     }
 }
 
@@ -197,7 +246,7 @@ impl Drop for Actor {
         // It is this process' child, or the only one of a child that lives as long: the id is still its own. With the
         // latter ends all of its process namespace.
         let ended = kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL);
-        if let Err(error) = ended.map_err(std::io::Error::from).and_then(|()| self.child.wait()) {
+        if let Err(error) = ended.and_then(|()| waitpid(self.child, None)) {
             eprintln!("process {}: {error}", self.pid);
         }
     }

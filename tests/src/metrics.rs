@@ -21,9 +21,26 @@ impl Metrics {
     /// # Errors
     /// On a malformed line, a series that appears twice, a sample without `# TYPE`, a type given twice.
     pub fn parse(text: &str) -> Result<Self> {
+        Self::parse_lines(text.lines())
+    }
+
+    /// Parses only the families of these names, none of which is a histogram: a whole scrape has some hundred series.
+    ///
+    /// # Errors
+    /// As [`Metrics::parse`].
+    pub fn parse_only(families: &[&str], text: &str) -> Result<Self> {
+        let is_wanted = |line: &&str| {
+            let rest = line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE ")).unwrap_or(line);
+            let name = rest.split(['{', ' ']).next().unwrap_or_default();
+            families.contains(&name)
+        };
+        Self::parse_lines(text.lines().filter(is_wanted))
+    }
+
+    fn parse_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Self> {
         let mut metrics = Self::default();
         let mut seen = HashSet::new();
-        for line in text.lines().filter(|line| !line.is_empty()) {
+        for line in lines.filter(|line| !line.is_empty()) {
             if let Some(comment) = line.strip_prefix("# ") {
                 metrics.comment(comment).with_context(|| format!("line {line:?}"))?;
             } else {
@@ -188,6 +205,8 @@ mod tests {
         assert_eq!(metrics.sum("a_total", &[("x", "3")]), None);
         assert_eq!(metrics.sum("h_bucket", &[("le", "+Inf")]), Some(2.0));
         assert_eq!(metrics.help("a_total"), Some("Things."));
+        let only = Metrics::parse_only(&["a_total", "b"], SCRAPE).expect("valid scrape");
+        assert_eq!((only.count("a_total", &[]), only.help("a_total"), only.len()), (7, Some("Things."), 2));
     }
 
     #[test]

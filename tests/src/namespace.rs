@@ -1,9 +1,18 @@
 //! Network namespaces of a test's own: every port is free in them, and nothing outside is disturbed.
 
-use std::{fs::File, os::fd::AsFd, path::PathBuf, process::Command, thread};
+use std::{
+    fs::File,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns};
+
+/// Where `ip netns` has them.
+const DIRECTORY: &str = "/run/netns";
 
 /// A network namespace named as `ip netns` names them, with loopback up; removed on drop.
 #[derive(Debug)]
@@ -20,7 +29,7 @@ impl Namespace {
     pub fn new(purpose: &str) -> Result<Self> {
         let name = format!("rt-{purpose}-{}", std::process::id());
         // What a test killed before its drop left behind.
-        let path = PathBuf::from("/run/netns").join(&name);
+        let path = Path::new(DIRECTORY).join(&name);
         if path.exists() {
             ip(&["netns", "del", &name])?;
         }
@@ -35,6 +44,12 @@ impl Namespace {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The file that stands for it.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        Path::new(DIRECTORY).join(&self.name)
     }
 
     /// Runs `ip -n <this namespace> <arguments>`.

@@ -1,13 +1,14 @@
 //! Sockets that take traffic from a port that another still has: by a more specific address, by the other family, by a
 //! device. No call is refused, and who had the port is not told by the kernel.
 
-use anyhow::{Context, Result, ensure};
+use std::{collections::BTreeMap, time::Instant};
+
+use anyhow::{Result, ensure};
 use reuse_tests::{
     actor::Actor,
     daemon::Daemon,
     signals::{Double, Expected, Party, Stage, TAKER, Traffic, VICTIM, counted},
 };
-use serde_json::Value;
 
 const TCP: &str = "";
 const UDP: &str = "kind=SOCK_DGRAM";
@@ -86,58 +87,132 @@ impl Cast {
     }
 }
 
-fn open(actor: &mut Actor, kind: &str, (host, options): Side, port: u64) -> Result<()> {
-    let call = if kind == TCP { "listening" } else { "bound" };
-    let options: String =
-        [options, kind].into_iter().filter(|part| !part.is_empty()).map(|part| format!(", {part}")).collect();
-    actor.run(&format!("s = {call}('{host}', {port}{options})"))?;
+/// A pair, who has the second socket of it, and the port: each side has its socket in the variable `s` and the port.
+#[derive(Debug, Clone, Copy)]
+struct Staged {
+    pair: Pair,
+    who: Who,
+    port: u64,
+}
+
+impl Staged {
+    fn open(&self, (host, options): Side) -> String {
+        let Self { pair: Pair { kind, .. }, port, .. } = self;
+        let call = if *kind == TCP { "listening" } else { "bound" };
+        let options: String = [options, kind]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .map(|part| format!(", {part}"))
+            .collect();
+        format!("s{port} = {call}('{host}', {port}{options})")
+    }
+
+    fn close(&self) -> String {
+        format!("s{}.close()", self.port)
+    }
+
+    /// Whether it is ended by the close of the victim's: by turns.
+    fn is_ended_by_first(&self) -> bool {
+        self.port.is_multiple_of(2)
+    }
+
+    /// How much of its traffic the first socket gets, and the second.
+    fn shares(&self) -> [u64; 2] {
+        if self.pair.traffic.1 { [0, FLOWS] } else { [FLOWS, 0] }
+    }
+}
+
+/// Connections or datagrams for each pair.
+const FLOWS: u64 = 4;
+
+/// Has the other sides of these pairs do something, each one all of its own at once.
+fn others(cast: &mut Cast, staged: &[Staged], statement: impl Fn(&Staged) -> String) -> Result<()> {
+    for who in ANYONE {
+        let statements: Vec<_> = staged.iter().filter(|one| one.who == *who).map(&statement).collect();
+        if !statements.is_empty() {
+            cast.other(*who).run(&statements.join("\n"))?;
+        }
+    }
     Ok(())
 }
 
-/// Stages a pair from its begin to its end, which is the close of the one or of the other: the signal.
-fn staged(stage: &Stage<'_>, cast: &mut Cast, pair: &Pair, who: Who, port: u64) -> Result<Value> {
-    open(&mut cast.victim, pair.kind, pair.first, port)?;
-    open(cast.other(who), pair.kind, pair.second, port)?;
-    let roles = if pair.first_takes { ["taker", "victim"] } else { ["victim", "taker"] };
-    let first = Party::new(roles[0], &mut cast.victim, "s")?;
-    let second = Party::new(roles[1], cast.other(who), "s")?;
-    let (victim, taker) = if pair.first_takes { (second, first) } else { (first, second) };
-    let expected = Expected::new(pair.signal, who.severity()).and(victim).and(taker);
-    let signal = stage.raised(&expected)?;
-
-    let (host, second_gets) = pair.traffic;
-    let traffic = Traffic { kind: pair.kind, host, port, count: 4 };
-    let Cast { victim, foreign, program, service, client } = cast;
-    let second = match who {
-        Who::Foreign => foreign,
-        Who::Program => program,
-        Who::Service => service,
-    };
-    let shares = traffic.shares(client, [(&mut *victim, "s"), (&mut *second, "s")])?;
-    ensure!(shares == if second_gets { [0, 4] } else { [4, 0] }, "{host} goes to {shares:?}");
-    let taken = if pair.first_takes { shares[0] } else { shares[1] };
-    stage.selections(&expected, "taker", taken)?;
-
-    let (ends, stays) = if port.is_multiple_of(2) { (victim, second) } else { (second, victim) };
-    ends.run("s.close()")?;
-    stage.resolved(&expected, &signal)?;
-    stays.run("s.close()")?;
-    Ok(signal)
+/// The same of the victim.
+fn victim(cast: &mut Cast, staged: &[Staged], statement: impl Fn(&Staged) -> String) -> Result<()> {
+    let statements: Vec<_> = staged.iter().map(statement).collect();
+    cast.victim.run(&statements.join("\n")).map(drop)
 }
 
-/// Stages every pair, one after the other, each on a port of its own.
+/// The sockets of these pairs, in their order: the first of each or the second.
+fn parties(cast: &mut Cast, staged: &[Staged], is_first: bool) -> Result<Vec<Party>> {
+    let mut parties = BTreeMap::new();
+    for who in ANYONE {
+        let of_it: Vec<_> = staged.iter().filter(|one| one.who == *who).collect();
+        let variables: Vec<_> = of_it.iter().map(|one| format!("s{}", one.port)).collect();
+        let roles = of_it.iter().map(|one| if one.pair.first_takes == is_first { "taker" } else { "victim" });
+        let wanted: Vec<_> = roles.zip(variables.iter().map(String::as_str)).collect();
+        let actor = if is_first { &mut cast.victim } else { cast.other(*who) };
+        parties.extend(of_it.iter().map(|one| one.port).zip(Party::all(&wanted, actor)?));
+    }
+    Ok(parties.into_values().collect())
+}
+
+/// Stages the pairs side by side, from their begin to their end, which is the close of the one socket or of the other:
+/// each on a port of its own.
 fn all(daemon: &Daemon, stage: &Stage<'_>, pairs: &[Pair]) -> Result<()> {
     let double = Double::new("rt-double")?;
     let mut cast = Cast::new(stage, &double)?;
-    let mut signals = Vec::new();
-    let everything = pairs.iter().flat_map(|pair| pair.who.iter().map(move |who| (pair, *who)));
-    for (port, (pair, who)) in (8_001..).zip(everything) {
-        let signal =
-            staged(stage, &mut cast, pair, who, port).with_context(|| format!("{who:?} {pair:?}"))?;
-        signals.push(signal);
-    }
+    let everything = pairs.iter().flat_map(|pair| pair.who.iter().map(move |who| (*pair, *who)));
+    let staged: Vec<_> =
+        (8_001..).zip(everything).map(|(port, (pair, who))| Staged { pair, who, port }).collect();
+
+    let begun = Instant::now();
+    victim(&mut cast, &staged, |one| one.open(one.pair.first))?;
+    others(&mut cast, &staged, |one| one.open(one.pair.second))?;
+    let sockets = parties(&mut cast, &staged, true)?.into_iter().zip(parties(&mut cast, &staged, false)?);
+    let expected = staged.iter().zip(sockets).map(|(one, (first, second))| {
+        let (victim, taker) = if one.pair.first_takes { (second, first) } else { (first, second) };
+        Expected::new(one.pair.signal, one.who.severity()).and(victim).and(taker)
+    });
+    let expected: Vec<_> = expected.collect();
+    let signals = stage.all_raised(begun, &expected)?;
+
+    assert_traffic(&mut cast, &staged)?;
+    let taken = staged.iter().map(|one| one.shares()[usize::from(!one.pair.first_takes)]);
+    stage.all_selections("taker", &expected.iter().zip(taken).collect::<Vec<_>>())?;
+
+    let begun = Instant::now();
+    let (by_first, by_second): (Vec<_>, Vec<_>) = staged.iter().partition(|one| one.is_ended_by_first());
+    victim(&mut cast, &by_first, Staged::close)?;
+    others(&mut cast, &by_second, Staged::close)?;
+    stage.all_resolved(begun, &expected, &signals)?;
+    victim(&mut cast, &by_second, Staged::close)?;
+    others(&mut cast, &by_first, Staged::close)?;
     stage.assert_only(&signals.iter().collect::<Vec<_>>())?;
     counted(daemon)
+}
+
+/// Sends to each pair, and checks who gets it.
+fn assert_traffic(cast: &mut Cast, staged: &[Staged]) -> Result<()> {
+    let traffic = staged.iter().map(|Staged { pair, port, .. }| {
+        let (kind, host) = (pair.kind, pair.traffic.0);
+        Traffic { kind, host, port: *port, count: FLOWS }
+    });
+    let ports: Vec<_> = staged.iter().map(|one| one.port).collect();
+    let of = |who| staged.iter().filter(|one| one.who == who).map(|one| one.port).collect::<Vec<_>>();
+    let [foreign, program, service] = [Who::Foreign, Who::Program, Who::Service].map(of);
+    let receivers = [
+        (&mut cast.victim, &ports[..]),
+        (&mut cast.foreign, &foreign[..]),
+        (&mut cast.program, &program[..]),
+        (&mut cast.service, &service[..]),
+    ];
+    let shares = Traffic::all_shares(&traffic.collect::<Vec<_>>(), &mut cast.client, receivers)?;
+    for (one, [first, foreign, program, service]) in staged.iter().zip(shares) {
+        // Only one of them has the other socket.
+        let shares = [first, foreign + program + service];
+        ensure!(shares == one.shares(), "{} goes to {shares:?}: {one:?}", one.pair.traffic.0);
+    }
+    Ok(())
 }
 
 #[test]

@@ -20,10 +20,11 @@ const RESIDENT_MAX: u64 = 128 * 1024;
 /// Most series of one scrape, as `--metrics.max-series` has it.
 const SERIES_MAX: usize = 10_000;
 
-/// Has `actor` bind and listen on random ports from now on, under ever other names, each for a moment.
-fn rage(actor: &mut Actor, seed: u32) -> Result<()> {
+/// Has `actor` become this user, and bind and listen on random ports from now on, under ever other names, each for a moment.
+fn rage(actor: &mut Actor, uid: u32, seed: u32) -> Result<()> {
     actor.run(&format!(
         "import random, threading\n\
+         os.setresuid({uid}, {uid}, {uid})\n\
          chance = random.Random({seed})\n\
          binds = 0\n\
          raging = True\n\
@@ -63,9 +64,9 @@ fn resident(daemon: &Daemon) -> Result<u64> {
 fn a_storm_hides_no_hijack() -> Result<()> {
     let Some(daemon) = Daemon::start(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "storm")?;
-    let mut hostile = [stage.actor("rt-hostile", 4_103)?, stage.actor("rt-hostile", 4_104)?];
+    let mut hostile = [stage.actor("rt-hostile", 0)?, stage.actor("rt-hostile", 0)?];
     for (seed, actor) in (1..).zip(&mut hostile) {
-        rage(actor, seed)?;
+        rage(actor, 4_102 + seed, seed)?;
     }
     let mut victim = stage.actor("rt-victim", VICTIM)?;
     let mut taker = stage.actor("rt-taker", TAKER)?;

@@ -30,13 +30,26 @@ impl Party {
     /// # Errors
     /// When there is none.
     pub fn new(role: &'static str, actor: &mut Actor, variable: &str) -> Result<Self> {
-        let facts = actor.facts(variable)?;
-        let protocol = if actor.run(&format!("answer = {variable}.type == SOCK_STREAM"))? == true {
-            "tcp"
-        } else {
-            "udp"
-        };
-        Ok(Self { role, protocol, facts, owners: Vec::new() }.owned_by(actor))
+        let parties = Self::all(&[(role, variable)], actor)?;
+        parties.into_iter().next().with_context(|| format!("nothing is said of {variable}"))
+    }
+
+    /// The sockets in these variables of `actor`, each with its role.
+    ///
+    /// # Errors
+    /// When one is none.
+    pub fn all(variables: &[(&'static str, &str)], actor: &mut Actor) -> Result<Vec<Self>> {
+        let wanted: Vec<_> = variables
+            .iter()
+            .map(|(_, name)| format!("[facts({name}), {name}.type == SOCK_STREAM]"))
+            .collect();
+        let mut said = actor.run(&format!("answer = [{}]", wanted.join(", ")))?;
+        let said = said.as_array_mut().context("what is said of sockets")?;
+        let parties = variables.iter().zip(said).map(|((role, _), said)| {
+            let (facts, protocol) = (said[0].take(), if said[1] == true { "tcp" } else { "udp" });
+            Self { role, protocol, facts, owners: Vec::new() }.owned_by(actor)
+        });
+        Ok(parties.collect())
     }
 
     /// The same socket, which another process has open as well.

@@ -2,6 +2,7 @@
 
 mod double;
 mod expected;
+mod outcome;
 mod stage;
 mod traffic;
 
@@ -10,7 +11,8 @@ use std::time::Duration;
 pub use self::{
     double::Double,
     expected::{Expected, Party},
-    stage::{Stage, actor_in, counted},
+    outcome::counted,
+    stage::{Stage, actor_in},
     traffic::Traffic,
 };
 
