@@ -103,8 +103,9 @@ pub struct RawSocket {
     pub has_device: u8,
     /// `sk_userlocks`: 8 is set if a port was asked for (include/net/sock.h, `SOCK_BINDPORT_LOCK`)
     pub userlocks: u8,
-    /// Always 0
-    pub reserved: [u8; 4],
+    /// Low half of the cookie of its network namespace, 0 where namespaces have none: the inode number of one that is gone
+    /// is given to the next
+    pub netns_cookie: u32,
     /// Name of the bound device, NUL-terminated
     pub device: [u8; DEVICE],
     /// The first bytes of `struct sock_common`

@@ -100,6 +100,7 @@ pub(crate) fn facts(inode: u64, port: u16) -> SocketFacts {
         inode: Inode(inode),
         cookie: Cookie(0),
         netns: NetNs(4_026_531_840),
+        netns_cookie: 0,
         family: Family::Ipv4,
         protocol: Protocol::Tcp,
         local: loopback(port),

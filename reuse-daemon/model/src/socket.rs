@@ -125,6 +125,8 @@ pub struct SocketFacts {
     pub cookie: Cookie,
     /// Network namespace
     pub netns: NetNs,
+    /// What tells that namespace from those that have had its number, 0 where nothing does (`net.net_cookie`, Linux 5.12)
+    pub netns_cookie: u32,
     /// Address family
     pub family: Family,
     /// Protocol
@@ -154,4 +156,14 @@ pub struct SocketFacts {
     pub drops: u64,
     /// The SO_REUSEPORT group it is in, `None` where it is in none or the group was not read
     pub group: Option<GroupFacts>,
+}
+
+impl SocketFacts {
+    /// Whether both sockets are, or were, in one network namespace. The kernel gives the number of a namespace that is gone
+    /// to the next one (`proc_free_inum`, fs/proc/generic.c, Linux 6.12), so of sockets that were not there together it says nothing.
+    #[must_use]
+    pub fn is_in_netns_of(&self, other: &Self) -> bool {
+        let is_told_apart = self.netns_cookie != 0 && other.netns_cookie != 0;
+        self.netns == other.netns && (!is_told_apart || self.netns_cookie == other.netns_cookie)
+    }
 }

@@ -169,6 +169,7 @@ impl Decoder {
             inode: Inode(raw.inode),
             cookie: Cookie(u64::read(field(at.cookie))?),
             netns: NetNs(raw.netns),
+            netns_cookie: raw.netns_cookie,
             family,
             protocol,
             local: Endpoint { address, port: u16::read(field(at.num))? },

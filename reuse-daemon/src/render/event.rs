@@ -283,6 +283,7 @@ mod tests {
             inode: Inode(5),
             cookie: Cookie(0),
             netns: NetNs(netns),
+            netns_cookie: 0,
             family: Family::Ipv4,
             protocol: Protocol::Tcp,
             local: Endpoint { port: bound, ..local },

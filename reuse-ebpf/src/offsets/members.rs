@@ -161,6 +161,8 @@ offsets! {
     group6_address: "ipv6_mc_socklist.addr", Bytes, Optional;
     /// Inode number of a namespace
     net_inum: "net.ns.inum", Bytes, All;
+    /// Number of a namespace that no other ever has, since 5.12
+    net_cookie: "net.net_cookie", Bytes, Optional;
     /// Devices of a namespace by index
     net_dev_index: "net.dev_index_head", Bytes, All;
     /// The loopback device of a namespace

@@ -166,15 +166,20 @@ pub(crate) unsafe fn copy_rest<const TYPED: bool>(
         let common = (&raw const (*to).common).cast::<u8>();
         let net: u64 = common.add(offset!(sk_net)).cast::<u64>().read_unaligned();
         let device: u32 = common.add(offset!(sk_bound_dev)).cast::<u32>().read_unaligned();
-        let (own_net, own_netns) = task.netns();
+        let (own_net, own_netns, own_cookie) = task.netns();
         let (uid, protocol) = uid_and_protocol(sk);
         (*to).inode = inode_number(socket);
         (*to).inet_flags = read(sk + offset!(inet_flags) as u64);
-        (*to).netns = if net == own_net { own_netns } else { read(net + offset!(net_inum) as u64) };
+        if net == own_net {
+            (*to).netns = own_netns;
+            (*to).netns_cookie = own_cookie;
+        } else {
+            (*to).netns = read(net + offset!(net_inum) as u64);
+            (*to).netns_cookie = read_if_there(net, offset!(net_cookie));
+        }
         (*to).uid = uid;
         (*to).protocol = protocol;
         (*to).userlocks = read_bits(sk, offset!(sk_userlocks), 4);
-        (*to).reserved = [0; 4];
         (*to).has_device = 0;
         if device != 0 && copy_device_name(&raw mut (*to).device, net, device) {
             (*to).has_device = 1;

@@ -12,7 +12,7 @@ use reuse_ebpf::{offsets::ABSENT, record::COMM};
 
 use super::{
     arch::{COMPAT, NUMBER, is_running},
-    field::{address_of, load, offset, read},
+    field::{address_of, is_there, load, offset, read},
 };
 
 /// The task that runs the program: typed for the verifier, or a mere address.
@@ -182,14 +182,15 @@ impl<const TYPED: bool> Task<TYPED> {
         }
     }
 
-    /// Its network namespace: `struct net *` and inode number. A task that is exiting has none.
+    /// Its network namespace: `struct net *`, inode number, and low half of the cookie. A task that is exiting has none.
     #[inline(always)]
-    pub(crate) fn netns(self) -> (u64, u32) {
+    pub(crate) fn netns(self) -> (u64, u32, u32) {
         // SAFETY: as above; the verifier knows that a load through a null pointer gives zero.
         unsafe {
             let proxy: *const u8 = Self::at(self.0, offset!(task_nsproxy));
             let net: *const u8 = Self::at(proxy, offset!(nsproxy_net));
-            (net as u64, Self::at(net, offset!(net_inum)))
+            let cookie = if is_there(offset!(net_cookie)) { Self::at(net, offset!(net_cookie)) } else { 0 };
+            (net as u64, Self::at(net, offset!(net_inum)), cookie)
         }
     }
 

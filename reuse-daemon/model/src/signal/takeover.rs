@@ -51,7 +51,9 @@ impl Takeovers {
             return;
         }
         let takes_from = |victim: &Arc<Socket>| {
-            overlap(&victim.facts, &socket.facts) && !is_still_there(victim, inventory.on_port(port))
+            victim.facts.is_in_netns_of(&socket.facts)
+                && overlap(&victim.facts, &socket.facts)
+                && !is_still_there(victim, inventory.on_port(port))
         };
         let victim =
             departed.on_port(port, at).find(|departure| departure.at <= at && takes_from(&departure.socket));

@@ -104,6 +104,7 @@ mod tests {
             inode: Inode(inode),
             cookie: Cookie(inode),
             netns: NetNs(netns),
+            netns_cookie: 0,
             family: Family::Ipv4,
             protocol: Protocol::Tcp,
             local: Endpoint { address: IpAddr::from([0, 0, 0, 0]), port },

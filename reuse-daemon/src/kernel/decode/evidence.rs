@@ -158,6 +158,7 @@ mod tests {
             inode: Inode(inode),
             cookie: Cookie(0),
             netns: NetNs(1),
+            netns_cookie: 0,
             family: Family::Ipv4,
             protocol: Protocol::Tcp,
             local: Endpoint { address: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 80 },

@@ -47,6 +47,7 @@ fn party((uid, services): (u32, Vec<&str>)) -> Party {
         inode: Inode(5),
         cookie: Cookie(0),
         netns: NetNs(1),
+        netns_cookie: 0,
         family: Family::Ipv4,
         protocol: Protocol::Tcp,
         local: Endpoint { address: [127, 0, 0, 1].into(), port: 80 },

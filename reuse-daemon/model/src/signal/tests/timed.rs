@@ -110,6 +110,19 @@ fn who_takes_a_port_within_a_minute_of_its_close_is_told_for_a_minute() {
 }
 
 #[test]
+fn a_namespace_that_has_the_number_of_one_that_is_gone_is_another() {
+    let cases = [(5, 6, vec![]), (5, 5, vec![(Kind::TakeoverAfterClose, Severity::Warning)])];
+    for (before, after, expected) in cases {
+        let mut host = Host::new();
+        let of = |netns_cookie, facts| SocketFacts { netns_cookie, ..facts };
+        host.listen(VICTIM, &of(before, tcp(VICTIM, 1, "127.0.0.1")));
+        host.close(1);
+        host.listen(OTHER, &of(after, tcp(OTHER, 2, "127.0.0.1")));
+        assert_eq!(host.pass(SECOND), expected);
+    }
+}
+
+#[test]
 fn a_takeover_ends_with_the_taker() {
     let mut host = Host::new();
     host.listen(VICTIM, &tcp(VICTIM, 1, "127.0.0.1"));

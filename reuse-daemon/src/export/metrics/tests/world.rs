@@ -145,6 +145,7 @@ pub(super) fn facts(inode: u64, port: u16, protocol: Protocol) -> SocketFacts {
         inode: Inode(inode),
         cookie: Cookie(inode),
         netns: NetNs(1),
+        netns_cookie: 0,
         family: Family::Ipv4,
         protocol,
         local: Endpoint { address: IpAddr::from([127, 0, 0, 1]), port },
