@@ -110,7 +110,7 @@ fn boot(
     let folder = workspace.target.join("vm");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let guest = build::binary(workspace, toolchain, "reuse-guest", Profile::Release)?;
-    let files = machine::Files::collect(built, &guest, &folder)?;
+    let files = machine::Files::collect(workspace, built, &guest, &folder)?;
     let machines = ready.into_iter().flat_map(|(qemu, variant, kernel)| {
         let plan = files.plan(variant.tests, only.unwrap_or_default());
         let parts = machine::divide(&plan, variant.parts).into_iter().enumerate();

@@ -20,6 +20,7 @@ use crate::{
         variant::{Selection, Variant},
         verdict::Console,
     },
+    workspace::Workspace,
 };
 
 /// The differential test of the rulebook is no test binary but a program by itself (tests/guest/src/suite.rs).
@@ -49,14 +50,21 @@ impl Files {
     ///
     /// # Errors
     /// If a program is missing or a test binary lists nothing.
-    pub(crate) fn collect(built: &Built<'_>, guest: &Path, folder: &Path) -> Result<Self> {
+    pub(crate) fn collect(
+        workspace: &Workspace,
+        built: &Built<'_>,
+        guest: &Path,
+        folder: &Path,
+    ) -> Result<Self> {
         let mut entries = userland::collect()?;
         let programs = [("init", guest), ("reuse-daemon", built.daemon), ("reuse-fuzz-rules", built.fuzzer)];
         entries.extend(programs.map(|(path, program)| Entry::copy(path, program)));
         let copies = folder.join("tests");
         fs::create_dir_all(&copies).with_context(|| format!("cannot make {}", copies.display()))?;
         let (mut binaries, mut tests) = (Vec::new(), Vec::new());
-        for binary in built.tests.iter().filter(|binary| binary.end_to_end) {
+        let mut end_to_end: Vec<_> = built.tests.iter().filter(|binary| binary.end_to_end).collect();
+        end_to_end.sort_by_key(|binary| !hands_a_daemon_on(workspace, &binary.name));
+        for binary in end_to_end {
             let name = &binary.name;
             let small = suite::stripped(&binary.path, &copies.join(name))?;
             binaries.push((name.clone(), Entry::copy(format!("tests/{name}"), small)));
@@ -84,6 +92,13 @@ impl Files {
         let binaries = self.binaries.iter().filter(|(name, _)| wanted(name)).map(|(_, entry)| entry);
         initramfs::write(archive, self.entries.iter().chain(binaries).chain(&own))
     }
+}
+
+/// Whether tests of a file take the usual daemon over from each other (tests/src/daemon/shared.rs). Those are run together:
+/// any other test ends it.
+fn hands_a_daemon_on(workspace: &Workspace, name: &str) -> bool {
+    let source = workspace.root.join("tests/tests").join(name).with_extension("rs");
+    fs::read_to_string(source).is_ok_and(|source| source.contains("Daemon::shared(&[])"))
 }
 
 /// A virtual machine about to be booted.
