@@ -164,7 +164,7 @@ fn the_prediction_is_what_a_bind_then_gives() -> Result<()> {
     let mut wrong = Vec::new();
     let mut asked = 0;
     let all = situations();
-    let fewer = effort::fewer_but(all.len(), all.len() / 3, "situations");
+    let fewer = effort::fewer_but(all.len(), all.len() / 5, "situations");
     for situation in all.iter().step_by(all.len() / fewer) {
         let outcome = namespace.run(|| check(&explain, situation).context(situation.name))?;
         asked += 1;

@@ -6,6 +6,7 @@ use reuse_tests::{
     daemon::{Daemon, Launch},
     deadline::{self, PROMPT},
     generator::{Kind, Scene},
+    group_members::group_of,
     groups, kernel,
     namespace::Namespace,
     skip, sockets,
@@ -35,18 +36,19 @@ fn sees_refused_ipv6(daemon: &Daemon) -> Result<bool> {
     Ok(!by_tracepoint || kernel::is_at_least(6, 5)?)
 }
 
-fn assert_counted(scene: &Scene, daemon: &Daemon, mechanism: &str) -> Result<()> {
-    let Scene { kind, group, shares } = scene;
-    let refused_too =
-        *kind != Kind::TooManyDatagrams || group.address().is_ipv4() || sees_refused_ipv6(daemon)?;
-    let shown = groups::of_inode(daemon, group.inode()?)?;
-    let members = groups::members(&shown)?;
-    for (socket, share) in group.members().iter().zip(shares) {
-        let member = members.get(&share.inode).with_context(|| format!("no {share:?} in {shown}"))?;
-        let selections = share.taken + if refused_too { share.dropped } else { 0 };
-        assert_eq!(member.selections, selections, "{mechanism}, {kind:?}: {share:?} in {shown}");
-        let drops = u64::from(sockets::drops(socket)?);
-        assert_eq!(member.drops, drops, "drops, {mechanism}, {kind:?}: {share:?} in {shown}");
+fn assert_counted(scenes: &[Scene], daemon: &Daemon, mechanism: &str) -> Result<()> {
+    let (all, sees_refused_ipv6) = (daemon.groups()?, sees_refused_ipv6(daemon)?);
+    for Scene { kind, group, shares } in scenes {
+        let refused_too = *kind != Kind::TooManyDatagrams || group.address().is_ipv4() || sees_refused_ipv6;
+        let shown = group_of(&all, group.members().first().context("a group has a member")?)?;
+        let members = groups::members(shown)?;
+        for (socket, share) in group.members().iter().zip(shares) {
+            let member = members.get(&share.inode).with_context(|| format!("no {share:?} in {shown}"))?;
+            let selections = share.taken + if refused_too { share.dropped } else { 0 };
+            assert_eq!(member.selections, selections, "{mechanism}, {kind:?}: {share:?} in {shown}");
+            let drops = u64::from(sockets::drops(socket)?);
+            assert_eq!(member.drops, drops, "drops, {mechanism}, {kind:?}: {share:?} in {shown}");
+        }
     }
     Ok(())
 }
@@ -67,7 +69,7 @@ fn act(purpose: &str, mechanisms: &[(&str, &str)], before: bool) -> Result<usize
     for _ in 0..2 {
         namespace.run(|| scenes.iter_mut().try_for_each(Scene::play))?;
         for (mechanism, daemon) in &daemons {
-            scenes.iter().try_for_each(|scene| assert_counted(scene, daemon, mechanism))?;
+            assert_counted(&scenes, daemon, mechanism)?;
         }
         scenes.iter().try_for_each(Scene::ask_for_cookies)?;
     }

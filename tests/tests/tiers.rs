@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use reuse_tests::{
     daemon::{Daemon, Launch},
-    events,
+    effort, events,
     generator::Group,
     groups,
     sockets::{self, Transport},
@@ -18,42 +18,55 @@ use socket2::SockAddr;
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// What to do without, and which tiers that costs wherever everything else is there.
-const COSTS: &[(&str, &[&str])] = &[
-    ("syscall_tracepoints", &["answers", "options"]),
-    (
-        "cgroup,bpf_loop,sched_process_exit",
-        &["close", "other_ways", "holders", "group_order", "multicast", "passing", "exit"],
-    ),
-    (
-        "holder_members,circumstance_members,gauge_members,exit_members,connect_members",
-        &["holders", "circumstances", "queues", "exit", "implicit_connect"],
-    ),
-    (
-        "syscall_tracepoints,cgroup,inet_sock_set_state",
-        &[
-            "close",
-            "other_ways",
-            "bind",
-            "listen",
-            "holders",
-            "circumstances",
-            "answers",
-            "implicit_connect",
-            "options",
-        ],
-    ),
-    (
-        "way_members,udp_fail_queue_rcv_skb,fentry,io_uring_complete",
-        &["other_ways", "implicit_connect", "selection_drops", "io_uring"],
-    ),
-    ("sk_data_ready,fentry,kprobe,udp_refused_datagram", &["selection", "flows", "passing"]),
-    ("selection_members", &["selection", "flows", "selection_drops", "passing"]),
-    (
-        "creator_members,multicast_members,passing_members,sched_process_fork",
-        &["creator", "multicast", "passing", "processes"],
-    ),
-    ("sched_process_exec", &["processes"]),
-    ("flow_members,group_members", &["flows", "groups", "group_order"]),
+type Cost<'a> = (&'a str, &'a [&'a str]);
+
+/// Those that stand together cost nothing in common, and neither sees what the other one would.
+const COSTS: &[&[Cost<'_>]] = &[
+    &[
+        ("syscall_tracepoints", &["answers", "options"]),
+        ("selection_members", &["selection", "flows", "selection_drops", "passing"]),
+    ],
+    &[
+        (
+            "cgroup,bpf_loop,sched_process_exit",
+            &["close", "other_ways", "holders", "group_order", "multicast", "passing", "exit"],
+        ),
+        ("sched_process_exec", &["processes"]),
+    ],
+    &[
+        (
+            "holder_members,circumstance_members,gauge_members,exit_members,connect_members",
+            &["holders", "circumstances", "queues", "exit", "implicit_connect"],
+        ),
+        ("sk_data_ready,fentry,kprobe,udp_refused_datagram", &["selection", "flows", "passing"]),
+    ],
+    &[
+        (
+            "syscall_tracepoints,cgroup,inet_sock_set_state",
+            &[
+                "close",
+                "other_ways",
+                "bind",
+                "listen",
+                "holders",
+                "circumstances",
+                "answers",
+                "implicit_connect",
+                "options",
+            ],
+        ),
+        (
+            "creator_members,multicast_members,passing_members,sched_process_fork",
+            &["creator", "multicast", "passing", "processes"],
+        ),
+    ],
+    &[
+        (
+            "way_members,udp_fail_queue_rcv_skb,fentry,io_uring_complete",
+            &["other_ways", "implicit_connect", "selection_drops", "io_uring"],
+        ),
+        ("flow_members,group_members", &["flows", "groups", "group_order"]),
+    ],
 ];
 
 /// The tiers that are not active.
@@ -73,25 +86,36 @@ fn selections_of_50(daemon: &Daemon, group: &Group) -> Result<u64> {
     Ok(members.values().map(|member| member.selections).sum())
 }
 
+/// Compares what a daemon does without now and, beside what was inactive `before`, is to do without.
+fn assert_costs(before: &BTreeSet<String>, (avoided, cost): Cost<'_>) -> Result<()> {
+    let Some(daemon) = Daemon::start(&["--trace.avoid", avoided])? else { return Ok(()) };
+    let mut expected = before.clone();
+    expected.extend(cost.iter().map(|tier| (*tier).to_owned()));
+    assert_eq!(inactive(&daemon)?, expected, "without {avoided}");
+    let bound = sockets::bound(Transport::Tcp, (LOOPBACK, 0).into())?;
+    if !cost.contains(&"bind") {
+        events::wait_for(&daemon, &bound, "bind", "bind").with_context(|| format!("without {avoided}"))?;
+    }
+    let stopped = daemon.stop_cleanly()?;
+    for tier in cost.iter().filter(|tier| !before.contains(**tier)) {
+        ensure!(stopped.stderr.contains(&format!("({tier})")), "{avoided}: no word of {tier}");
+    }
+    Ok(())
+}
+
 #[test]
 fn what_is_done_without_costs_its_own_tiers() -> Result<()> {
-    let Some(whole) = Daemon::start(&[])? else { return Ok(()) };
+    let Some(whole) = Daemon::shared(&[])? else { return Ok(()) };
     let before = inactive(&whole)?;
-    whole.stop_cleanly()?;
-    for (avoided, cost) in COSTS {
-        let Some(daemon) = Daemon::start(&["--trace.avoid", avoided])? else { return Ok(()) };
-        let mut expected = before.clone();
-        expected.extend(cost.iter().map(|tier| (*tier).to_owned()));
-        assert_eq!(inactive(&daemon)?, expected, "without {avoided}");
-        let bound = sockets::bound(Transport::Tcp, (LOOPBACK, 0).into())?;
-        if !cost.contains(&"bind") {
-            events::wait_for(&daemon, &bound, "bind", "bind")
-                .with_context(|| format!("without {avoided}"))?;
-        }
-        let stopped = daemon.stop_cleanly()?;
-        for tier in cost.iter().filter(|tier| !before.contains(**tier)) {
-            ensure!(stopped.stderr.contains(&format!("({tier})")), "{avoided}: no word of {tier}");
-        }
+    drop(whole);
+    let all = COSTS.concat();
+    let fewer = effort::fewer_but(all.len(), COSTS.len(), "daemons");
+    if fewer == all.len() {
+        return all.into_iter().try_for_each(|cost| assert_costs(&before, cost));
+    }
+    for together in COSTS {
+        let (avoided, costs): (Vec<_>, Vec<_>) = together.iter().copied().unzip();
+        assert_costs(&before, (&avoided.join(","), &costs.concat()))?;
     }
     Ok(())
 }
