@@ -11,10 +11,13 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns};
 
+use crate::daemon::is_handed_on;
+
 /// Where `ip netns` has them.
 const DIRECTORY: &str = "/run/netns";
 
-/// A network namespace named as `ip netns` names them, with loopback up; removed on drop.
+/// A network namespace named as `ip netns` names them, with loopback up; removed on drop, unless a daemon that tests hand on
+/// goes on watching.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
@@ -90,6 +93,11 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
+        // To a daemon that lives on, the next one would be this one: the kernel gives its number to it, and the daemon keeps
+        // the name, and who had which port lately.
+        if is_handed_on() {
+            return;
+        }
         if let Err(error) = ip(&["netns", "del", &self.name]) {
             eprintln!("namespace {} stays behind: {error:#}", self.name);
         }

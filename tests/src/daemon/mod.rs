@@ -22,6 +22,7 @@ use nix::{
 use serde_json::Value;
 
 use self::output::Output;
+pub(crate) use self::shared::is_handed_on;
 pub use self::{
     launch::{Launch, Refusal},
     shared::Shared,

@@ -174,6 +174,11 @@ fn has_ended(pid: Pid) -> bool {
     threads <= 1 && stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
+/// Whether tests hand on daemons.
+pub(crate) fn is_handed_on() -> bool {
+    folder().is_some()
+}
+
 fn folder() -> Option<PathBuf> {
     env::var_os(SHARED).map(PathBuf::from)
 }
