@@ -34,7 +34,7 @@ const REFUSALS: u32 = 200;
 const LIMIT: Duration = Duration::from_micros(500);
 const BPF_STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 /// The program that reads who is on the port.
-const PROGRAM: &str = "sys_exit_bind";
+const PROGRAM: &str = "sys_exit_bind_listen";
 
 /// kernel.bpf_stats_enabled, set for a test.
 struct BpfStats(String);

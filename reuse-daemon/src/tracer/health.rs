@@ -69,9 +69,7 @@ impl Tracer {
             "implicit_listen" => !active(plan::Tier::Listen),
             "implicit_sendto" => !active(plan::Tier::ImplicitSend),
             // A filter answers before anything else looks at the call.
-            "seccomp" => {
-                !self.kernel.is_attached("sys_exit_bind") || !self.kernel.is_attached("sys_exit_listen")
-            }
+            "seccomp" => !self.kernel.is_attached("sys_exit_bind_listen"),
             "setsockopt" => !active(plan::Tier::Options),
             _ => true,
         }

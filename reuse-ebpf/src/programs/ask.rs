@@ -4,18 +4,13 @@
 //! (net/bpf/test_run.c, `bpf_prog_test_run_raw_tp`, since 5.10), on a socket of its own.
 
 use aya_ebpf::{EbpfContext, macros::raw_tracepoint, programs::RawTracePointContext};
-use reuse_ebpf::{
-    count::Lost,
-    record::{Kind, Way},
-};
+use reuse_ebpf::record::{Kind, Way};
 
 use super::{
     call::Call,
-    circumstances,
-    emit::send,
-    field::read,
+    evidence::{self, Asked},
     port::{self, Wanted, claim, release},
-    socket::{Common, of_descriptor},
+    socket::of_descriptor,
     task::Task,
 };
 
@@ -27,22 +22,14 @@ pub(crate) fn ask(ctx: RawTracePointContext) -> i32 {
     let task = Task::current_address();
     let Some(socket) = of_descriptor(task, fd as i32, true) else { return 0 };
     let Some(scratch) = claim() else { return 0 };
-    let common: Common = read(socket.sk);
-    let (kind, wanted) = if kind == Kind::Listen as u64 {
-        (Kind::Listen, Wanted::of_bound(&common))
-    } else {
-        (Kind::Bind, Wanted::new(low, high, wanted_port as u16))
-    };
-    let call = Call { task, kind, way: Way::Syscall, result: 0, fd: fd as i32, length: 0 };
-    // SAFETY: the record is this program's until it is released; the call's fields are written, `requested` is not sent as
-    // read.
+    let (kind, asked) =
+        if kind == Kind::Listen as u64 { (Kind::Listen, Asked::Bound) } else { (Kind::Bind, Asked::Wanted) };
+    let call = Call { kind, way: Way::Syscall, result: 0, fd: fd as i32, length: 0 };
+    // SAFETY: the record is this program's until it is released.
     unsafe {
-        call.fill(&raw mut (*scratch).call, socket);
-        let protocol = (*scratch).call.socket.protocol;
-        port::clear(scratch);
-        circumstances::note(&raw mut (*scratch).evidence, task, socket.sk, protocol, &common);
-        port::read_port(scratch, socket.sk, protocol, &common, wanted, port::AT_LEISURE);
-        send(scratch.cast::<u8>(), port::length(scratch), Lost::RingCall);
+        call.begin(&raw mut (*scratch).call);
+        port::want(scratch, Wanted::new(low, high, wanted_port as u16));
+        evidence::tell(scratch, socket, asked, port::AT_LEISURE);
         release(scratch);
     }
     0

@@ -13,19 +13,20 @@ use aya_ebpf::{
 };
 use reuse_ebpf::{
     count::passed,
-    record::{Kind, SOCKADDR},
+    record::{Kind, SOCKADDR, Way},
 };
 
 use super::{
     arch::BIND,
     atomic::add_one,
-    call::{Call, is_own},
+    call::{Call, Caller, is_own},
+    evidence::Asked,
     field::{address_of, offset, read},
     maps::PASSED,
     socket::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, Socket},
     subflow::{show_address, user_socket},
     task::Task,
-    way::{self, is_bind_told},
+    way::{self, is_bind_told, is_io_worker},
 };
 
 /// Lets the bind go on.
@@ -72,10 +73,8 @@ fn about_to_bind(ctx: &SockAddrContext, family: u16) {
     if !is_bind_told(way) {
         return;
     }
-    // Read through the helper, which the verifier is done with sooner: two of these programs are loaded at each start.
-    let task = Task::current_address();
-    let call = Call { task, kind: Kind::BindAttempt, way, result: 0, fd: -1, length: 0 };
-    call.tell_with_evidence(of_user(user_socket(address_of(sk))), true, |record| {
+    let call = Call { kind: Kind::BindAttempt, way, result: 0, fd: -1, length: 0 };
+    call.tell_with_evidence(of_user(user_socket(address_of(sk))), Asked::Request, |record| {
         // SAFETY: a filled record.
         unsafe { (*record).requested_len = copy_request(&raw mut (*record).requested, ctx, family) };
     });
@@ -90,18 +89,32 @@ fn bound(ctx: &SockContext) {
     }
     let way = way::of(task, BIND, || address_of(ctx.sock));
     count(passed::successes(way));
-    if !is_bind_told(way) {
-        return;
+    if is_bind_told(way) {
+        // SAFETY: the number of a way.
+        unsafe { tell_bound(address_of(ctx.sock), way as u32) };
     }
-    let call = Call { task, kind: Kind::Bind, way, result: 0, fd: -1, length: 0 };
-    let sk = address_of(ctx.sock);
+}
+
+/// Tells a bind that succeeded. To the verifier a function of its own, as [`super::evidence`] is.
+///
+/// # Safety
+/// `way` must be the number of one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn tell_bound(sk: u64, way: u32) -> i32 {
+    // SAFETY: promised by the caller.
+    let way: Way = unsafe { core::mem::transmute(way as u8) };
+    let task = Task::current();
+    let caller = Caller::of(task, is_io_worker(task));
+    let call = Call { kind: Kind::Bind, way, result: 0, fd: -1, length: 0 };
     let user = user_socket(sk);
-    call.tell(of_user(user), |record| {
+    call.tell(caller, of_user(user), |record| {
         if user != sk {
             // SAFETY: a filled record.
             unsafe { show_address(record, sk) };
         }
     });
+    0
 }
 
 /// MPTCP's subflows are TCP here.
@@ -126,19 +139,19 @@ unsafe fn copy_request(to: *mut [u8; SOCKADDR], ctx: &SockAddrContext, family: u
     unsafe {
         let asked = ctx.sock_addr;
         let at = to.cast::<u8>();
-        at.cast::<u16>().write_unaligned((*asked).user_family as u16);
-        at.add(2).cast::<u16>().write_unaligned((*asked).user_port as u16);
+        at.cast::<u16>().write((*asked).user_family as u16);
+        at.add(2).cast::<u16>().write((*asked).user_port as u16);
         if family == AF_INET {
-            at.add(4).cast::<u32>().write_unaligned((*asked).user_ip4);
-            at.add(8).cast::<u64>().write_unaligned(0);
+            at.add(4).cast::<u32>().write((*asked).user_ip4);
+            at.add(8).cast::<u64>().write(0);
             return SOCKADDR_IN;
         }
-        at.add(4).cast::<u32>().write_unaligned(0);
+        at.add(4).cast::<u32>().write(0);
         let words = (&raw const (*asked).user_ip6).cast::<u32>();
         for word in 0..4 {
-            at.add(8 + 4 * word).cast::<u32>().write_unaligned(words.add(word).read_volatile());
+            at.add(8 + 4 * word).cast::<u32>().write(words.add(word).read_volatile());
         }
-        at.add(24).cast::<u32>().write_unaligned(0);
+        at.add(24).cast::<u32>().write(0);
     }
     SOCKADDR as u32
 }

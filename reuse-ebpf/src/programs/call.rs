@@ -7,20 +7,46 @@ use reuse_ebpf::{
 };
 
 use super::{
-    circumstances,
-    emit::{reserve, send, submit},
-    field::{copy_user, offset, read, read_if_there},
+    emit::{reserve, submit},
+    evidence::{self, Asked},
+    field::{copy_user, offset, read_if_there},
     maps::OWN,
-    port::{self, Scratch, Wanted, claim, release},
-    socket::{AF_INET, AF_INET6, Common, Socket, copy_raw},
+    port::{self, claim, release},
+    socket::{Socket, copy_raw},
     task::Task,
-    way::is_io_worker,
 };
 
-/// A call, as far as it is not its socket.
+/// Who makes a call.
 #[derive(Clone, Copy)]
-pub(crate) struct Call<const TYPED: bool> {
-    pub(crate) task: Task<TYPED>,
+pub(crate) struct Caller {
+    cgroup: u64,
+    comm: [u64; COMM / 8],
+    /// Its network namespace, see [`Task::netns`]
+    netns: (u64, u32, u32),
+    pid: u32,
+    tid: u32,
+    uid: u32,
+}
+
+impl Caller {
+    /// The running task; `lent`: it is a thread of io_uring's. To be read before a program goes several ways, where the task
+    /// is typed: see [`Task`] on what such loads cost.
+    #[inline(always)]
+    pub(crate) fn of<const TYPED: bool>(task: Task<TYPED>, lent: bool) -> Self {
+        Self {
+            cgroup: task.cgroup(),
+            uid: task.euid(),
+            netns: task.netns(),
+            pid: task.pid(),
+            tid: task.tid(),
+            comm: if lent { task.process_comm() } else { task.comm() },
+        }
+    }
+}
+
+/// A call, as far as it is neither its caller nor its socket.
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
     pub(crate) kind: Kind,
     pub(crate) way: Way,
     pub(crate) result: i64,
@@ -30,110 +56,85 @@ pub(crate) struct Call<const TYPED: bool> {
     pub(crate) length: i32,
 }
 
-impl<const TYPED: bool> Call<TYPED> {
-    /// Writes the record of the call but for the address that it asked for, of which it says that there is none.
+impl Call {
+    /// Writes what is known of the call without a look at who made it; of the address that it asked for, that there is none.
     ///
     /// # Safety
-    /// `record` must be valid for writes; all its fields are written, `socket` only if it is one, `requested` never.
+    /// `record` must be valid for writes.
     #[inline(always)]
-    pub(crate) unsafe fn fill(&self, record: *mut CallRecord, socket: Socket) {
-        let Self { task, kind, way, result, fd, length } = *self;
+    pub(crate) unsafe fn begin(&self, record: *mut CallRecord) {
         // SAFETY: promised by the caller.
         unsafe {
             // What depends on the way comes first: afterwards all ways are one to the verifier.
-            (&raw mut (*record).way).write_volatile(way as u8);
-            // No system call ends in a thread of io_uring's.
-            let lent = !matches!(way, Way::Syscall) && is_io_worker(task);
-            let comm = if lent { task.process_comm() } else { task.comm() };
-            (&raw mut (*record).comm).cast::<[u64; COMM / 8]>().write_unaligned(comm);
-            (*record).kind = kind as u32;
-            (*record).result = result as i32;
-            (*record).boottime_ns = bpf_ktime_get_boot_ns();
-            (*record).pid = task.pid();
-            (*record).tid = task.tid();
-            (*record).cgroup = task.cgroup();
-            (*record).uid = task.euid();
-            (*record).fd = fd;
-            (*record).length = length;
+            (&raw mut (*record).way).write_volatile(self.way as u8);
+            (*record).kind = self.kind as u32;
+            (*record).result = self.result as i32;
+            (*record).fd = self.fd;
+            (*record).length = self.length;
             (*record).queue_limit = 0;
             (*record).requested_len = 0;
-            (*record).has_socket = 0;
             (*record).doubtful = 0;
             (*record).reserved = [0; 2];
-            if socket.is_some() {
-                copy_raw(&raw mut (*record).socket, socket, task);
-                (*record).has_socket = 1;
-                if matches!(kind, Kind::Listen) && result == 0 {
-                    (*record).queue_limit = read_if_there(socket.sk, offset!(sk_max_ack_backlog));
-                }
-            }
         }
     }
 
-    /// Tells a call that succeeded, or failed for a reason that needs no evidence.
+    /// Tells a call that succeeded, or failed for a reason that needs no evidence. `finish` gets the record with all but
+    /// the address that was asked for.
     #[inline(always)]
-    pub(crate) fn tell(&self, socket: Socket, complete: impl FnOnce(*mut CallRecord)) {
+    pub(crate) fn tell(&self, caller: Caller, socket: Socket, finish: impl FnOnce(*mut CallRecord)) {
         let Some(mut entry) = reserve::<CallRecord>(Lost::RingCall) else { return };
+        let listens = matches!(self.kind, Kind::Listen) && self.result == 0;
+        let record = entry.as_mut_ptr();
         // SAFETY: the reserved space of one record.
-        unsafe { self.fill(entry.as_mut_ptr(), socket) };
-        complete(entry.as_mut_ptr());
+        unsafe {
+            self.begin(record);
+            complete(record, caller, socket, listens);
+        }
+        finish(record);
         submit(entry);
     }
 
     /// Tells a call that was refused, or is about to be decided, with what the decision depends on. `request` writes the
-    /// address that was asked for; the port is read if `reads_port`.
+    /// address that was asked for.
     #[inline(always)]
     pub(crate) fn tell_with_evidence(
         &self,
         socket: Socket,
-        reads_port: bool,
+        asked: Asked,
         request: impl FnOnce(*mut CallRecord),
     ) {
         let Some(scratch) = claim() else { return };
-        // SAFETY: the record is this program's until it is released; what is sent was written: the call, and of the
-        // evidence as much as there is.
+        // SAFETY: the record is this program's until it is released.
         unsafe {
-            self.fill(&raw mut (*scratch).call, socket);
+            self.begin(&raw mut (*scratch).call);
             request(&raw mut (*scratch).call);
-            let length = if socket.is_some() {
-                port::clear(scratch);
-                self.note_evidence(scratch, socket, reads_port);
-                port::length(scratch)
-            } else {
-                size_of::<CallRecord>() as u64
-            };
-            send(scratch.cast::<u8>(), length, Lost::RingCall);
+            evidence::tell(scratch, socket, asked, port::BRIEFLY);
             release(scratch);
         }
     }
+}
 
-    /// Notes what the answer depends on, for sockets of IPv4 and IPv6.
-    ///
-    /// # Safety
-    /// `scratch` must point to a claimed scratch record with its call filled.
-    #[inline(always)]
-    unsafe fn note_evidence(&self, scratch: *mut Scratch, Socket { sk, .. }: Socket, reads_port: bool) {
-        let common: Common = read(sk);
-        let family: u16 = common.at(offset!(sk_family));
-        if family != AF_INET && family != AF_INET6 {
-            return;
-        }
-        // SAFETY: promised by the caller.
-        unsafe {
-            let protocol = (*scratch).call.socket.protocol;
-            circumstances::note(&raw mut (*scratch).evidence, self.task, sk, protocol, &common);
-            if !reads_port {
-                return;
-            }
-            let record = &raw const (*scratch).call;
-            let wanted = match self.kind {
-                Kind::Bind | Kind::BindAttempt => {
-                    Wanted::from_sockaddr(&(*record).requested, (*record).requested_len, family)
-                }
-                _ => Some(Wanted::of_bound(&common)),
-            };
-            if let Some(wanted) = wanted.filter(|wanted| wanted.port != 0) {
-                port::read_port(scratch, sk, protocol, &common, wanted, port::BRIEFLY);
+/// Writes who made the call, and the socket as it is; `listens`: it does since this call.
+///
+/// # Safety
+/// `record` must be one whose call has begun; all its other fields are written, `socket` only if it is one, `requested`
+/// never.
+#[inline(always)]
+pub(crate) unsafe fn complete(record: *mut CallRecord, caller: Caller, socket: Socket, listens: bool) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        (&raw mut (*record).comm).cast::<[u64; COMM / 8]>().write(caller.comm);
+        (*record).boottime_ns = bpf_ktime_get_boot_ns();
+        (*record).pid = caller.pid;
+        (*record).tid = caller.tid;
+        (*record).cgroup = caller.cgroup;
+        (*record).uid = caller.uid;
+        (*record).has_socket = 0;
+        if socket.is_some() {
+            copy_raw(&raw mut (*record).socket, socket, caller.netns);
+            (*record).has_socket = 1;
+            if listens {
+                (*record).queue_limit = read_if_there(socket.sk, offset!(sk_max_ack_backlog));
             }
         }
     }

@@ -5,7 +5,7 @@ use reuse_ebpf::{offsets::ABSENT, record::EvidenceRecord};
 
 use super::{
     field::{is_there, offset, read},
-    socket::{AF_INET, Common, IPPROTO_MPTCP},
+    socket::{AF_INET, Copied, IPPROTO_MPTCP},
     task::Task,
     uid::uid_of,
     way::has_bind_hooks,
@@ -33,21 +33,26 @@ pub(super) unsafe fn note<const TYPED: bool>(
     task: Task<TYPED>,
     sk: u64,
     protocol: u16,
-    common: &Common,
+    common: Copied,
 ) {
     if !is_there(offset!(net_unprivileged_port_start)) {
         return;
     }
     let net: u64 = common.at(offset!(sk_net));
     let subflow = subflow(sk, protocol);
-    let holder = if subflow == 0 { sk } else { subflow };
-    let group: u64 = read(holder + offset!(sk_reuseport_cb) as u64);
-    // SAFETY: promised by the caller.
-    unsafe {
-        if subflow != 0 {
+    let holder = if subflow == 0 {
+        sk
+    } else {
+        // SAFETY: promised by the caller.
+        unsafe {
             (*to).has_subflow = 1;
             (*to).subflow_uid = uid_of(subflow);
         }
+        subflow
+    };
+    let group: u64 = read(holder + offset!(sk_reuseport_cb) as u64);
+    // SAFETY: promised by the caller.
+    unsafe {
         (*to).seccomp = task.seccomp();
         (*to).cgroup_program = has_bind_program(task, common) as u8;
         (*to).may_bind_privileged = may_bind_privileged(task, net) as u8;
@@ -70,13 +75,14 @@ fn subflow(sk: u64, protocol: u16) -> u64 {
 
 /// Whether a program is in force on binds of the socket's family, before or after the port is taken.
 #[inline(always)]
-fn has_bind_program<const TYPED: bool>(task: Task<TYPED>, common: &Common) -> bool {
+fn has_bind_program<const TYPED: bool>(task: Task<TYPED>, common: Copied) -> bool {
     let cgroup = task.cgroup_address();
-    if common.at::<u16>(offset!(sk_family)) == AF_INET {
-        has_program(cgroup, offset!(cgroup_bind4)) || has_program(cgroup, offset!(cgroup_post_bind4))
+    let [before, after] = if common.anew::<u16>(offset!(sk_family)) == AF_INET {
+        [offset!(cgroup_bind4), offset!(cgroup_post_bind4)]
     } else {
-        has_program(cgroup, offset!(cgroup_bind6)) || has_program(cgroup, offset!(cgroup_post_bind6))
-    }
+        [offset!(cgroup_bind6), offset!(cgroup_post_bind6)]
+    };
+    has_program(cgroup, before) || has_program(cgroup, after)
 }
 
 /// Whether the array of programs there has one that is not ours (include/linux/bpf.h, `bpf_prog_array`). Ours are told by

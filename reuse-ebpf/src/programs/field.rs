@@ -62,6 +62,22 @@ pub(crate) unsafe fn copy(to: *mut u8, size: usize, address: u64) {
     unsafe { bpf_probe_read_kernel(to.cast(), size as u32, address as *const _) };
 }
 
+/// Zeroes a value whose size is a multiple of eight. Word by word: what the compiler makes of it otherwise is a loop over
+/// its bytes, which the verifier follows round by round.
+///
+/// # Safety
+/// `to` must be valid for writes and aligned to eight bytes.
+#[inline(always)]
+pub(crate) unsafe fn zero<T>(to: *mut T) {
+    const { assert!(size_of::<T>() % 8 == 0) };
+    let mut at = 0;
+    while at < size_of::<T>() {
+        // SAFETY: promised by the caller.
+        unsafe { to.byte_add(at).cast::<u64>().write_volatile(0) };
+        at += 8;
+    }
+}
+
 /// Copies `size` bytes from the calling process; whether it could be read.
 ///
 /// # Safety

@@ -7,9 +7,32 @@ use super::field::{is_there, offset, read, read_bits, read_if_there};
 
 const CHUNK: usize = RawGroup::CHUNK as usize;
 
-/// The group of a socket, as it is now; it may change while it is read.
+/// Writes the group of a socket, as it is now; it may change while it is read.
+///
+/// # Safety
+/// `to` must be valid for writes, and written.
 #[inline(always)]
-pub(crate) fn group_of(sk: u64) -> RawGroup {
+pub(crate) unsafe fn copy_group(to: *mut RawGroup, sk: u64) {
+    // SAFETY: promised by the caller.
+    unsafe { write_group(to, sk) };
+}
+
+/// To the verifier a function of its own, as [`super::evidence`] is.
+///
+/// # Safety
+/// As [`copy_group`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn write_group(to: *mut RawGroup, sk: u64) -> i32 {
+    if !to.is_null() {
+        // SAFETY: promised by the caller.
+        unsafe { *to = group_of(sk) };
+    }
+    0
+}
+
+#[inline(always)]
+fn group_of(sk: u64) -> RawGroup {
     if !is_there(offset!(group_members)) {
         return RawGroup::NONE;
     }

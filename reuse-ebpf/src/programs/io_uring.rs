@@ -4,11 +4,11 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use reuse_ebpf::record::{Kind, Way};
 
 use super::{
-    call::{Call, is_own},
+    call::{Call, Caller, is_own},
     field::{offset, read},
     socket::{Socket, of_file},
     task::Task,
-    way::is_bind_told,
+    way::{is_bind_told, is_io_worker},
 };
 
 /// include/uapi/linux/io_uring.h, since 6.11
@@ -35,10 +35,11 @@ pub(crate) fn io_uring_complete(ctx: BtfTracePointContext) -> i32 {
     if told_by_hook || is_own(task) {
         return 0;
     }
-    let call = Call { task, kind, way: Way::IoUring, result, fd: -1, length: 0 };
+    let caller = Caller::of(task, is_io_worker(task));
+    let call = Call { kind, way: Way::IoUring, result, fd: -1, length: 0 };
     let file: u64 = read(request + offset!(request_file) as u64);
     let socket = if file == 0 { None } else { of_file(file, true) }.unwrap_or(Socket::NONE);
     // The address asked for, and the port, were told when it was attempted.
-    call.tell(socket, |_| ());
+    call.tell(caller, socket, |_| ());
     0
 }

@@ -1,5 +1,5 @@
-//! Programs by concern, and what they share: [`maps`], [`emit`], [`field`], [`socket`], [`port`], [`call`], [`way`],
-//! [`task`], [`arch`], [`atomic`].
+//! Programs by concern, and what they share: [`maps`], [`emit`], [`field`], [`socket`], [`port`], [`call`], [`evidence`],
+//! [`way`], [`task`], [`arch`], [`atomic`].
 
 mod arch;
 mod ask;
@@ -8,6 +8,7 @@ mod attempt;
 mod call;
 mod circumstances;
 mod emit;
+mod evidence;
 mod field;
 mod group;
 mod io_uring;

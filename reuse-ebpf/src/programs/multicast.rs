@@ -4,10 +4,10 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_loop;
-use reuse_ebpf::record::MULTICAST_MAX;
+use reuse_ebpf::record::{HoldingRecord, MULTICAST_MAX};
 
 use super::{
-    field::{copy, is_there, offset, read},
+    field::{is_there, offset, read},
     socket::AF_INET6,
 };
 
@@ -15,7 +15,7 @@ use super::{
 const LOOKED_AT_MAX: u32 = 16;
 
 /// What is told: each address once, those that were joined first if there are more; no group has the address 0.
-pub(crate) type Addresses = [[u64; 2]; MULTICAST_MAX];
+type Addresses = [[u64; 2]; MULTICAST_MAX];
 
 /// A walk over both lists.
 struct Walk {
@@ -31,21 +31,33 @@ struct Walk {
 /// Writes those of a socket of UDP as they are now; they may change while they are read.
 ///
 /// # Safety
-/// `to` must be valid for writes, and zero.
+/// `to` must be valid for writes, and zero there; that the verifier should not know, or it checks the walk for each number of
+/// places taken.
 #[inline(always)]
-pub(crate) unsafe fn copy_groups(to: *mut Addresses, sk: u64, family: u16) {
-    if !is_there(offset!(inet_groups)) {
-        return;
+pub(crate) unsafe fn copy_groups(to: *mut HoldingRecord, sk: u64, family: u16) {
+    // SAFETY: promised by the caller.
+    unsafe { write_groups(to, sk, u32::from(family)) };
+}
+
+/// To the verifier a function of its own, as [`super::evidence`] is.
+///
+/// # Safety
+/// As [`copy_groups`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn write_groups(to: *mut HoldingRecord, sk: u64, family: u32) -> i32 {
+    if to.is_null() || !is_there(offset!(inet_groups)) {
+        return 0;
     }
-    let other = if family == AF_INET6 { first_v6(sk) } else { 0 };
+    // SAFETY: promised by the caller.
+    let to = unsafe { (&raw mut (*to).multicast).cast() };
+    let other = if family == u32::from(AF_INET6) { first_v6(sk) } else { 0 };
     let mut walk = Walk { to, at: read(sk + offset!(inet_groups) as u64), other, is_v6: 0 };
     if walk.at | walk.other != 0 {
-        // Zeroes that the verifier does not know for such: it would check the walk for each number of places taken.
-        // SAFETY: promised by the caller.
-        unsafe { copy(to.cast(), size_of::<Addresses>(), 0) };
         // SAFETY: the callback gets the walk, which outlives the loop.
         unsafe { bpf_loop(LOOKED_AT_MAX, step as *mut c_void, (&raw mut walk).cast::<c_void>(), 0) };
     }
+    0
 }
 
 /// The first membership in IPv6.
@@ -94,5 +106,5 @@ extern "C" fn step(_index: u32, context: *mut c_void) -> i64 {
 /// 1 for any number but 0.
 #[inline(always)]
 fn is_nonzero(number: u64) -> u64 {
-    (number | number.wrapping_neg()) >> 63
+    core::hint::black_box(number | number.wrapping_neg()) >> 63
 }

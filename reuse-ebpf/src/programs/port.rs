@@ -22,8 +22,8 @@ use self::{
     scratch::{HEAD, Walk},
 };
 use super::{
-    field::{is_there, now, offset, read},
-    socket::{AF_INET, AF_INET6, Common, IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP},
+    field::{is_there, now, offset, read, zero},
+    socket::{AF_INET, AF_INET6, Copied, IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP},
 };
 
 /// Nanoseconds that a walk may add to a refused call: where nothing is in the cache, each socket costs hundreds.
@@ -57,14 +57,14 @@ impl Wanted {
         let at = bytes.as_ptr();
         // SAFETY: both forms lie within the SOCKADDR bytes.
         unsafe {
-            let port = u16::from_be(at.add(2).cast::<u16>().read_unaligned());
-            let asked = at.cast::<u16>().read_unaligned();
+            let port = u16::from_be(at.add(2).cast::<u16>().read());
+            let asked = at.cast::<u16>().read();
             if family == AF_INET && length >= SOCKADDR_IN && (asked == AF_INET || asked == 0) {
-                let v4 = at.add(4).cast::<u32>().read_unaligned();
+                let v4 = at.add(4).cast::<u32>().read();
                 return Some(Self { address: Address::from_v4(v4), port });
             }
             if family == AF_INET6 && length >= SOCKADDR_IN6 && asked == AF_INET6 {
-                let words = at.add(8).cast::<[u64; 2]>().read_unaligned();
+                let words = at.add(8).cast::<[u64; 2]>().read();
                 return Some(Self { address: Address(words[0], words[1]), port });
             }
         }
@@ -73,9 +73,42 @@ impl Wanted {
 
     /// What a socket is bound to.
     #[inline(always)]
-    pub(crate) fn of_bound(common: &Common) -> Self {
+    pub(crate) fn of_bound(common: Copied) -> Self {
         Self { address: Address::of(common), port: common.at(offset!(sk_num)) }
     }
+}
+
+/// The first bytes of a socket, read into the scratch record: valid until the walk.
+///
+/// # Safety
+/// As [`read_port`].
+#[inline(always)]
+pub(crate) unsafe fn look(scratch: *mut Scratch, sk: u64) -> Copied {
+    // SAFETY: promised by the caller.
+    unsafe { Copied::read(&raw mut (*scratch).walk.common, sk) }
+}
+
+/// Writes what is asked for where no call does, to be read by [`wanted`].
+///
+/// # Safety
+/// As [`read_port`].
+#[inline(always)]
+pub(crate) unsafe fn want(scratch: *mut Scratch, wanted: Wanted) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        (*scratch).walk.address = wanted.address;
+        (*scratch).walk.port = wanted.port;
+    }
+}
+
+/// What was written so.
+///
+/// # Safety
+/// As [`read_port`].
+#[inline(always)]
+pub(crate) unsafe fn wanted(scratch: *const Scratch) -> Wanted {
+    // SAFETY: promised by the caller.
+    unsafe { Wanted { address: (*scratch).walk.address, port: (*scratch).walk.port } }
 }
 
 /// Reads the port that `sk` wanted into the scratch record, behind its call.
@@ -87,7 +120,7 @@ pub(crate) unsafe fn read_port(
     scratch: *mut Scratch,
     sk: u64,
     protocol: u16,
-    common: &Common,
+    common: Copied,
     wanted: Wanted,
     budget: u64,
 ) {
@@ -159,7 +192,7 @@ pub(crate) unsafe fn length(scratch: *const Scratch) -> u64 {
 pub(crate) unsafe fn clear(scratch: *mut Scratch) {
     // SAFETY: promised by the caller.
     unsafe {
-        (&raw mut (*scratch).evidence).cast::<[u64; 8]>().write([0; 8]);
+        zero(&raw mut (*scratch).evidence);
         (*scratch).evidence.table = Table::None as u8;
     }
 }

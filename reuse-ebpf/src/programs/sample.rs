@@ -8,7 +8,7 @@ use reuse_ebpf::{
 
 use super::{
     field::{offset, read, read_if_there},
-    group::group_of,
+    group::copy_group,
     socket::{drops, inode_number},
 };
 
@@ -48,7 +48,8 @@ pub(crate) fn sample(ctx: *const MapElement) -> i32 {
         row.accept_queue_limit = read_if_there(sk, offset!(sk_max_ack_backlog));
         row.receive_queue = read_if_there(sk, offset!(sk_rmem_alloc));
         row.receive_queue_limit = read_if_there(sk, offset!(sk_rcvbuf));
-        row.group = group_of(sk);
+        // SAFETY: a part of the row.
+        unsafe { copy_group(&raw mut row.group, sk) };
     }
     // SAFETY: the iterator's file and one whole row; on overflow the kernel calls again with an empty buffer.
     unsafe { bpf_seq_write(*seq, (&raw const row).cast_mut().cast(), size_of::<SelectionRow>() as u32) };

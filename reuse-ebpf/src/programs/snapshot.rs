@@ -10,8 +10,8 @@ use aya_ebpf::{
 use reuse_ebpf::record::{COMM, HoldingRecord};
 
 use super::{
-    field::{is_there, load, offset, read, read_bits, read_if_there},
-    group::group_of,
+    field::{copy, is_there, load, offset, read, read_bits, read_if_there},
+    group::copy_group,
     maps::{OWN, WANTED},
     multicast::copy_groups,
     socket::{
@@ -62,7 +62,7 @@ pub(crate) fn owners(ctx: *const TaskFile) -> i32 {
 /// # Safety
 /// `ctx` must be the context of this iterator.
 #[inline(always)]
-unsafe fn tell(ctx: *const TaskFile, wanted: impl FnOnce(u64, Copied<'_>, u64) -> bool) {
+unsafe fn tell(ctx: *const TaskFile, wanted: impl FnOnce(u64, Copied, u64) -> bool) {
     // SAFETY: promised by the caller; task and file are null on the iterator's last call.
     let (seq, task, fd, file) = unsafe { ((*ctx).meta, (*ctx).task, (*ctx).fd, (*ctx).file) };
     if task.is_null() || file.is_null() {
@@ -79,10 +79,12 @@ unsafe fn tell(ctx: *const TaskFile, wanted: impl FnOnce(u64, Copied<'_>, u64) -
     }
     let Some(socket) = of_socket(private) else { return };
     let sk = socket.sk;
-    let mut record = MaybeUninit::<HoldingRecord>::zeroed();
+    let mut record = MaybeUninit::<HoldingRecord>::uninit();
     let to = record.as_mut_ptr();
     // SAFETY: `to` is one whole record on the stack; the helper copies it to the iterator's file. `file` as above.
     unsafe {
+        // Zeroes that the verifier does not know for such: it would check what follows for each way to fill a part of it.
+        copy(to.cast(), size_of::<HoldingRecord>(), 0);
         // The stack has no room for the first bytes of the socket and a record that has them too.
         let common = copy_common(&raw mut (*to).socket, sk);
         let family: u16 = common.at(offset!(sk_family));
@@ -91,7 +93,7 @@ unsafe fn tell(ctx: *const TaskFile, wanted: impl FnOnce(u64, Copied<'_>, u64) -
         }
         // First what loops: the verifier checks a loop again for each way that led to it.
         match read(sk + offset!(sk_protocol) as u64) {
-            IPPROTO_UDP => copy_groups((&raw mut (*to).multicast).cast(), sk, family),
+            IPPROTO_UDP => copy_groups(to, sk, family),
             IPPROTO_TCP if is_there(offset!(tcp_repair)) => {
                 (*to).repair = read_bits(sk, offset!(tcp_repair), 1);
             }
@@ -105,14 +107,14 @@ unsafe fn tell(ctx: *const TaskFile, wanted: impl FnOnce(u64, Copied<'_>, u64) -
         (*to).accept_queue_limit = read_if_there(sk, offset!(sk_max_ack_backlog));
         (*to).receive_queue = read_if_there(sk, offset!(sk_rmem_alloc));
         (*to).receive_queue_limit = read_if_there(sk, offset!(sk_rcvbuf));
-        (&raw mut (*to).comm).cast::<[u64; COMM / 8]>().write_unaligned(task.comm());
-        (*to).group = group_of(listener(sk));
+        (&raw mut (*to).comm).cast::<[u64; COMM / 8]>().write(task.comm());
+        copy_group(&raw mut (*to).group, listener(sk));
         if is_there(offset!(file_cred)) {
             let cred: u64 = load(file, offset!(file_cred));
             (*to).creator = read(cred + offset!(cred_fsuid) as u64);
             (*to).has_creator = 1;
         }
-        copy_rest(&raw mut (*to).socket, socket, task);
+        copy_rest(&raw mut (*to).socket, socket, task.netns());
         bpf_seq_write(*seq, to.cast(), size_of::<HoldingRecord>() as u32);
     }
 }

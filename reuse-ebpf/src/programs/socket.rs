@@ -48,36 +48,80 @@ impl Socket {
 pub(crate) struct Common([u64; SOCK_COMMON_READ / 8]);
 
 impl Common {
-    /// A member by its offset, which the daemon holds within the bytes that are read.
     #[inline(always)]
-    pub(crate) fn at<T: Copy>(&self, offset: usize) -> T {
-        // SAFETY: integers only are read, and the daemon refuses a kernel where a member of `sock_common` lies outside.
-        unsafe { self.0.as_ptr().cast::<u8>().add(offset).cast::<T>().read_unaligned() }
+    pub(crate) fn seen(&self) -> Copied {
+        Copied(self.0.as_ptr().cast())
     }
 
-    /// A bit-field of one bit.
+    #[inline(always)]
+    pub(crate) fn at<T: Copy>(&self, offset: usize) -> T {
+        self.seen().at(offset)
+    }
+
     #[inline(always)]
     pub(crate) fn bit(&self, bit: usize) -> bool {
         self.bits(bit, 1) != 0
     }
 
-    /// A bit-field of `width` bits that does not cross a byte.
     #[inline(always)]
     pub(crate) fn bits(&self, bit: usize, width: u32) -> u8 {
-        self.at::<u8>(bit >> 3) >> (bit & 7) & ((1 << width) - 1)
+        self.seen().bits(bit, width)
     }
 }
 
-/// The same bytes where they were copied to.
+/// The same bytes where they were copied to, aligned as they are in the kernel: to eight bytes.
 #[derive(Clone, Copy)]
-pub(crate) struct Copied<'a>(&'a [u8; SOCK_COMMON]);
+pub(crate) struct Copied(*const u8);
 
-impl Copied<'_> {
-    /// A member by its offset, which the daemon holds within the bytes that are copied.
+impl Copied {
+    /// Those that `to` gets: of a record or a map, where the stack has no room.
+    ///
+    /// # Safety
+    /// `to` must be valid for writes, and for reads as long as this is used.
+    #[inline(always)]
+    pub(crate) unsafe fn read(to: *mut Common, sk: u64) -> Self {
+        // SAFETY: promised by the caller.
+        unsafe { copy(to.cast(), size_of::<Common>(), sk) };
+        Self(to.cast())
+    }
+
+    /// Those that a record has.
+    ///
+    /// # Safety
+    /// The record must be valid for reads as long as this is used.
+    #[inline(always)]
+    pub(crate) unsafe fn of(socket: *const RawSocket) -> Self {
+        // SAFETY: promised by the caller.
+        Self(unsafe { &raw const (*socket).common }.cast())
+    }
+
+    /// A member by its offset, which the daemon holds within the bytes that are read.
     #[inline(always)]
     pub(crate) fn at<T: Copy>(self, offset: usize) -> T {
-        // SAFETY: integers only are read; the verifier refuses what lies outside.
-        unsafe { self.0.as_ptr().add(offset).cast::<T>().read_unaligned() }
+        // SAFETY: integers only are read, and the daemon refuses a kernel where a member of `sock_common` lies outside. The
+        // bytes are aligned as the structure is, and so its members.
+        unsafe { self.0.add(offset).cast::<T>().read() }
+    }
+
+    /// The same, read where it is needed: what a program knows of a value since it compared it, the verifier follows
+    /// separately until the value is needed no more.
+    #[inline(always)]
+    pub(crate) fn anew<T: Copy>(self, offset: usize) -> T {
+        // SAFETY: as above.
+        unsafe { self.0.add(offset).cast::<T>().read_volatile() }
+    }
+
+    /// An IPv6 address in two words; its member is aligned to four bytes only.
+    #[inline(always)]
+    pub(crate) fn address(self, offset: usize) -> [u64; 2] {
+        let word = |at| u64::from(self.at::<u32>(offset + at));
+        [word(0) | word(4) << 32, word(8) | word(12) << 32]
+    }
+
+    /// A bit-field of `width` bits that does not cross a byte.
+    #[inline(always)]
+    pub(crate) fn bits(self, bit: usize, width: u32) -> u8 {
+        self.at::<u8>(bit >> 3) >> (bit & 7) & ((1 << width) - 1)
     }
 }
 
@@ -121,20 +165,17 @@ pub(crate) fn inode_number(socket: u64) -> u64 {
     read(socket + (offset!(alloc_inode) - offset!(alloc_socket) + offset!(inode_ino)) as u64)
 }
 
-/// Copies what the daemon decodes. `task` is one whose namespace is likely the socket's, which spares a look.
+/// Copies what the daemon decodes. `netns` is likely the socket's, as [`Task::netns`] gives it,
+/// which spares a look.
 ///
 /// # Safety
 /// `to` must be valid for writes; every field but `device` is written, that one only with `has_device`.
 #[inline(always)]
-pub(crate) unsafe fn copy_raw<const TYPED: bool>(
-    to: *mut RawSocket,
-    Socket { socket, sk }: Socket,
-    task: Task<TYPED>,
-) {
+pub(crate) unsafe fn copy_raw(to: *mut RawSocket, Socket { socket, sk }: Socket, netns: (u64, u32, u32)) {
     // SAFETY: promised by the caller.
     unsafe {
         copy_common(to, sk);
-        copy_rest(to, Socket { socket, sk }, task);
+        copy_rest(to, Socket { socket, sk }, netns);
     }
 }
 
@@ -143,11 +184,11 @@ pub(crate) unsafe fn copy_raw<const TYPED: bool>(
 /// # Safety
 /// `to` must be valid for writes, and for as long as the look takes.
 #[inline(always)]
-pub(crate) unsafe fn copy_common<'a>(to: *mut RawSocket, sk: u64) -> Copied<'a> {
+pub(crate) unsafe fn copy_common(to: *mut RawSocket, sk: u64) -> Copied {
     // SAFETY: promised by the caller.
     unsafe {
         copy((&raw mut (*to).common).cast(), SOCK_COMMON, sk);
-        Copied(&(*to).common)
+        Copied::of(to)
     }
 }
 
@@ -156,17 +197,15 @@ pub(crate) unsafe fn copy_common<'a>(to: *mut RawSocket, sk: u64) -> Copied<'a> 
 /// # Safety
 /// As [`copy_raw`]; the first bytes must have been copied.
 #[inline(always)]
-pub(crate) unsafe fn copy_rest<const TYPED: bool>(
+pub(crate) unsafe fn copy_rest(
     to: *mut RawSocket,
     Socket { socket, sk }: Socket,
-    task: Task<TYPED>,
+    (own_net, own_netns, own_cookie): (u64, u32, u32),
 ) {
     // SAFETY: `to` is valid as promised; `common` has SOCK_COMMON bytes, within which the verifier holds both members.
     unsafe {
-        let common = (&raw const (*to).common).cast::<u8>();
-        let net: u64 = common.add(offset!(sk_net)).cast::<u64>().read_unaligned();
-        let device: u32 = common.add(offset!(sk_bound_dev)).cast::<u32>().read_unaligned();
-        let (own_net, own_netns, own_cookie) = task.netns();
+        let common = Copied::of(to);
+        let (net, device): (u64, u32) = (common.at(offset!(sk_net)), common.at(offset!(sk_bound_dev)));
         let (uid, protocol) = uid_and_protocol(sk);
         (*to).inode = inode_number(socket);
         (*to).inet_flags = read(sk + offset!(inet_flags) as u64);

@@ -9,13 +9,14 @@ use reuse_ebpf::record::{Kind, SOCKADDR, Way};
 
 use super::{
     arch::{COMPAT_LISTEN, LISTEN},
-    call::{Call, is_own},
+    call::{Call, Caller, is_own},
+    evidence::Asked,
     field::{address_of, load, offset, read, read_if_there},
     selection::note_close,
-    socket::{AF_INET, Common, IPPROTO_TCP, Socket, TCP_CLOSE, TCP_LISTEN, TCP_SYN_SENT},
+    socket::{AF_INET, Copied, IPPROTO_TCP, Socket, TCP_CLOSE, TCP_LISTEN, TCP_SYN_SENT},
     subflow::user_socket,
     task::Task,
-    way::{self, is_listen_told},
+    way::{self, is_io_worker, is_listen_told},
 };
 
 const EADDRINUSE: i64 = -98;
@@ -59,13 +60,12 @@ fn connect_ended(sk: *const u8) {
     if read::<u8>(sk + offset!(csk_pending) as u64) != 0 || is_own(task) {
         return;
     }
-    let call =
-        Call { task, kind: Kind::Connect, way: Way::Implicit, result: EADDRNOTAVAIL, fd: -1, length: 0 };
-    call.tell(of_user(sk), |record| {
-        let common: Common = read(sk);
-        // SAFETY: a filled record.
+    let call = Call { kind: Kind::Connect, way: Way::Implicit, result: EADDRNOTAVAIL, fd: -1, length: 0 };
+    call.tell(Caller::of(task, is_io_worker(task)), of_user(sk), |record| {
+        // SAFETY: a filled record of a socket.
         unsafe {
-            (*record).requested_len = copy_peer(&raw mut (*record).requested, &common);
+            let common = Copied::of(&raw const (*record).socket);
+            (*record).requested_len = copy_peer(&raw mut (*record).requested, common);
             // With a sequence number it had come further, and there was no route or no memory; unless it has that from
             // an earlier connection.
             (*record).doubtful = (read::<u32>(sk + offset!(tcp_write_seq) as u64) != 0) as u8;
@@ -83,8 +83,8 @@ fn listening(sk: *const u8, ended: bool) {
         return;
     }
     let (kind, result) = if ended { (Kind::Listen, EADDRINUSE) } else { (Kind::ListenAttempt, 0) };
-    let call = Call { task, kind, way, result, fd: -1, length: 0 };
-    call.tell_with_evidence(of_user(sk), true, |record| {
+    let call = Call { kind, way, result, fd: -1, length: 0 };
+    call.tell_with_evidence(of_user(sk), Asked::Request, |record| {
         // SAFETY: a filled record.
         unsafe {
             // Set before the change (net/ipv4/af_inet.c, `__inet_listen_sk`).
@@ -127,22 +127,22 @@ fn is_in_listen(task: Task<false>, way: Way) -> bool {
 /// # Safety
 /// `to` must be valid for writes.
 #[inline(always)]
-unsafe fn copy_peer(to: *mut [u8; SOCKADDR], common: &Common) -> u32 {
+unsafe fn copy_peer(to: *mut [u8; SOCKADDR], common: Copied) -> u32 {
     const SOCKADDR_IN: u32 = 16;
     let family: u16 = common.at(offset!(sk_family));
     // SAFETY: `to` has SOCKADDR bytes, which hold either form.
     unsafe {
         let at = to.cast::<u8>();
-        at.cast::<u16>().write_unaligned(family);
-        at.add(2).cast::<u16>().write_unaligned(common.at(offset!(sk_dport)));
+        at.cast::<u16>().write(family);
+        at.add(2).cast::<u16>().write(common.at(offset!(sk_dport)));
         if family == AF_INET {
-            at.add(4).cast::<u32>().write_unaligned(common.at(offset!(sk_daddr)));
-            at.add(8).cast::<u64>().write_unaligned(0);
+            at.add(4).cast::<u32>().write(common.at(offset!(sk_daddr)));
+            at.add(8).cast::<u64>().write(0);
             return SOCKADDR_IN;
         }
-        at.add(4).cast::<u32>().write_unaligned(0);
-        at.add(8).cast::<[u64; 2]>().write_unaligned(common.at(offset!(sk_v6_daddr)));
-        at.add(24).cast::<u32>().write_unaligned(0);
+        at.add(4).cast::<u32>().write(0);
+        at.add(8).cast::<[u64; 2]>().write(common.address(offset!(sk_v6_daddr)));
+        at.add(24).cast::<u32>().write(0);
     }
     SOCKADDR as u32
 }

@@ -4,7 +4,7 @@
 use reuse_ebpf::{offsets::ABSENT, record::CallRecord};
 
 use super::{
-    field::{is_there, offset, read, read_bits},
+    field::{copy, is_there, offset, read, read_bits},
     socket::{Common, IPPROTO_MPTCP, IPPROTO_TCP},
 };
 
@@ -47,10 +47,8 @@ pub(crate) unsafe fn show_address(record: *mut CallRecord, sk: u64) {
     // SAFETY: promised by the caller; the daemon holds these members within the copied bytes.
     unsafe {
         let to = (&raw mut (*record).socket.common).cast::<u8>();
-        to.add(offset!(sk_num)).cast::<u16>().write_unaligned(common.at(offset!(sk_num)));
-        to.add(offset!(sk_rcv_saddr)).cast::<u32>().write_unaligned(common.at(offset!(sk_rcv_saddr)));
-        to.add(offset!(sk_v6_rcv_saddr))
-            .cast::<[u64; 2]>()
-            .write_unaligned(common.at(offset!(sk_v6_rcv_saddr)));
+        to.add(offset!(sk_num)).cast::<u16>().write(common.at(offset!(sk_num)));
+        to.add(offset!(sk_rcv_saddr)).cast::<u32>().write(common.at(offset!(sk_rcv_saddr)));
+        copy(to.add(offset!(sk_v6_rcv_saddr)), 16, sk + offset!(sk_v6_rcv_saddr) as u64);
     }
 }

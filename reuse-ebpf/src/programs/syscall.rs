@@ -1,4 +1,4 @@
-//! `bind` and `listen` at the return of their system calls: one program each, no entry program, since the arguments are
+//! `bind` and `listen` at the return of their system calls: one program for both, no entry program, since the arguments are
 //! still in the saved registers. And, where it is asked for, the calls that bind an unbound datagram socket on the way.
 
 use aya_ebpf::{
@@ -8,27 +8,22 @@ use aya_log_ebpf::debug;
 use reuse_ebpf::record::{CallRecord, Kind, Way};
 
 use super::{
-    arch::{EXIT_RESULT, FIRST, SECOND, THIRD, USUAL_EXIT_RESULT},
-    call::{Call, copy_requested, is_own},
+    arch::{EXIT_RESULT, FIRST, LISTEN, NUMBER, SECOND, THIRD, USUAL_EXIT_RESULT},
+    call::{Call, Caller, copy_requested, is_own},
+    evidence::Asked,
     field::{constant, offset, read},
     socket::{Common, IPPROTO_MPTCP, IPPROTO_UDP, Socket, of_descriptor},
     task::Task,
+    way::is_io_worker,
 };
 
 const EADDRINUSE: i64 = -98;
 const EAGAIN: i64 = -11;
 
-/// `syscalls:sys_exit_bind`
+/// `syscalls:sys_exit_bind`, `syscalls:sys_exit_listen`
 #[tracepoint]
-pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
-    tell(&ctx, Kind::Bind);
-    0
-}
-
-/// `syscalls:sys_exit_listen`
-#[tracepoint]
-pub(crate) fn sys_exit_listen(ctx: TracePointContext) -> u32 {
-    tell(&ctx, Kind::Listen);
+pub(crate) fn sys_exit_bind_listen(ctx: TracePointContext) -> u32 {
+    tell(&ctx);
     0
 }
 
@@ -72,47 +67,81 @@ pub(crate) fn result(ctx: &TracePointContext) -> i64 {
     unsafe { ctx.as_ptr().cast::<u8>().add(USUAL_EXIT_RESULT).cast::<i64>().read() }
 }
 
-/// Its first three arguments.
-#[inline(always)]
-fn arguments(task: Task) -> (i32, u64, i32) {
-    // SAFETY: the saved registers of the current task are whole.
-    unsafe {
-        let registers = bpf_task_pt_regs(task.as_ptr().cast()) as *const u64;
-        (registers.add(FIRST).read() as i32, registers.add(SECOND).read(), registers.add(THIRD).read() as i32)
+/// The saved registers of a task's system call.
+#[derive(Clone, Copy)]
+struct Registers(*const u64);
+
+impl Registers {
+    #[inline(always)]
+    fn of(task: Task) -> Self {
+        // SAFETY: a helper that asks for nothing but a task.
+        Self(unsafe { bpf_task_pt_regs(task.as_ptr().cast()) } as *const u64)
+    }
+
+    #[inline(always)]
+    fn at(self, word: usize) -> u64 {
+        // SAFETY: the saved registers of the current task are whole. Volatile: what was read once and is known since, the
+        // verifier would follow separately from then on.
+        unsafe { self.0.add(word).read_volatile() }
+    }
+
+    /// Whether it is a `listen` and no `bind`: by this number the kernel chose the tracepoint (kernel/trace/trace_syscalls.c,
+    /// `perf_syscall_exit`).
+    #[inline(always)]
+    fn listens(self) -> bool {
+        self.at(NUMBER) as u32 == LISTEN
     }
 }
 
 #[inline(always)]
-fn tell(ctx: &TracePointContext, kind: Kind) {
+fn tell(ctx: &TracePointContext) {
     let task = Task::current();
     if is_own(task) {
         return;
     }
     let result = result(ctx);
-    let (fd, second, third) = arguments(task);
+    let call = Registers::of(task);
+    let fd = call.at(FIRST) as i32;
     // `bind(fd, address, length)`, `listen(fd, backlog)`
-    let length = if matches!(kind, Kind::Bind) { third } else { second as i32 };
-    let request = |record: *mut CallRecord| {
-        // SAFETY: a filled record.
-        unsafe {
-            // The port lock says whether the port was asked for; an MPTCP socket's lock is its subflow's.
-            let shown =
-                result == 0 && (*record).has_socket == 1 && (*record).socket.protocol != IPPROTO_MPTCP;
-            if matches!(kind, Kind::Bind) && !shown {
-                (*record).requested_len = copy_requested(&raw mut (*record).requested, second, length);
-            }
-        }
-    };
+    let length = call.at(if call.listens() { SECOND } else { THIRD }) as i32;
+    let kind = if call.listens() { Kind::Listen } else { Kind::Bind };
     if result == 0 {
-        let call = Call { task, kind, way: Way::Syscall, result, fd, length };
-        call.tell(of_descriptor(task, fd, false).unwrap_or(Socket::NONE), request);
+        let caller = Caller::of(task, false);
+        let told = Call { kind, way: Way::Syscall, result, fd, length };
+        told.tell(caller, of_descriptor(task, fd, false).unwrap_or(Socket::NONE), |record| {
+            // SAFETY: a filled record.
+            unsafe {
+                // The port lock says whether the port was asked for; an MPTCP socket's lock is its subflow's.
+                let shown = (*record).has_socket == 1 && (*record).socket.protocol != IPPROTO_MPTCP;
+                if !shown {
+                    request(record, call);
+                }
+            }
+        });
     } else {
         // Rare enough to read through the helper, which the verifier is done with sooner.
         let task = Task::current_address();
-        let call = Call { task, kind, way: Way::Syscall, result, fd, length };
+        let told = Call { kind, way: Way::Syscall, result, fd, length };
         let socket = of_descriptor(task, fd, true).unwrap_or(Socket::NONE);
-        call.tell_with_evidence(socket, result == EADDRINUSE, request);
+        let asked = if result == EADDRINUSE { Asked::Request } else { Asked::Nothing };
+        // SAFETY: a record whose call has begun.
+        told.tell_with_evidence(socket, asked, |record| unsafe { request(record, call) });
         debug!(ctx, "refused call of process {}", task.pid());
+    }
+}
+
+/// Writes the address that a `bind` asked for.
+///
+/// # Safety
+/// `record` must be one whose call has begun.
+#[inline(always)]
+unsafe fn request(record: *mut CallRecord, call: Registers) {
+    if !call.listens() {
+        // SAFETY: promised by the caller.
+        unsafe {
+            (*record).requested_len =
+                copy_requested(&raw mut (*record).requested, call.at(SECOND), call.at(THIRD) as i32);
+        }
     }
 }
 
@@ -127,13 +156,13 @@ fn tell_without_port(ctx: &TracePointContext, kind: Kind) {
     if is_own(task) {
         return;
     }
-    let (fd, ..) = arguments(task);
+    let fd = Registers::of(task).at(FIRST) as i32;
     let Some(socket) = of_descriptor(task, fd, true) else { return };
     if read::<u16>(socket.sk + offset!(sk_protocol) as u64) != IPPROTO_UDP || has_port(socket) {
         return;
     }
-    let call = Call { task, kind, way: Way::Implicit, result, fd, length: 0 };
-    call.tell(socket, |_| ());
+    let call = Call { kind, way: Way::Implicit, result, fd, length: 0 };
+    call.tell(Caller::of(task, is_io_worker(task)), socket, |_| ());
 }
 
 #[inline(always)]

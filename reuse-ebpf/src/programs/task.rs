@@ -1,12 +1,14 @@
 //! The calling task: plain loads from its structures, which cost a fraction of the helpers that give the same.
 //!
 //! Such loads are dear to verify, though: at each one that gives a pointer the verifier searches the kernel's types by name
-//! (kernel/bpf/verifier.c, `type_is_rcu` and its like), half a millisecond a search. A program that is loaded to run once
-//! reads through the helper instead.
+//! up to four times (kernel/bpf/verifier.c, `type_is_rcu` and its like), a tenth of a millisecond a search, and again on each
+//! way that leads there. A program does them before its ways part; what runs seldom reads through the helper instead.
 
 use aya_ebpf::{
     cty::c_void,
-    helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs},
+    helpers::generated::{
+        bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs,
+    },
 };
 use reuse_ebpf::{offsets::ABSENT, record::COMM};
 
@@ -104,7 +106,8 @@ impl<const TYPED: bool> Task<TYPED> {
     pub(crate) fn system_call(self) -> Option<(u32, bool)> {
         // SAFETY: as above; the saved registers of the current task are whole.
         unsafe {
-            let registers = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u64;
+            let task = if TYPED { self.0.cast_mut().cast() } else { bpf_get_current_task_btf() };
+            let registers = bpf_task_pt_regs(task) as *const u64;
             if !is_running(registers) {
                 return None;
             }
@@ -113,19 +116,19 @@ impl<const TYPED: bool> Task<TYPED> {
         }
     }
 
-    /// Name of its process: that of the main thread.
+    /// Name of its process: that of the main thread. Asked seldom: through the helper.
     #[inline(always)]
     pub(crate) fn process_comm(self) -> [u64; COMM / 8] {
-        // SAFETY: as above, and of the thread it points to.
-        unsafe {
-            let leader: *const u8 = Self::at(self.0, offset!(task_leader));
-            Self(leader).comm()
-        }
+        let leader: u64 = read(self.address() + offset!(task_leader) as u64);
+        read(leader + offset!(task_comm) as u64)
     }
 
     /// Name, whole.
     #[inline(always)]
     pub(crate) fn comm(self) -> [u64; COMM / 8] {
+        if !TYPED {
+            return read(self.address() + offset!(task_comm) as u64);
+        }
         // SAFETY: as above; the name is COMM bytes.
         unsafe { [Self::at(self.0, offset!(task_comm)), Self::at(self.0, offset!(task_comm) + 8)] }
     }
@@ -170,15 +173,19 @@ impl<const TYPED: bool> Task<TYPED> {
         }
     }
 
-    /// Id of its cgroup v2 group.
+    /// Id of its cgroup v2 group; it must be the running task.
     #[inline(always)]
     pub(crate) fn cgroup(self) -> u64 {
+        if !TYPED {
+            // SAFETY: a helper without arguments.
+            return unsafe { bpf_get_current_cgroup_id() };
+        }
         // SAFETY: as above, and of what they point to.
         unsafe {
-            let groups: *const u8 = Self::at(self.0, offset!(task_cgroups));
-            let default: *const u8 = Self::at(groups, offset!(cgroups_default));
-            let node: *const u8 = Self::at(default, offset!(cgroup_node));
-            Self::at(node, offset!(node_id))
+            let groups: *const u8 = load(self.0, offset!(task_cgroups));
+            let default: *const u8 = load(groups, offset!(cgroups_default));
+            let node: *const u8 = load(default, offset!(cgroup_node));
+            load(node, offset!(node_id))
         }
     }
 

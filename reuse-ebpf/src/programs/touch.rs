@@ -106,17 +106,24 @@ fn is_empty(path: u64) -> bool {
 /// Tells a change of the socket behind a descriptor, if it holds a port.
 #[inline(always)]
 fn tell(fd: i32, what: Touched) {
+    tell_touched(fd, what as u32);
+}
+
+/// To the verifier a function of its own, as [`super::evidence`] is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tell_touched(fd: i32, what: u32) -> i32 {
     let task = Task::current_address();
-    let Some(Socket { socket, sk }) = of_descriptor(task, fd, true) else { return };
+    let Some(Socket { socket, sk }) = of_descriptor(task, fd, true) else { return 0 };
     let common: Common = read(sk);
     let family: u16 = common.at(offset!(sk_family));
     let protocol: u16 = read(sk + offset!(sk_protocol) as u64);
     let port: u16 = common.at(offset!(sk_num));
     let holds = holds_port(sk, protocol, common.at(offset!(sk_state)), port);
     if (family != AF_INET && family != AF_INET6) || !holds || is_own(task) {
-        return;
+        return 0;
     }
-    let Some(mut entry) = reserve::<TouchRecord>(Lost::RingTouch) else { return };
+    let Some(mut entry) = reserve::<TouchRecord>(Lost::RingTouch) else { return 0 };
     let record = entry.as_mut_ptr();
     // SAFETY: the reserved space of one record, all of it written.
     unsafe {
@@ -126,7 +133,7 @@ fn tell(fd: i32, what: Touched) {
         (*record).inode = inode_number(socket);
         (*record).cookie = common.at(offset!(sk_cookie));
         (*record).cgroup = task.cgroup();
-        (&raw mut (*record).comm).cast::<[u64; COMM / 8]>().write_unaligned(task.comm());
+        (&raw mut (*record).comm).cast::<[u64; COMM / 8]>().write(task.comm());
         (*record).tid = task.tid();
         (*record).uid = task.euid();
         (*record).what = what as u8;
@@ -134,4 +141,5 @@ fn tell(fd: i32, what: Touched) {
         (*record).reserved = [0; 6];
     }
     submit(entry);
+    0
 }

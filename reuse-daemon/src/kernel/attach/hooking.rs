@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use aya::programs::{CgroupAttachMode, Program};
+use aya::programs::{CgroupAttachMode, Program, ProgramError, TracePoint};
 use reuse_ebpf::record::Way;
 
 use super::{Kernel, Stage};
@@ -28,7 +28,10 @@ impl Kernel {
         let mut told = 0;
         for way in Way::EXPLICIT {
             let (bind, listen) = match way {
-                Way::Syscall => (!self.is_attached("sys_exit_bind"), !self.is_attached("sys_exit_listen")),
+                Way::Syscall => {
+                    let untold = !self.is_attached("sys_exit_bind_listen");
+                    (untold, untold)
+                }
                 // A listen that io_uring refuses is told by its completion alone.
                 Way::IoUring => (true, self.is_attached("io_uring_complete")),
                 Way::Compat | Way::Kernel | Way::Implicit => (true, true),
@@ -40,8 +43,8 @@ impl Kernel {
 
     fn attach(&mut self, step: &Step) -> Result<(), Box<dyn std::error::Error>> {
         match (self.program(step.program)?, &step.hook) {
-            (Program::TracePoint(program), Hook::Tracepoint(category, name)) => {
-                program.attach(category, name)?;
+            (Program::TracePoint(program), Hook::Tracepoints(category, names)) => {
+                attach_to_each(program, category, names)?;
             }
             (Program::BtfTracePoint(program), _) => {
                 program.attach()?;
@@ -66,4 +69,21 @@ impl Kernel {
         }
         Ok(())
     }
+}
+
+/// To all of them or none: a step that fails is told by others.
+fn attach_to_each(program: &mut TracePoint, category: &str, names: &[&str]) -> Result<(), ProgramError> {
+    let mut links = Vec::new();
+    for name in names {
+        match program.attach(category, name) {
+            Ok(link) => links.push(link),
+            Err(error) => {
+                for link in links {
+                    program.detach(link)?;
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
 }

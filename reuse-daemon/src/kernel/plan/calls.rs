@@ -17,10 +17,9 @@ impl Plan {
         self.states(have, tracepoints);
         self.io_uring(have);
         if tracepoints {
-            for (tier, program) in [(Tier::Bind, "sys_exit_bind"), (Tier::Listen, "sys_exit_listen")] {
-                let tiers = [&[tier, Tier::Answers], refusals.as_slice()].concat();
-                self.step(&tiers, program, Hook::Tracepoint("syscalls", program));
-            }
+            let tiers = [&[Tier::Bind, Tier::Listen, Tier::Answers], refusals.as_slice()].concat();
+            let hook = Hook::Tracepoints("syscalls", &["sys_exit_bind", "sys_exit_listen"]);
+            self.step(&tiers, "sys_exit_bind_listen", hook);
         } else if !wanted.syscalls {
             self.off(
                 Tier::Answers,
@@ -128,8 +127,8 @@ impl Plan {
         } else if let Some(lack) = lack {
             self.gap(&[Tier::ImplicitSend], lack, "sends that found no port are not seen");
         } else {
-            for program in PROGRAMS {
-                self.step(&[Tier::ImplicitSend], program, Hook::Tracepoint("syscalls", program));
+            for program in &PROGRAMS {
+                self.step(&[Tier::ImplicitSend], program, Hook::system_call(program));
             }
         }
     }

@@ -36,8 +36,8 @@ impl Plan {
                         changed them is not known";
             self.gap(&[Tier::Options], lack, lost);
         } else {
-            for program in PROGRAMS {
-                self.step(&[Tier::Options], program, Hook::Tracepoint("syscalls", program));
+            for program in &PROGRAMS {
+                self.step(&[Tier::Options], program, Hook::system_call(program));
             }
         }
     }

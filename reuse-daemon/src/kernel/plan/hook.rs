@@ -7,8 +7,8 @@ use crate::kernel::loader_types::Anchor;
 /// Where a program goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// A tracepoint by category and name
-    Tracepoint(&'static str, &'static str),
+    /// Tracepoints by category and names
+    Tracepoints(&'static str, &'static [&'static str]),
     /// A tracepoint with typed arguments
     BtfTracepoint(&'static str),
     /// Entry of a kernel function
@@ -26,6 +26,11 @@ pub enum Hook {
 }
 
 impl Hook {
+    /// The tracepoint at the return of a system call, whose program has its name.
+    pub(super) fn system_call(name: &'static &'static str) -> Self {
+        Self::Tracepoints("syscalls", std::slice::from_ref(name))
+    }
+
     /// The type that its program is attached by, if by one.
     pub(in crate::kernel) fn anchor(&self) -> Option<Anchor> {
         match self {
@@ -34,7 +39,7 @@ impl Hook {
                 Some(Anchor::Function((*name).to_owned()))
             }
             Self::Iterator(kind) => Some(Anchor::iterator(kind)),
-            Self::Tracepoint(..) | Self::FunctionProbe(_) | Self::Cgroup(..) | Self::OwnGroup => None,
+            Self::Tracepoints(..) | Self::FunctionProbe(_) | Self::Cgroup(..) | Self::OwnGroup => None,
         }
     }
 
@@ -42,7 +47,7 @@ impl Hook {
     #[must_use]
     pub fn mechanism(&self) -> &'static str {
         match self {
-            Self::Tracepoint(..) => "tracepoint",
+            Self::Tracepoints(..) => "tracepoint",
             Self::BtfTracepoint(_) => "btf_tracepoint",
             Self::FunctionEntry(_) => "fentry",
             Self::FunctionExit(_) => "fexit",
@@ -57,7 +62,7 @@ impl Hook {
     #[must_use]
     pub fn label(&self) -> String {
         match self {
-            Self::Tracepoint(category, name) => format!("tracepoint/{category}/{name}"),
+            Self::Tracepoints(category, names) => format!("tracepoint/{category}/{}", names.join("+")),
             Self::BtfTracepoint(name) => format!("tp_btf/{name}"),
             Self::FunctionEntry(name) => format!("fentry/{name}"),
             Self::FunctionExit(name) => format!("fexit/{name}"),

@@ -37,7 +37,7 @@ fn a_kernel_with_everything_has_every_tier_and_no_gap() {
     for tier in Tier::ALL {
         assert!(!programs(&plan, tier).is_empty(), "{tier:?}");
     }
-    assert_eq!(programs(&plan, Tier::Bind), ["sys_exit_bind"]);
+    assert_eq!(programs(&plan, Tier::Bind), ["sys_exit_bind_listen"]);
 }
 
 /// What is lacking; which tiers are gaps then; which programs stand in for which tier.
@@ -83,13 +83,17 @@ const CASES: &[Case] = &[
     (&[Capability::SCHED_PROCESS_FORK], &[Tier::Processes], &[]),
     (&[Capability::SCHED_PROCESS_EXEC], &[Tier::Processes], &[(Tier::Exit, &["sched_process_exit"])]),
     (&[Capability::IO_URING_COMPLETE], &[Tier::IoUring], &[]),
-    (&[Capability::INET_SOCK_SET_STATE], &[Tier::ImplicitConnect], &[(Tier::Listen, &["sys_exit_listen"])]),
+    (
+        &[Capability::INET_SOCK_SET_STATE],
+        &[Tier::ImplicitConnect],
+        &[(Tier::Listen, &["sys_exit_bind_listen"])],
+    ),
     (
         &[Capability::BpfLoop],
         &[Tier::GroupOrder, Tier::Multicast, Tier::Holders, Tier::Passing],
-        &[(Tier::Bind, &["sys_exit_bind"]), (Tier::Circumstances, &["sys_exit_bind", "sys_exit_listen"])],
+        &[(Tier::Bind, &["sys_exit_bind_listen"]), (Tier::Circumstances, &["sys_exit_bind_listen"])],
     ),
-    (&[Capability::Cgroup], &[Tier::Close, Tier::OtherWays], &[(Tier::Bind, &["sys_exit_bind"])]),
+    (&[Capability::Cgroup], &[Tier::Close, Tier::OtherWays], &[(Tier::Bind, &["sys_exit_bind_listen"])]),
     (
         &[Capability::SyscallTracepoints],
         &[Tier::Answers, Tier::Options],
@@ -119,7 +123,7 @@ const CASES: &[Case] = &[
         &[Tier::Inventory, Tier::Groups, Tier::GroupOrder, Tier::Creator, Tier::Multicast],
         &[],
     ),
-    (&[Capability::Members(Concern::Holders)], &[Tier::Holders], &[(Tier::Bind, &["sys_exit_bind"])]),
+    (&[Capability::Members(Concern::Holders)], &[Tier::Holders], &[(Tier::Bind, &["sys_exit_bind_listen"])]),
     (&[Capability::Members(Concern::Circumstances)], &[Tier::Circumstances], &[]),
     (
         &[Capability::Members(Concern::Selection)],
@@ -184,9 +188,9 @@ fn a_kernel_whose_io_uring_cannot_bind_needs_no_eye_on_it() {
 fn ends_are_attached_before_beginnings_and_the_check_before_what_it_checks() {
     let plan = plan_of(&full());
     let place = |program| plan.steps.iter().position(|step| step.program == program).expect("planned");
-    assert!(place("sock_release") < place("sys_exit_bind"));
-    assert!(place("sched_process_exit") < place("sys_exit_bind"));
-    assert!(place("reuse_post_bind6") < place("sys_exit_bind"));
+    assert!(place("sock_release") < place("sys_exit_bind_listen"));
+    assert!(place("sched_process_exit") < place("sys_exit_bind_listen"));
+    assert!(place("reuse_post_bind6") < place("sys_exit_bind_listen"));
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use super::super::{
     field::offset,
-    socket::{AF_INET, Common},
+    socket::{AF_INET, Copied},
 };
 
 /// The sixteen bytes of an IPv6 address as they lie in memory; IPv4 as `::ffff:a.b.c.d`.
@@ -21,12 +21,12 @@ impl Address {
 
     /// The local address of a socket.
     #[inline(always)]
-    pub(super) fn of(common: &Common) -> Self {
+    pub(super) fn of(common: Copied) -> Self {
         if common.at::<u16>(offset!(sk_family)) == AF_INET {
             return Self::from_v4(common.at(offset!(sk_rcv_saddr)));
         }
-        let at = offset!(sk_v6_rcv_saddr);
-        Self(common.at(at), common.at(at + 8))
+        let [low, high] = common.address(offset!(sk_v6_rcv_saddr));
+        Self(low, high)
     }
 
     #[inline(always)]

@@ -11,8 +11,8 @@ use super::{
     scratch::{Scratch, Walk},
 };
 use crate::programs::{
-    field::{offset, read},
-    socket::{Common, TCP_TIME_WAIT, inode_number},
+    field::{offset, read, zero},
+    socket::{Copied, TCP_TIME_WAIT, inode_number},
     uid::uid_of,
 };
 
@@ -29,7 +29,7 @@ pub(super) fn may_overlap(walk: &Walk, address: Address, v4: u32) -> bool {
 
 /// Whether sockets on these devices can meet.
 #[inline(always)]
-pub(super) fn devices_meet(walk: &Walk, common: &Common) -> bool {
+pub(super) fn devices_meet(walk: &Walk, common: Copied) -> bool {
     let device: u32 = common.at(offset!(sk_bound_dev));
     device == 0 || walk.device == 0 || device == walk.device
 }
@@ -52,7 +52,7 @@ pub(super) fn take_room(scratch: &mut Scratch, listener: bool) -> bool {
 
 /// Adds a socket to the record. Room must have been taken.
 #[inline(always)]
-pub(super) fn add(scratch: &mut Scratch, sk: u64, common: &Common, address: Address) {
+pub(super) fn add(scratch: &mut Scratch, sk: u64, common: Copied, address: Address) {
     note_wildcard_family(scratch, sk, address);
     let index = scratch.evidence.occupants;
     scratch.evidence.occupants = index + 1;
@@ -68,7 +68,8 @@ pub(super) fn add(scratch: &mut Scratch, sk: u64, common: &Common, address: Addr
         (*to).family = common.at(offset!(sk_family));
         (*to).state = state;
         (*to).bits = common.at(offset!(sk_reuse) >> 3);
-        (*to).reserved = [0; 7];
+        // `held` and what is always 0 behind it, as one word.
+        zero((&raw mut (*to).held).cast::<u64>());
         // A TIME_WAIT socket is smaller: none of a full socket's members is there.
         if state == TCP_TIME_WAIT {
             let expires: u64 = read(sk + offset!(time_wait_expires) as u64);

@@ -7,7 +7,7 @@ use reuse_ebpf::{
 };
 
 use super::address::Address;
-use crate::programs::{atomic::exchange, emit::count_lost};
+use crate::programs::{atomic::exchange, emit::count_lost, socket::Common};
 
 /// A record under construction.
 #[repr(C)]
@@ -76,13 +76,19 @@ pub(super) mod phase {
     pub(crate) const UDP_PORT: u32 = 5;
     /// A socket in the slot of a UDP address
     pub(crate) const UDP_ADDRESS: u32 = 6;
+    /// Nothing
+    pub(crate) const END: u32 = 7;
 }
 
 /// How far a walk has come, and what it looks for.
 #[repr(C)]
 pub(super) struct Walk {
     pub(super) phase: u32,
+    /// The phase as it was when the current step began
+    pub(super) entered: u32,
     pub(super) steps: u32,
+    /// The socket that is looked at: the stack has no room
+    pub(super) common: Common,
     /// Next link of the chain of sockets or buckets
     pub(super) node: u64,
     /// Next address of the bucket

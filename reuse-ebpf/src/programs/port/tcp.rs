@@ -5,13 +5,13 @@ use reuse_ebpf::{offsets::ABSENT, record::Table};
 use super::{
     address::Address,
     hash,
-    occupant::{add, devices_meet, may_overlap, take_room},
+    occupant::may_overlap,
     scratch::{Scratch, Walk, phase},
     walk::{CONTINUE, STOP},
 };
 use crate::programs::{
-    field::{offset, read},
-    socket::{Common, TCP_LISTEN},
+    field::{copy, offset, read},
+    socket::{Copied, TCP_LISTEN},
 };
 
 /// Finds the chain of the port in the table of ports.
@@ -65,8 +65,12 @@ pub(super) fn bucket(scratch: &mut Scratch) -> i64 {
     evidence.fastuid = read(bucket + offset!(bucket_fastuid) as u64);
     evidence.fast_v6only = read(bucket + offset!(bucket_fast_v6only) as u64);
     evidence.fast_family = read(bucket + offset!(bucket_fast_family) as u64);
-    evidence.fast_rcv_saddr = read(bucket + offset!(bucket_fast_rcv_saddr) as u64);
-    evidence.fast_v6_rcv_saddr = read(bucket + offset!(bucket_fast_v6_rcv_saddr) as u64);
+    // SAFETY: each as long as what is copied there.
+    unsafe {
+        copy((&raw mut evidence.fast_rcv_saddr).cast(), 4, bucket + offset!(bucket_fast_rcv_saddr) as u64);
+        let address = bucket + offset!(bucket_fast_v6_rcv_saddr) as u64;
+        copy((&raw mut evidence.fast_v6_rcv_saddr).cast(), 16, address);
+    }
     let walk = &mut scratch.walk;
     if offset!(bucket_addresses) as u32 != ABSENT {
         walk.first = read(bucket + offset!(bucket_addresses) as u64);
@@ -132,13 +136,9 @@ fn enter_listeners(walk: &mut Walk) {
     }
 }
 
-/// One socket in the chain of listeners of the current address.
+/// A socket in the chain of listeners of the current address; whether it may be in the way, if it is on the port.
 #[inline(always)]
-pub(super) fn listener(scratch: &mut Scratch) -> i64 {
-    let node = scratch.walk.node;
-    let sk = node - offset!(sk_node) as u64;
-    let common: Common = read(sk);
-    let next: u64 = common.at(offset!(sk_node));
+pub(super) fn listener(scratch: &mut Scratch, next: u64, address: Address) -> bool {
     if next & 1 != 0 {
         // The end of a chain bears its slot's number: a socket that moved leads to another chain's end.
         if (next >> 1) as u32 & scratch.walk.mask != scratch.walk.slot {
@@ -146,22 +146,7 @@ pub(super) fn listener(scratch: &mut Scratch) -> i64 {
         }
         scratch.walk.phase = phase::LISTENERS_OF;
     }
-    scratch.walk.node = next;
-    if common.at::<u16>(offset!(sk_num)) != scratch.walk.port
-        || common.at::<u64>(offset!(sk_net)) != scratch.walk.net
-        || sk == scratch.walk.asking
-        || !devices_meet(&scratch.walk, &common)
-    {
-        return CONTINUE;
-    }
-    let address = Address::of(&common);
-    if address != scratch.walk.current {
-        return CONTINUE;
-    }
-    if take_room(scratch, true) {
-        add(scratch, sk, &common, address);
-    }
-    CONTINUE
+    address == scratch.walk.current
 }
 
 /// The next address whose owners are walked.
@@ -182,43 +167,32 @@ pub(super) fn owners_of(walk: &mut Walk) -> i64 {
 
 /// The first owner of an address of the bucket and that address, if it may be in the way.
 #[inline(always)]
-fn overlapping_owners(walk: &Walk, entry: u64) -> Option<(u64, Address)> {
+fn overlapping_owners(walk: &mut Walk, entry: u64) -> Option<(u64, Address)> {
     let first: u64 = read(entry - offset!(address_node) as u64 + offset!(address_owners) as u64);
     if first == 0 {
         return None;
     }
-    let common: Common = read(first - offset!(sk_bind_node) as u64);
-    let address = Address::of(&common);
+    // SAFETY: a member of the walk.
+    let common = unsafe { Copied::read(&raw mut walk.common, first - offset!(sk_bind_node) as u64) };
+    let address = Address::of(common);
     may_overlap(walk, address, common.at(offset!(sk_rcv_saddr))).then_some((first, address))
 }
 
-/// One owner that does not listen.
+/// An owner; whether it may be in the way and does not listen, which were looked at before.
 #[inline(always)]
-pub(super) fn owner(scratch: &mut Scratch) -> i64 {
-    let sk = scratch.walk.node - offset!(sk_bind_node) as u64;
-    let common: Common = read(sk);
-    let next: u64 = common.at(offset!(sk_bind_node));
-    scratch.walk.node = next;
+pub(super) fn owner(scratch: &mut Scratch, next: u64, common: Copied, address: Address) -> bool {
     let by_address = offset!(bucket_addresses) as u32 != ABSENT;
-    let end = if by_address { CONTINUE } else { STOP };
+    let end = if by_address { phase::OWNERS_OF } else { phase::END };
     if common.at::<u16>(offset!(sk_num)) != scratch.walk.port {
         // It left the port while it was looked at, and its link leads nowhere.
         scratch.evidence.disturbed = 1;
-        scratch.walk.phase = phase::OWNERS_OF;
-        return end;
+        scratch.walk.phase = end;
+        return false;
     }
     if next == 0 {
-        scratch.walk.phase = phase::OWNERS_OF;
+        scratch.walk.phase = end;
     }
-    let address = Address::of(&common);
     let known = common.at::<u8>(offset!(sk_state)) == TCP_LISTEN
         && (by_address || address == scratch.walk.address || address.is_wildcard());
-    let overlaps = by_address || may_overlap(&scratch.walk, address, common.at(offset!(sk_rcv_saddr)));
-    if !known && overlaps && sk != scratch.walk.asking && devices_meet(&scratch.walk, &common) {
-        if !take_room(scratch, false) {
-            return STOP;
-        }
-        add(scratch, sk, &common, address);
-    }
-    if next == 0 { end } else { CONTINUE }
+    !known && (by_address || may_overlap(&scratch.walk, address, common.at(offset!(sk_rcv_saddr))))
 }

@@ -5,13 +5,11 @@ use reuse_ebpf::{offsets::ABSENT, record::Table};
 use super::{
     address::Address,
     hash,
-    occupant::{add, devices_meet, may_overlap, take_room},
     scratch::{Scratch, Walk, phase},
-    walk::{CONTINUE, STOP},
 };
 use crate::programs::{
     field::{offset, read},
-    socket::Common,
+    socket::Copied,
 };
 
 /// Sockets in a port's slot beyond which the kernel looks at the slots of the addresses (net/ipv4/udp.c,
@@ -23,7 +21,7 @@ const CROWDED: u32 = 10;
 /// # Safety
 /// `scratch` must point to the whole scratch record of this CPU.
 #[inline(always)]
-pub(super) unsafe fn begin(scratch: *mut Scratch, common: &Common) -> Table {
+pub(super) unsafe fn begin(scratch: *mut Scratch, common: Copied) -> Table {
     // SAFETY: promised by the caller.
     let walk = unsafe { super::walk_of(scratch) };
     let table = table(walk, common);
@@ -58,7 +56,7 @@ pub(super) unsafe fn begin(scratch: *mut Scratch, common: &Common) -> Table {
 
 /// include/net/udp.h, `udp_get_table_prot`; 6.1 has one table for all namespaces, which the protocol names.
 #[inline(always)]
-fn table(walk: &Walk, common: &Common) -> u64 {
+fn table(walk: &Walk, common: Copied) -> u64 {
     let protocol: u64 = common.at(offset!(sk_prot));
     let table: u64 = read(protocol + offset!(prot_udp_table) as u64);
     if table == 0 && offset!(net_udp_table) as u32 != ABSENT {
@@ -67,68 +65,13 @@ fn table(walk: &Walk, common: &Common) -> u64 {
     table
 }
 
-/// One socket in the slot of the port.
+/// Whether a socket is still in the slot of the port; it leads nowhere else.
 #[inline(always)]
-pub(super) fn in_port_slot(scratch: &mut Scratch) -> i64 {
-    let node = scratch.walk.node;
-    if node == 0 {
-        return STOP;
-    }
-    let sk = node - offset!(sk_node) as u64;
-    let common: Common = read(sk);
-    scratch.walk.node = common.at(offset!(sk_node));
-    let port: u16 = common.at(offset!(sk_num));
+pub(super) fn is_in_port_slot(scratch: &Scratch, common: Copied) -> bool {
     // Namespaces share the table, and each mixes its own number into the place of a port.
     let net: u64 = common.at(offset!(sk_net));
     let mix =
         if net == scratch.walk.net { scratch.walk.mix } else { read(net + offset!(net_hash_mix) as u64) };
-    if u32::from(port).wrapping_add(mix) & scratch.walk.mask != scratch.walk.slot {
-        scratch.evidence.disturbed = 1;
-        return STOP;
-    }
-    consider(scratch, sk, &common, port)
-}
-
-/// One socket in the slot of an address.
-#[inline(always)]
-pub(super) fn in_address_slot(scratch: &mut Scratch) -> i64 {
-    let node = scratch.walk.node;
-    if node == 0 {
-        let then = scratch.walk.then;
-        if then == 0 {
-            return STOP;
-        }
-        scratch.walk.then = 0;
-        scratch.walk.node = read(then);
-        return CONTINUE;
-    }
-    let sk = node - offset!(sk_portaddr_node) as u64;
-    let common: Common = read(sk);
-    scratch.walk.node = common.at(offset!(sk_portaddr_node));
-    let port = common.at(offset!(sk_num));
-    if port == 0 {
-        scratch.evidence.disturbed = 1;
-        return STOP;
-    }
-    consider(scratch, sk, &common, port)
-}
-
-#[inline(always)]
-fn consider(scratch: &mut Scratch, sk: u64, common: &Common, port: u16) -> i64 {
-    if port != scratch.walk.port
-        || common.at::<u64>(offset!(sk_net)) != scratch.walk.net
-        || sk == scratch.walk.asking
-        || !devices_meet(&scratch.walk, common)
-    {
-        return CONTINUE;
-    }
-    let address = Address::of(common);
-    if !may_overlap(&scratch.walk, address, common.at(offset!(sk_rcv_saddr))) {
-        return CONTINUE;
-    }
-    if !take_room(scratch, false) {
-        return STOP;
-    }
-    add(scratch, sk, common, address);
-    CONTINUE
+    let port: u16 = common.at(offset!(sk_num));
+    u32::from(port).wrapping_add(mix) & scratch.walk.mask == scratch.walk.slot
 }

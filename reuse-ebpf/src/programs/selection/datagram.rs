@@ -11,9 +11,10 @@ use crate::programs::{
 /// `__udp_enqueue_schedule_skb`): the right one while not several reach one socket in the same microseconds.
 #[inline(always)]
 pub(super) fn newest<const TYPED: bool>(sk: Sock<TYPED>) -> Option<u64> {
-    let queue = offset!(sk_receive_queue);
-    let newest: u64 = sk.at(queue + offset!(queue_prev));
-    (newest != sk.address() + queue as u64 && newest != 0).then_some(newest)
+    let queue = sk.address() + offset!(sk_receive_queue) as u64;
+    // The helper costs less than to verify the load of a pointer on each way that leads here.
+    let newest: u64 = read(queue + offset!(queue_prev) as u64);
+    (newest != queue && newest != 0).then_some(newest)
 }
 
 /// How many datagrams a buffer stands for: those that were put together for a socket with UDP_GRO, which is woken once for
