@@ -1,4 +1,5 @@
-//! Builds the eBPF object into `OUT_DIR/reuse-ebpf`, or leaves an empty stub there.
+//! Builds the eBPF object into `OUT_DIR/reuse-ebpf`, and into `OUT_DIR/reuse-ebpf-lean` what the short commands need of it;
+//! or leaves empty stubs there.
 //!
 //! `cargo xtask build` names the toolchain in `REUSE_EBPF_TOOLCHAIN`; without it (a plain `cargo build`, `clippy`,
 //! `doc`) no eBPF toolchain is needed, and a daemon built that way says so and exits.
@@ -12,14 +13,21 @@ use anyhow::{Context as _, Result, anyhow};
 use aya_build::{Package, Toolchain, build_ebpf};
 
 const TOOLCHAIN: &str = "REUSE_EBPF_TOOLCHAIN";
+/// Sections of the programs that are used without a daemon: `ask`, `snapshot` and `owners`
+const LEAN: [&str; 2] = ["raw_tp", "iter/task_file"];
 
 fn main() -> Result<()> {
     println!("cargo:rerun-if-env-changed={TOOLCHAIN}");
     let out_dir = env::var_os("OUT_DIR").context("OUT_DIR is not set")?;
     let object = Path::new(&out_dir).join("reuse-ebpf");
+    let lean = Path::new(&out_dir).join("reuse-ebpf-lean");
+    let write = |path: &Path, bytes| {
+        fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    };
     let Ok(toolchain) = env::var(TOOLCHAIN) else {
         println!("cargo:rerun-if-changed=build.rs");
-        return fs::write(&object, []).with_context(|| format!("cannot write {}", object.display()));
+        write(&lean, Vec::new())?;
+        return write(&object, Vec::new());
     };
     // Building core from source is still unstable; a stable compiler does it only for those who insist. Set here and
     // not for the whole build, so that the host's crates are compiled as usual.
@@ -30,6 +38,7 @@ fn main() -> Result<()> {
     build_ebpf([package], Toolchain::Custom(&toolchain))?;
     println!("cargo:rerun-if-changed=build");
     let whole = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
-    let trimmed = trim::trimmed(&whole).map_err(|why| anyhow!("{}: {why}", object.display()))?;
-    fs::write(&object, trimmed).with_context(|| format!("cannot write {}", object.display()))
+    let damaged = |why| anyhow!("{}: {why}", object.display());
+    write(&lean, trim::with_programs(&whole, &LEAN).map_err(damaged)?)?;
+    write(&object, trim::trimmed(&whole).map_err(damaged)?)
 }

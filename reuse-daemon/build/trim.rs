@@ -12,9 +12,13 @@ const NAME: usize = 0x00;
 const OFFSET: usize = 0x18;
 const SIZE: usize = 0x20;
 const TYPE: usize = 0x04;
+const FLAGS: usize = 0x08;
 /// Alignment of every section: what the strictest of them needs.
 const ALIGNMENT: usize = 8;
 const TYPE_NO_BITS: u32 = 8;
+const FLAG_CODE: u32 = 4;
+/// What programs have in common, which goes with each of them.
+const SHARED_CODE: &[u8] = b".text";
 
 /// `struct btf_ext_header` (tools/lib/bpf/libbpf_internal.h): its length; where after it the lines begin and the relocations
 /// by the kernel's types, each with its length.
@@ -30,6 +34,29 @@ const RELOCATIONS_LENGTH: usize = 28;
 /// # Errors
 /// It is no object, or damaged.
 pub(crate) fn trimmed(object: &[u8]) -> Result<Vec<u8>, &'static str> {
+    without(object, |name, _| is_unread(name))
+}
+
+/// The same with the programs of these sections alone: the loader links all that it is given, whether they are loaded or
+/// not.
+///
+/// # Errors
+/// It is no object, or damaged.
+pub(crate) fn with_programs(object: &[u8], sections: &[&str]) -> Result<Vec<u8>, &'static str> {
+    let is_kept = |name: &[u8]| name == SHARED_CODE || sections.iter().any(|kept| kept.as_bytes() == name);
+    let mut others = Vec::new();
+    // The relocations of a section come after it.
+    without(object, |name, is_code| {
+        if is_code && !is_kept(name) {
+            others.push(name.to_vec());
+            return true;
+        }
+        let relocated = name.strip_prefix(b".rel").unwrap_or_default();
+        is_unread(name) || others.iter().any(|other| other == relocated)
+    })
+}
+
+fn without(object: &[u8], mut goes: impl FnMut(&[u8], bool) -> bool) -> Result<Vec<u8>, &'static str> {
     const DAMAGED: &str = "a damaged eBPF object";
     if !object.starts_with(b"\x7fELF\x02\x01") {
         return Err("not a little-endian ELF object of 64 bits");
@@ -46,7 +73,8 @@ pub(crate) fn trimmed(object: &[u8]) -> Result<Vec<u8>, &'static str> {
     for header in headers.chunks_exact(SECTION_HEADER) {
         let name = word(header, NAME).and_then(|offset| names.get(offset as usize..)).ok_or(DAMAGED)?;
         let name = name.split(|byte| *byte == 0).next().ok_or(DAMAGED)?;
-        if is_unread(name) {
+        let is_code = word(header, FLAGS).ok_or(DAMAGED)? & FLAG_CODE != 0;
+        if goes(name, is_code) {
             kept_headers.extend([0; SECTION_HEADER]);
             continue;
         }

@@ -42,7 +42,7 @@ impl Lean {
     /// # Errors
     /// No privileges, no BTF, or a kernel that refuses.
     pub(super) fn load(btf: Option<&Path>) -> Result<Self, StartError> {
-        let object = object::bytes()?;
+        let object = object::lean()?;
         // Making a loader takes a thread of its own.
         let (loader, types) = thread::scope(|scope| {
             let loader = scope.spawn(loader::new);

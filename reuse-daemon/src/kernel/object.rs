@@ -5,6 +5,9 @@ use thiserror::Error;
 /// The programs; empty in a build without the eBPF toolchain.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/reuse-ebpf"));
 
+/// Those of them that the commands without a daemon need.
+static LEAN: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/reuse-ebpf-lean"));
+
 /// This binary was built without its programs.
 #[derive(Debug, Error)]
 #[error(
@@ -20,6 +23,14 @@ pub fn bytes() -> Result<&'static [u8], Stub> {
     if OBJECT.is_empty() { Err(Stub) } else { Ok(OBJECT) }
 }
 
+/// `ask`, `snapshot` and `owners` alone, with all maps.
+///
+/// # Errors
+/// [`Stub`]
+pub(super) fn lean() -> Result<&'static [u8], Stub> {
+    if LEAN.is_empty() { Err(Stub) } else { Ok(LEAN) }
+}
+
 #[cfg(test)]
 #[path = "../../build/trim.rs"]
 mod trim;
@@ -32,7 +43,7 @@ mod tests {
         write::{Object, Relocation, RelocationFlags, Symbol, SymbolFlags, SymbolSection},
     };
 
-    use super::trim::trimmed;
+    use super::trim::{trimmed, with_programs};
 
     const CODE: &[u8] = &[7; 24];
     /// `struct btf_ext_header` of 32 bytes, 8 bytes on functions, 12 on lines
@@ -52,6 +63,7 @@ mod tests {
             section
         };
         let text = add(&mut object, ".text", SectionKind::Text, CODE);
+        let program = add(&mut object, "raw_tp", SectionKind::Text, CODE);
         let debug = add(&mut object, ".debug_info", SectionKind::Debug, &[1; 100]);
         let ext = add(&mut object, ".BTF.ext", SectionKind::Other, &bytes(ext));
         let maps = add(&mut object, "maps", SectionKind::Data, &[2; 3]);
@@ -66,7 +78,7 @@ mod tests {
             flags: SymbolFlags::None,
         });
         let flags = RelocationFlags::Elf { r_type: elf::R_BPF_64_64 };
-        for section in [text, debug, ext] {
+        for section in [text, program, debug, ext] {
             let relocation = Relocation { offset: 8, symbol, addend: 0, flags };
             object.add_relocation(section, relocation).expect("a relocation");
         }
@@ -88,7 +100,7 @@ mod tests {
             let data =
                 if name == ".BTF.ext" { bytes(&EXT_TRIMMED) } else { section.data().unwrap().to_vec() };
             assert_eq!((same.name(), same.data()), (Ok(name), Ok(data.as_slice())));
-            let relocations = if name == ".text" { 1 } else { 0 };
+            let relocations = if [".text", "raw_tp"].contains(&name) { 1 } else { 0 };
             assert_eq!(same.relocations().count(), relocations, "{name}");
         }
         let place = |file: &object::File<'_>| {
@@ -96,6 +108,23 @@ mod tests {
             (map.index(), map.section(), map.address(), map.size())
         };
         assert_eq!(place(&after), place(&before));
+    }
+
+    #[test]
+    fn programs_that_are_not_wanted_go_with_their_relocations() {
+        let names = |sections: &[&str]| {
+            let object = with_programs(&whole(&EXT), sections).expect("an object");
+            let file = object::File::parse(object.as_slice()).expect("an object");
+            file.sections().filter_map(|section| Some(section.name().ok()?.to_owned())).collect::<Vec<_>>()
+        };
+        let has = |names: &[String], name: &str| names.iter().any(|other| other == name);
+        let (with, without) = (names(&["raw_tp"]), names(&["iter/task_file"]));
+        for name in ["raw_tp", ".relraw_tp"] {
+            assert!(has(&with, name) && !has(&without, name), "{name}: {with:?} {without:?}");
+        }
+        for name in [".text", ".rel.text", "maps", ".BTF.ext", ".symtab"] {
+            assert!(has(&with, name) && has(&without, name), "{name}: {with:?} {without:?}");
+        }
     }
 
     #[test]
