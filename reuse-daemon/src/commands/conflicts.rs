@@ -1,6 +1,7 @@
 //! `conflicts`: the latest refusals, or each as it happens, from the running daemon.
 
 use std::{
+    cell::LazyCell,
     io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
 };
@@ -27,7 +28,7 @@ use crate::{
 pub fn main(arguments: &ConflictsArguments, color: Color) -> ExitCode {
     let no_color = std::env::var_os("NO_COLOR");
     let colored = color.applies(io::stdout().is_terminal(), no_color.as_deref());
-    let text = Text { zone: TimeZone::system(), colored };
+    let text = Text { zone: LazyCell::new(TimeZone::system), colored };
     outcome::exit(run(arguments, &text))
 }
 
@@ -65,7 +66,8 @@ fn run(arguments: &ConflictsArguments, text: &Text) -> anyhow::Result<Outcome> {
 
 /// How refusals are told to people.
 struct Text {
-    zone: TimeZone,
+    /// Found out when there is a time to show: all zones of the host are listed for it
+    zone: LazyCell<TimeZone>,
     colored: bool,
 }
 

@@ -1,6 +1,7 @@
 //! `signals`: the active signals and the latest that ended, or each as it begins and ends, from the running daemon.
 
 use std::{
+    cell::LazyCell,
     io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
 };
@@ -29,7 +30,8 @@ use crate::{
 pub fn main(arguments: &SignalsArguments, color: Color) -> ExitCode {
     let no_color = std::env::var_os("NO_COLOR");
     let colored = color.applies(io::stdout().is_terminal(), no_color.as_deref());
-    let zone = TimeZone::system();
+    // Found out when there is a time to show: all zones of the host are listed for it.
+    let zone = LazyCell::new(TimeZone::system);
     outcome::exit(run(arguments, &|record| {
         let mut text = String::new();
         render::signals::signal(record, &zone, colored, &mut text);

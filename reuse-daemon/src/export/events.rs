@@ -56,13 +56,12 @@ impl EventWriter {
         let (records, waiting) = mpsc::sync_channel(WAITING);
         let (ending, ended) = mpsc::channel();
         let lost = Arc::new(AtomicU64::new(0));
-        let mut writer = Writer {
-            format,
-            colored,
-            zone: TimeZone::system(),
-            waiting,
-            sink: Sink::new(out, Arc::clone(&lost)),
+        // Finding it out lists all zones of the host.
+        let zone = match format {
+            EventFormat::Text => TimeZone::system(),
+            EventFormat::Json => TimeZone::UTC,
         };
+        let mut writer = Writer { format, colored, zone, waiting, sink: Sink::new(out, Arc::clone(&lost)) };
         thread::Builder::new().name("events".to_owned()).spawn(move || {
             writer.run();
             drop(ending);
@@ -96,6 +95,7 @@ impl EventWriter {
 struct Writer<W> {
     format: EventFormat,
     colored: bool,
+    /// Of the reader of text
     zone: TimeZone,
     waiting: Receiver<Box<Record>>,
     sink: Sink<W>,
