@@ -100,9 +100,8 @@ fn assert_listener_first(event: &Value, server: &mut Actor) -> Result<()> {
 
 #[test]
 fn a_short_list_is_told_whole() -> Result<()> {
-    let Some(launch) = Launch::prepare()? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let namespace = Namespace::new("crowded")?;
-    let daemon = launch.start()?;
     let (event, mut server) = namespace.run(|| {
         let server = crowded(ALWAYS_READ)?;
         Ok((refused(&daemon)?, server))
@@ -121,9 +120,8 @@ fn a_short_list_is_told_whole() -> Result<()> {
 
 #[test]
 fn more_than_are_read_are_said_to_be_missing() -> Result<()> {
-    let Some(launch) = Launch::prepare()? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let namespace = Namespace::new("crowded")?;
-    let daemon = launch.start()?;
     let (event, mut server) = namespace.run(|| {
         let server = crowded(READ_AT_MOST + 1)?;
         Ok((refused(&daemon)?, server))

@@ -47,9 +47,8 @@ fn counted(daemon: &Daemon, namespace: &Namespace, protocol: &str) -> Result<u64
 
 #[test]
 fn listeners_on_ports_that_are_given_away_are_counted_by_namespace() -> Result<()> {
-    let Some(launch) = Launch::prepare()? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let namespace = namespace("ephemeral")?;
-    let daemon = launch.start()?;
     let mut server = namespace.run(|| Actor::start("server"))?;
     server.run(SOCKETS)?;
     assert_eq!((counted(&daemon, &namespace, "tcp")?, counted(&daemon, &namespace, "udp")?), (2, 1));

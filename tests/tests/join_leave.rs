@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use reuse_tests::{
-    daemon::{Daemon, Launch},
+    daemon::Daemon,
     deadline, effort,
     flows::{Flows, Order, Remap, join_share, leave_share, surprise},
     generator::Group,
@@ -140,9 +140,8 @@ fn moved(moves: &Moves) -> u64 {
 }
 
 fn flows_move_as_foretold(transport: Transport) -> Result<()> {
-    let Some(launch) = Launch::prepare()? else { return Ok(()) };
+    let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let namespace = Namespace::new("flows")?;
-    let daemon = launch.start()?;
     let count = effort::fewer(3_000_u16, "flows");
     let group = namespace.run(|| Group::open(transport, LOOPBACK, 2))?;
     let order = Order::of(group.members().iter().map(sockets::inode).collect::<Result<_>>()?);
