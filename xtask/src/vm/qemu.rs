@@ -24,13 +24,14 @@ const PROCESSOR: &str = "max,-erms,-fsrm";
 
 /// Kernel parameters: everything to the serial port, any oops a panic, a panic an immediate reboot (which `-no-reboot`
 /// turns into an exit), and only critical messages between the lines of init. Mitigations and pages cleared beforehand
-/// guard nobody here and cost emulated instructions. What waits for all processors to have let go of something (a program
-/// that is detached, a namespace that is gone) does not wait until they have by themselves. Whether its timer ticks is not
-/// asked: a busy host may keep it from that for longer than the kernel waits. What the kernel does not know goes to the
-/// environment of init, and from there to the tests: how many times slower than a usual one this machine is
+/// guard nobody here and cost emulated instructions. What waits for all processors to have let go of something (a
+/// program that is detached, a namespace that is gone) does not wait until they have by themselves. A program is always
+/// at the same address, where the emulator finds what it has translated. Whether its timer ticks is not asked: a busy
+/// host may keep it from that for longer than the kernel waits. What the kernel does not know goes to the environment
+/// of init, and from there to the tests: how many times slower than a usual one this machine is
 /// (tests/src/deadline.rs).
 const PARAMETERS: &str = "console=ttyS0 panic=-1 oops=panic loglevel=3 random.trust_cpu=on mitigations=off \
-    init_on_alloc=0 rcupdate.rcu_expedited=1 no_timer_check REUSE_TESTS_SLOWNESS=10";
+    init_on_alloc=0 rcupdate.rcu_expedited=1 norandmaps no_timer_check REUSE_TESTS_SLOWNESS=10";
 
 /// What is booted.
 #[derive(Debug, Clone, Copy)]
