@@ -18,6 +18,10 @@ pub const SLOWNESS: &str = "REUSE_TESTS_SLOWNESS";
 /// that is waited for.
 const POLL: Duration = Duration::from_millis(5);
 
+/// Between two looks passes at least this part of the wait so far: it ends later by no more than that, and the processor is spared
+/// thousands of looks at what comes after ten seconds.
+const PART: u32 = 20;
+
 /// How many times slower than a usual machine this one is said to be: 1 unless [`SLOWNESS`] says otherwise.
 #[must_use]
 pub fn slowness() -> u8 {
@@ -72,7 +76,7 @@ pub fn until<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> Result
         if start.elapsed() >= limit {
             bail!("not within {limit:?}: {what}");
         }
-        std::thread::sleep(scaled(POLL));
+        std::thread::sleep(scaled(POLL).max(start.elapsed() / PART));
     }
 }
 
