@@ -11,6 +11,7 @@ pub(crate) mod kernels;
 mod linker;
 mod packages;
 mod step;
+mod suite;
 mod unit;
 
 pub(crate) use self::{

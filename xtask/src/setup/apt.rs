@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{
     privilege,
     process::{find, output, run},
-    setup::Step,
+    setup::{Step, suite::Suite},
 };
 
 /// How much of what a package needs is unpacked with it.
@@ -27,12 +27,19 @@ pub(crate) enum Extent {
 #[derive(Debug)]
 pub(crate) struct Apt {
     refreshed: bool,
+    /// The suite it asks instead of what the machine's sources name.
+    suite: Option<Suite>,
 }
 
 impl Apt {
     /// An apt whose lists may be stale or absent.
     pub(crate) fn new() -> Self {
-        Self { refreshed: false }
+        Self { refreshed: false, suite: None }
+    }
+
+    /// One that asks a suite the machine's sources do not name. It installs nothing: it does not know what is installed.
+    pub(crate) fn of(suite: Suite) -> Self {
+        Self { refreshed: false, suite: Some(suite) }
     }
 
     /// Whether this machine has apt at all.
@@ -44,11 +51,29 @@ impl Apt {
     pub(crate) fn refresh(&mut self) {
         if !self.refreshed {
             self.refreshed = true;
-            let update = privilege::as_root("apt-get").and_then(|mut apt| run(apt.args(["-qq", "update"])));
+            let update = match &self.suite {
+                None => privilege::as_root("apt-get").and_then(|mut apt| run(apt.args(["-qq", "update"]))),
+                Some(suite) => {
+                    suite.configure().and_then(|()| run(self.ask("apt-get").args(["-qq", "update"])))
+                }
+            };
             if let Err(error) = update {
                 eprintln!("xtask: the package lists stay as they are: {error:#}");
             }
         }
+    }
+
+    /// A program of apt's that reads the lists, and writes to folders of this user alone.
+    fn ask(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        if let Some(suite) = &self.suite {
+            command.arg("-c").arg(suite.configuration());
+        }
+        if program == "apt-get" && privilege::is_root() {
+            // apt's own user may not write into the cache of this one.
+            command.args(["-o", "APT::Sandbox::User=root"]);
+        }
+        command
     }
 
     fn install(&mut self, packages: &[&str]) -> Result<()> {
@@ -69,7 +94,7 @@ impl Apt {
     ///
     /// # Errors
     /// If a package cannot be fetched or unpacked.
-    pub(crate) fn unpack(&mut self, package: &str, extent: Extent, into: &Path) -> Result<()> {
+    pub(crate) fn unpack(&mut self, packages: &[String], extent: Extent, into: &Path) -> Result<()> {
         self.refresh();
         let mut folder = into.as_os_str().to_owned();
         folder.push(".partial");
@@ -79,15 +104,10 @@ impl Apt {
         }
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let packages = match extent {
-            Extent::Alone => vec![package.to_owned()],
-            Extent::WithWhatItLacks => lacking(package)?,
+            Extent::Alone => packages.to_vec(),
+            Extent::WithWhatItLacks => self.lacking(packages)?,
         };
-        let mut download = Command::new("apt-get");
-        if privilege::is_root() {
-            // apt's own user may not write into the cache of this one.
-            download.args(["-o", "APT::Sandbox::User=root"]);
-        }
-        run(download.args(["-qq", "download"]).args(&packages).current_dir(&folder))?;
+        run(self.ask("apt-get").args(["-qq", "download"]).args(&packages).current_dir(&folder))?;
         let archives: Vec<PathBuf> = fs::read_dir(&folder)?
             .flatten()
             .map(|entry| entry.path())
@@ -106,9 +126,20 @@ impl Apt {
 
     /// The names of all packages that start with `prefix`, as far as the lists know.
     pub(crate) fn names(&self, prefix: &str) -> Vec<String> {
-        output(Command::new("apt-cache").args(["pkgnames", prefix]))
+        output(self.ask("apt-cache").args(["pkgnames", prefix]))
             .map(|names| names.lines().map(str::to_owned).collect())
             .unwrap_or_default()
+    }
+
+    /// The packages and whatever of their dependencies this machine lacks, as apt would install them.
+    fn lacking(&self, wanted: &[String]) -> Result<Vec<String>> {
+        let mut simulate = self.ask("apt-get");
+        let said = output(simulate.args(["-qq", "-s", "install", "--no-install-recommends"]).args(wanted))?;
+        let packages = installed_in(&said);
+        for package in wanted {
+            ensure!(packages.contains(package), "apt-get would not install {package}: {said}");
+        }
+        Ok(packages)
     }
 }
 
@@ -118,15 +149,6 @@ pub(crate) fn install_step(packages: Vec<&'static str>, why: String) -> Step {
     let names = packages.join(" ");
     let shown = format!("{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends {names}");
     Step::new(packages.join(", "), why, shown, move |apt| apt.install(&packages))
-}
-
-/// The package and whatever of its dependencies this machine lacks, as apt would install them.
-fn lacking(package: &str) -> Result<Vec<String>> {
-    let mut simulate = Command::new("apt-get");
-    let said = output(simulate.args(["-qq", "-s", "install", "--no-install-recommends", package]))?;
-    let packages = installed_in(&said);
-    ensure!(packages.iter().any(|name| name == package), "apt-get would not install {package}: {said}");
-    Ok(packages)
 }
 
 /// The packages that a simulated installation names: `Inst name (version ...)`.
@@ -148,7 +170,7 @@ pub(crate) fn unpack_step(package: &'static str, why: String, into: &Path, exten
         format!("apt-get download {packages} && for deb in *.deb; do dpkg -x \"$deb\" {folder}; done");
     let into = into.to_path_buf();
     Step::new(format!("{package} (unpacked, not installed)"), why, shown, move |apt| {
-        apt.unpack(package, extent, &into)
+        apt.unpack(&[package.to_owned()], extent, &into)
     })
 }
 

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    setup::{Apt, Step, apt::Extent},
+    setup::{Apt, Step, apt::Extent, suite::Suite},
     workspace::Workspace,
 };
 
@@ -17,9 +17,13 @@ use crate::{
 pub(crate) struct Series {
     /// Such as `6.1`.
     pub(crate) name: &'static str,
+    /// The suite of Debian's that has it, where the machine's own sources are older.
+    suite: Option<&'static str>,
     prefix: &'static str,
     suffix: &'static str,
     pinned: &'static str,
+    /// How the name of the package with its modules begins, where the image is in one of its own, and how that one begins.
+    modules_apart: Option<(&'static str, &'static str)>,
     why: &'static str,
 }
 
@@ -27,17 +31,30 @@ pub(crate) struct Series {
 pub(crate) const SERIES: &[Series] = &[
     Series {
         name: "6.1",
+        suite: None,
         prefix: "linux-image-6.1.",
         suffix: "-cloud-amd64-unsigned",
         pinned: "linux-image-6.1.0-56-cloud-amd64-unsigned",
+        modules_apart: None,
         why: "the oldest supported kernel: no sk_data_ready tracepoint, no second bind table",
     },
     Series {
         name: "6.12",
+        suite: None,
         prefix: "linux-image-6.12.",
         suffix: "+deb12-cloud-amd64-unsigned",
         pinned: "linux-image-6.12.117+deb12-cloud-amd64-unsigned",
+        modules_apart: None,
         why: "a kernel with every feature, and fentry, kprobes and LSM not locked",
+    },
+    Series {
+        name: "7.3",
+        suite: Some("trixie-backports"),
+        prefix: "linux-binary-7.3.",
+        suffix: "+deb13-cloud-amd64",
+        pinned: "linux-binary-7.3.4+deb13-cloud-amd64",
+        modules_apart: Some(("linux-modules-", "linux-binary-")),
+        why: "the newest kernel: what changed since 6.18",
     },
 ];
 
@@ -75,9 +92,22 @@ pub(crate) fn missing(workspace: &Workspace, apt: &Apt) -> Vec<Step> {
 
 fn step(workspace: &Workspace, series: &'static Series) -> Step {
     let folder = folder(workspace);
-    let shown = format!("apt-get download {0} && dpkg -x {0}_*.deb {1}/{0}", series.pinned, folder.display());
-    let what = format!("Linux {} (unpacked, not installed)", series.name);
+    let suite = series.suite.map(|name| Suite::new(workspace, name));
+    let packages = series.packages(series.pinned).join(" ");
+    let into = folder.join(series.pinned);
+    let unpack = format!("for deb in *.deb; do dpkg -x \"$deb\" {}; done", into.display());
+    let (shown, from) = match &suite {
+        None => (format!("apt-get download {packages} && {unpack}"), String::new()),
+        Some(suite) => {
+            let apt = format!("apt-get -c {}", suite.configuration().display());
+            let shown = format!("{apt} update && {apt} download {packages} && {unpack}");
+            (shown, format!(", of {} at {}", suite.name, suite.mirror))
+        }
+    };
+    let what = format!("Linux {} (unpacked, not installed){from}", series.name);
     Step::new(what, series.why.into(), shown, move |apt| {
+        let mut of_suite = suite.map(Apt::of);
+        let apt = of_suite.as_mut().unwrap_or(apt);
         apt.refresh();
         let available = apt.names(series.prefix);
         let package = series.choose(&available).context("the archive has no kernel of this series")?;
@@ -85,7 +115,7 @@ fn step(workspace: &Workspace, series: &'static Series) -> Step {
             eprintln!("xtask: {} is no longer in the archive; taking {package}", series.pinned);
         }
         let into = folder.join(package);
-        apt.unpack(package, Extent::Alone, &into)?;
+        apt.unpack(&series.packages(package), Extent::Alone, &into)?;
         keep_what_is_booted(&into)
     })
 }
@@ -114,6 +144,14 @@ impl Series {
             .max_by_key(|name| (name.as_str() == self.pinned, numbers(name)))
             .map(String::as_str)
     }
+
+    /// The package of the image and, where that is another, the one with its modules.
+    fn packages(&self, image: &str) -> Vec<String> {
+        let modules = self.modules_apart.and_then(|(modules, prefix)| {
+            image.strip_prefix(prefix).map(|version| format!("{modules}{version}"))
+        });
+        std::iter::once(image.to_owned()).chain(modules).collect()
+    }
 }
 
 /// The numbers in a name, for comparing versions: 6.12.9 is older than 6.12.117.
@@ -121,14 +159,30 @@ fn numbers(name: &str) -> Vec<u64> {
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
-/// Removes all but what is in `boot` and the modules the machines load, which are left side by side.
+/// Where packages have the modules, and newer ones the image beside them.
+const IN_PACKAGES: [&str; 2] = ["lib/modules", "usr/lib/modules"];
+
+/// Removes all but the image, which is left in `boot` as older packages have it, and the modules the machines load, which
+/// are left side by side.
 fn keep_what_is_booted(package: &Path) -> Result<()> {
-    let kept = package.join(MODULES_FOLDER);
-    fs::create_dir_all(&kept).with_context(|| format!("cannot make {}", kept.display()))?;
-    for module in find_modules(&package.join("lib/modules")) {
-        if let Some(name) = module.file_name() {
-            fs::rename(&module, kept.join(name))
-                .with_context(|| format!("cannot keep {}", module.display()))?;
+    let (boot, kept) = (package.join("boot"), package.join(MODULES_FOLDER));
+    for folder in [&boot, &kept] {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let keep = |file: &Path, place: PathBuf| {
+        fs::rename(file, place).with_context(|| format!("cannot keep {}", file.display()))
+    };
+    for modules in IN_PACKAGES.map(|folder| package.join(folder)) {
+        for module in find_modules(&modules) {
+            if let Some(name) = module.file_name() {
+                keep(&module, kept.join(name))?;
+            }
+        }
+        for release in fs::read_dir(&modules).into_iter().flatten().flatten() {
+            let image = release.path().join("vmlinuz");
+            if image.is_file() {
+                keep(&image, boot.join(format!("vmlinuz-{}", release.file_name().to_string_lossy())))?;
+            }
         }
     }
     for entry in fs::read_dir(package)?.flatten() {
@@ -207,6 +261,35 @@ mod tests {
         assert!(is_module(Path::new("/lib/x/veth.ko.xz"), "veth"));
         assert!(!is_module(Path::new("/lib/x/ip6_udp_tunnel.ko"), "udp_tunnel"));
         assert!(!is_module(Path::new("/lib/x/veth_more.ko"), "veth"));
+    }
+
+    #[test]
+    fn modules_in_a_package_of_their_own_are_fetched_with_the_image() {
+        let older = SERIES[0].pinned;
+        assert_eq!(SERIES[0].packages(older), [older]);
+        assert_eq!(
+            SERIES[2].packages("linux-binary-7.3.9+deb13-cloud-amd64"),
+            ["linux-binary-7.3.9+deb13-cloud-amd64", "linux-modules-7.3.9+deb13-cloud-amd64"]
+        );
+    }
+
+    #[test]
+    fn an_image_beside_its_modules_is_found_like_one_in_boot() {
+        let folder = std::env::temp_dir().join(format!("xtask-kernels-{}", std::process::id()));
+        let modules = folder.join("usr/lib/modules/7.3.9");
+        fs::create_dir_all(modules.join("kernel/net")).unwrap();
+        fs::write(modules.join("vmlinuz"), "").unwrap();
+        assert!(parts(&folder).is_none());
+        for module in MODULES.iter().chain(&["other"]) {
+            fs::write(modules.join("kernel/net").join(format!("{module}.ko.xz")), "").unwrap();
+        }
+        keep_what_is_booted(&folder).unwrap();
+        let (image, modules) = parts(&folder).unwrap();
+        assert_eq!(image, folder.join("boot/vmlinuz-7.3.9"));
+        assert_eq!(modules.len(), MODULES.len());
+        assert_eq!(fs::read_dir(folder.join(MODULES_FOLDER)).unwrap().count(), MODULES.len());
+        assert!(!folder.join("usr").exists());
+        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

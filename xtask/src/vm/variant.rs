@@ -30,10 +30,52 @@ pub(crate) enum Selection {
     Of(&'static [&'static str]),
 }
 
+/// The tests that say something about a kernel: its types, its rules, its hooks and what is read of its sockets. A third of
+/// all, by the time they take.
+const OF_A_KERNEL: &[&str] = &[
+    "bind_listen",
+    "check",
+    "copies",
+    "copies_mixed",
+    "crowded_port",
+    "differential",
+    "group_facts",
+    "group_flows",
+    "group_queues",
+    "group_traps_connections",
+    "holders",
+    "holders_connections",
+    "holders_handed_over",
+    "holders_udp",
+    "inventory",
+    "join_leave",
+    "kernel_types",
+    "mechanisms_agree",
+    "mechanisms_agree_calls",
+    "refusals",
+    "rules",
+    "signal_sources",
+    "signals_shadow",
+    "tiers",
+    "ways_binds",
+    "ways_implicit",
+    "ways_io_uring",
+    "ways_kernel",
+    "ways_light",
+];
+
 /// Every variant, those that take longest first.
 pub(crate) const VARIANTS: &[Variant] = &[
     Variant { name: "6.1", series: "6.1", parameters: "", processors: 1, tests: Selection::All, parts: 4 },
     Variant { name: "6.12", series: "6.12", parameters: "", processors: 1, tests: Selection::All, parts: 4 },
+    Variant {
+        name: "7.3",
+        series: "7.3",
+        parameters: "",
+        processors: 1,
+        tests: Selection::Of(OF_A_KERNEL),
+        parts: 2,
+    },
     Variant {
         name: "6.12-integrity",
         series: "6.12",
@@ -118,6 +160,17 @@ mod tests {
     fn every_variant_has_a_kernel() {
         for variant in VARIANTS {
             variant.series().unwrap();
+        }
+    }
+
+    #[test]
+    fn every_selected_binary_is_a_file_of_tests() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests");
+        for variant in VARIANTS {
+            let Selection::Of(binaries) = variant.tests else { continue };
+            for binary in binaries.iter().filter(|binary| **binary != "rules") {
+                assert!(folder.join(binary).with_extension("rs").is_file(), "{}: {binary}", variant.name);
+            }
         }
     }
 

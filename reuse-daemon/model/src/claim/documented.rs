@@ -3,8 +3,8 @@
 use super::{Claim, Verdict};
 use crate::rulebook::{Kernel, Release};
 
-/// Oldest and newest series whose sources were read; 6.1, 6.12 and 6.18 were tried.
-const KNOWN: std::ops::RangeInclusive<(u16, u16)> = (6, 1)..=(6, 19);
+/// Oldest and newest series of which it is known: the sources were read up to 6.19; 6.1, 6.12, 6.18 and 7.3 were tried.
+const KNOWN: std::ops::RangeInclusive<(u16, u16)> = (6, 1)..=(7, 3);
 
 /// Whether what is documented was read in, or seen on, kernels of this series or of both an older and a newer one.
 #[must_use]
@@ -62,9 +62,14 @@ mod tests {
 
     #[test]
     fn kernels_that_were_neither_read_nor_tried_are_not_known() {
-        for (release, known) in
-            [("5.15.0", false), ("6.1.0", true), ("6.18.44", true), ("6.19.30", true), ("7.0", false)]
-        {
+        for (release, known) in [
+            ("5.15.0", false),
+            ("6.1.0", true),
+            ("6.18.44", true),
+            ("6.19.30", true),
+            ("7.3.4", true),
+            ("7.4", false),
+        ] {
             assert_eq!(is_known(Release::parse(release).unwrap()), known, "{release}");
         }
     }
