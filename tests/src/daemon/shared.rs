@@ -24,7 +24,7 @@ use nix::{
 use serde::{Deserialize, Serialize};
 
 use super::{Daemon, Launch, Process, STOP_LIMIT, output::Output};
-use crate::deadline;
+use crate::{deadline, skip};
 
 /// Environment variable with a folder for the daemon that is handed on; without it each test has one of its own.
 const SHARED: &str = "REUSE_TESTS_SHARED";
@@ -58,12 +58,15 @@ impl Daemon {
     /// As [`Daemon::start`], and when the files of what was left cannot be read.
     pub fn shared(flags: &[&str]) -> Result<Option<Shared>> {
         let Some(folder) = folder() else { return Ok(Self::start(flags)?.map(Shared::used)) };
-        let Some(launch) = Launch::prepare()? else { return Ok(None) };
-        let left = Note::left_in(&folder);
-        let left = left.filter(|note| note.flags == flags && note.is_running(launch.binary_path()));
+        let Some(binary) = skip::daemon_binary()? else { return Ok(None) };
+        let left = Note::left_in(&folder).filter(|note| note.flags == flags && note.is_running(&binary));
         let daemon = match left {
+            // To look for a free port, as for a start, is a bind of the test's own.
             Some(note) => note.daemon(&folder)?,
-            None => leave(launch, flags, &folder)?,
+            None => {
+                let Some(launch) = Launch::prepare()? else { return Ok(None) };
+                leave(launch, flags, &folder)?
+            }
         };
         Ok(Some(Shared::used(daemon)))
     }
