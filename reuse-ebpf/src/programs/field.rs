@@ -69,7 +69,7 @@ pub(crate) unsafe fn copy(to: *mut u8, size: usize, address: u64) {
 /// `to` must be valid for writes and aligned to eight bytes.
 #[inline(always)]
 pub(crate) unsafe fn zero<T>(to: *mut T) {
-    const { assert!(size_of::<T>() % 8 == 0) };
+    const { assert!(size_of::<T>().is_multiple_of(8)) };
     let mut at = 0;
     while at < size_of::<T>() {
         // SAFETY: promised by the caller.
