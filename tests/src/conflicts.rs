@@ -9,6 +9,7 @@ use socket2::{SockAddr, Socket};
 use crate::{
     actor::Actor,
     daemon::Daemon,
+    deadline::{self, PROMPT},
     events::{self, assert_fields},
     sockets::result_name,
 };
@@ -144,7 +145,8 @@ pub fn people(owners: &Value) -> BTreeSet<(u64, String, String)> {
         .collect()
 }
 
-/// Checks that the refusal is counted once, under its contender's service and this holder's.
+/// Checks that the refusal is counted under its contender's service and this holder's, and with all that the daemon has told
+/// of the same port so far as often as it was told: a port that the kernel chose may come again.
 ///
 /// # Errors
 /// When it is not within the usual time.
@@ -162,15 +164,26 @@ pub fn assert_counted(daemon: &Daemon, event: &Value, holder: &str) -> Result<()
         ("contender", service.as_str()),
         ("holder", holder),
     ];
+    let is_alike = |other: &Value| {
+        let same = |key: &str| other["contender"][key] == contender[key];
+        other["type"] == "conflict"
+            && other["rule"] == event["rule"]
+            && ["protocol", "address", "port", "service"].into_iter().all(same)
+    };
     let mut counted = Vec::new();
-    let outcome = daemon.metrics_until("the conflict is counted", |metrics| {
+    let outcome = deadline::until("the conflict is counted", PROMPT, || {
+        let events = daemon.events_since_start()?;
+        let alike = events.iter().filter(|event| is_alike(event));
+        let told: u64 = alike.map(|event| event["repeated"].as_u64().unwrap_or(1)).sum();
+        let metrics = daemon.metrics()?;
         counted = metrics
             .series("reuse_port_conflicts_total", &labels[..3])
             .map(|(labels, value)| format!("{labels:?} {value}"))
             .collect();
-        (metrics.count("reuse_port_conflicts_total", &labels) == 1
-            && metrics.sum("reuse_port_conflict_last_timestamp_seconds", &labels).is_some_and(|at| at > 0.0))
-        .then_some(())
+        let is_counted = metrics.count("reuse_port_conflicts_total", &labels) >= 1
+            && metrics.count("reuse_port_conflicts_total", &labels[..5]) == told
+            && metrics.sum("reuse_port_conflict_last_timestamp_seconds", &labels).is_some_and(|at| at > 0.0);
+        Ok(is_counted.then_some(()))
     });
     outcome.with_context(|| format!("wanted {labels:?}, counted {counted:#?}"))
 }
