@@ -127,6 +127,21 @@ fn batches(daemon: &Daemon) -> Result<()> {
 /// What a connected member gets is delivered to it by whom it is connected to, and not by the hash. Since 6.13 it leaves
 /// its group for that (net/ipv4/udp.c, `udp_lib_hash4`), and nothing that it gets is a selection.
 fn connected(daemon: &Daemon) -> Result<()> {
+    let taken_out = || -> Result<u64> {
+        let kind = [("kind", "missed_close")];
+        Ok(daemon.metrics()?.count("reuse_daemon_reconciliation_corrections_total", &kind))
+    };
+    let before = taken_out()?;
+    let outcome = one_connected(daemon);
+    // A snapshot of 6.1 has no connected datagram socket: one that falls into the test takes the member out of the table,
+    // and the next is ten seconds away.
+    if outcome.is_err() && !kernel::is_at_least(6, 2)? && taken_out()? > before {
+        return one_connected(daemon);
+    }
+    outcome
+}
+
+fn one_connected(daemon: &Daemon) -> Result<()> {
     let group = Group::open(Transport::Udp, LOOPBACK, MEMBERS)?;
     let peer = sockets::bound(Transport::Udp, SocketAddr::new(LOOPBACK, 0))?;
     group.members()[0].connect(&SockAddr::from(sockets::local_address(&peer)?))?;
