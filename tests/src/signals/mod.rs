@@ -3,6 +3,7 @@
 mod double;
 mod expected;
 mod outcome;
+pub mod pairs;
 mod stage;
 mod traffic;
 
