@@ -1,5 +1,7 @@
 //! Records: what the programs send through the ring, and the snapshot iterator through its file.
 
+use core::mem::offset_of;
+
 use crate::group::RawGroup;
 
 /// First field of every ring record.
@@ -414,3 +416,23 @@ pub struct HoldingRecord {
     pub multicast: [[u8; 16]; MULTICAST_MAX],
 }
 const _: () = assert!(size_of::<HoldingRecord>() == 288);
+
+/// Bytes that the programs read and write as the words they stand for: names, addresses, the first bytes of a socket, and
+/// what is zeroed at once.
+const IN_WORDS: [usize; 8] = [
+    offset_of!(RawSocket, common),
+    offset_of!(CallRecord, comm),
+    offset_of!(CallRecord, requested),
+    offset_of!(CallRecord, socket),
+    offset_of!(OccupantRecord, held),
+    offset_of!(TouchRecord, comm),
+    offset_of!(HoldingRecord, comm),
+    offset_of!(HoldingRecord, multicast),
+];
+const _: () = {
+    let mut at = 0;
+    while at < IN_WORDS.len() {
+        assert!(IN_WORDS[at].is_multiple_of(8));
+        at += 1;
+    }
+};
