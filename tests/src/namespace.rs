@@ -93,8 +93,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // To a daemon that lives on, the next one would be this one: the kernel gives its number to it, and the daemon keeps
-        // the name, and who had which port lately.
+        // The kernel would give its number to the next one, and a daemon that lives on keeps the name for a while.
         if is_handed_on() {
             return;
         }

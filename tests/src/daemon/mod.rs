@@ -137,7 +137,7 @@ impl Daemon {
         Ok(earlier.cloned().chain(self.events()?).collect())
     }
 
-    /// The events written so far.
+    /// The events written so far, or since the test took the daemon over.
     ///
     /// # Errors
     /// When a line on standard output is not a JSON object of schema 1.

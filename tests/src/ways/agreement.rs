@@ -13,8 +13,7 @@ use crate::{
 };
 
 /// Waits until the counters say what the events say, of the whole host since the daemon's start: binds and listens by
-/// family, protocol and result, and implicit binds by protocol, phase and errno. Gives the events that
-/// this test was told.
+/// family, protocol and result, and implicit binds by protocol, phase and errno. Gives the events that this test was told.
 ///
 /// # Errors
 /// When they do not, within the usual time.
