@@ -66,9 +66,6 @@ use refusals::Refusals;
 use signalling::ReadingBudget;
 use told_signals::ToldSignals;
 
-/// Time between two looks at a queue that is full.
-const FULL_QUEUE: Duration = Duration::from_millis(500);
-
 /// Everything the daemon knows.
 pub struct Tracer {
     kernel: Kernel,
@@ -367,8 +364,7 @@ impl Tracer {
         self.correct(confirmed);
         self.cross_check();
         self.groups.prune(now);
-        let watches_a_queue = self.counted_at.elapsed() >= FULL_QUEUE && self.groups.has_full_queue();
-        if watches_a_queue || self.groups.wants_reading(self.flow_memory()) {
+        if self.groups.has_full_queue() || self.groups.wants_reading(self.flow_memory()) {
             self.count_selections();
         }
         self.look_for_refused();
