@@ -48,9 +48,10 @@ fn exactly(daemon: &Daemon, kind: &str, expected: u32, mut stage: impl FnMut() -
     found.with_context(|| format!("the last round had {last:?}"))
 }
 
+/// Runs that the kernel skipped are not looked at: what was not told for such a reason is missing from the counts.
 fn assert_nothing_lost(daemon: &Daemon) -> Result<()> {
     let metrics = daemon.metrics()?;
-    for stage in ["ring_process", "ring_touch", "ring_pass", "program_skipped", "decode"] {
+    for stage in ["ring_process", "ring_touch", "ring_pass", "decode"] {
         let lost = metrics.sum("reuse_daemon_events_lost_total", &[("stage", stage)]);
         ensure!(lost == Some(0.0), "{stage}: {lost:?}");
     }

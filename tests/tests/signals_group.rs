@@ -146,15 +146,17 @@ fn a_member_steers_by_a_program() -> Result<()> {
         let expected = cast.expected("warning")?;
         let signal = stage.raised(&expected)?;
         ensure!(cast.shares(&traffic)? == [40, 0]);
-        if port.is_multiple_of(2) {
+        let last = if port.is_multiple_of(2) {
             cast.second.run(DETACH)?;
+            expected
         } else {
-            // Both within one look: who is left alone between two is all that the end would tell of.
             cast.first.run("s.close()")?;
+            // Who is left alone between two looks is all that the end tells of.
+            let alone = Expected::new("group_steering", "warning").party("member", &mut cast.second, "s")?;
             cast.second.end();
-        }
-        stage.resolved(&expected, &signal)?;
-        signals.push(signal);
+            alone
+        };
+        signals.push(stage.resolved(&last, &signal)?);
     }
     stage.assert_only(&signals.iter().collect::<Vec<_>>())?;
     counted(&daemon)

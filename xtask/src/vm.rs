@@ -7,23 +7,18 @@
 mod initramfs;
 mod machine;
 mod qemu;
+mod queue;
 mod userland;
 mod variant;
 mod verdict;
 
-use std::{
-    collections::VecDeque,
-    fs,
-    path::Path,
-    process::ExitCode,
-    sync::{Mutex, PoisonError},
-    thread,
-};
+use std::{fs, iter, path::Path, process::ExitCode, thread};
 
 use anyhow::{Context as _, Result};
 
 use self::{
     machine::{Built, Machine},
+    queue::{Queues, Seat},
     variant::Variant,
 };
 use crate::{
@@ -111,15 +106,22 @@ fn boot(
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let guest = build::binary(workspace, toolchain, "reuse-guest", Profile::Release)?;
     let files = machine::Files::collect(workspace, built, &guest, &folder)?;
-    let machines = ready.into_iter().flat_map(|(qemu, variant, kernel)| {
-        let plan = files.plan(variant.tests, only.unwrap_or_default());
-        let parts = machine::divide(&plan, variant.parts).into_iter().enumerate();
-        parts.map(move |(part, plan)| Machine { qemu, variant, kernel: kernel.clone(), part, plan })
-    });
-    let runs = side_by_side(machines.collect(), &|machine| {
-        let name = machine.variant.name;
-        machine.run(&files, &folder).with_context(|| format!("the virtual machine {name}"))
+    let variants: Vec<_> = ready
+        .into_iter()
+        .map(|(qemu, variant, kernel)| {
+            (qemu, variant, kernel, files.plan(variant.tests, only.unwrap_or_default()))
+        })
+        .collect();
+    let queues = Queues::new(variants.iter().map(|(.., plan)| plan.clone()));
+    let mut runs = side_by_side(&queues, &|Seat { variant: at, number }| {
+        let (qemu, variant, kernel, plan) = variants.get(at).context("a variant that is none")?;
+        let machine = Machine { qemu, variant, kernel: kernel.clone(), number, plan };
+        let ran = machine.run(&files, &folder, || queues.next(at));
+        queues.leave(at, ran.as_ref().is_ok_and(|(_, regularly)| *regularly));
+        ran.map(|(results, _)| results).with_context(|| format!("the virtual machine {}", variant.name))
     })?;
+    let unrun = variants.iter().zip(queues.left()).filter(|(_, left)| !left.is_empty());
+    runs.extend(unrun.map(|((_, variant, ..), left)| machine::unrun(variant, &left)));
     for results in Results::joined(runs) {
         if only.is_none() {
             results.write(workspace)?;
@@ -130,23 +132,12 @@ fn boot(
     Ok(tally)
 }
 
-/// Runs the machines, twice as many at a time as there are processors: each keeps one busy for half of its time, and waits for
-/// the other. With more of them tests come too late for what the daemon does by its clock.
-fn side_by_side(
-    machines: VecDeque<Machine<'_>>,
-    run: &(impl Fn(&Machine<'_>) -> Result<Results> + Sync),
-) -> Result<Vec<Results>> {
+/// Runs machines until none is worth its boot, twice as many at a time as there are processors: each keeps one busy for half
+/// of its time, and waits for the other. With more of them tests come too late for what the daemon does by its clock.
+fn side_by_side(queues: &Queues, run: &(impl Fn(Seat) -> Result<Results> + Sync)) -> Result<Vec<Results>> {
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    let queue = Mutex::new(machines);
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     thread::scope(|scope| {
-        let work = || -> Result<Vec<Results>> {
-            let mut results = Vec::new();
-            while let Some(machine) = next() {
-                results.push(run(&machine)?);
-            }
-            Ok(results)
-        };
+        let work = || iter::from_fn(|| queues.boot()).map(run).collect();
         let workers: Vec<_> = (0..processors.saturating_mul(2)).map(|_| scope.spawn(work)).collect();
         let results: Result<Vec<Vec<Results>>> = workers
             .into_iter()

@@ -1,8 +1,8 @@
 //! Init of the virtual machines that `cargo xtask vm` boots.
 //!
-//! Makes the bare machine one that the daemon would meet, runs the planned tests one after another, each as a process of
-//! its own, says one verdict a line on the console, and powers off. The other side (`xtask/src/vm/verdict.rs`) takes a
-//! missing line for a failure.
+//! Makes the bare machine one that the daemon would meet, asks on the console for one test after another until there is none
+//! left, runs each as a process of its own, says one verdict a line, and powers off. The other side
+//! (`xtask/src/vm/verdict.rs`) takes a missing line for a failure.
 
 mod kernel_log;
 mod machine;
@@ -11,15 +11,20 @@ mod report;
 mod run;
 mod suite;
 
-use std::process::{Command, ExitCode};
+use std::{
+    io,
+    process::{Command, ExitCode},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::{kernel_log::KernelLog, report::Report, suite::Planned};
+use crate::{kernel_log::KernelLog, report::Report};
 
 /// The daemon under test.
 const DAEMON: &str = "/reuse-daemon";
+/// What is asked for in place of a test: what the daemon itself says about this kernel.
+const DOCTOR: &str = "doctor";
 
 fn main() -> ExitCode {
     if std::process::id() != 1 {
@@ -41,18 +46,30 @@ fn judge() -> Result<()> {
     modules::load()?;
     let mut log = KernelLog::open()?;
     let mut report = Report::begin()?;
-    report.doctor(&doctor()?);
-    for test in suite::planned()? {
-        let Planned { name, command } = test;
-        let outcome = run::to_its_end(command);
-        let complaints = log.complaints();
-        report.verdict(&name, outcome, &complaints);
+    loop {
+        report.ask();
+        match answer()?.as_str() {
+            "" => break,
+            DOCTOR => report.doctor(&doctor()?),
+            test => {
+                let outcome = suite::command(test).and_then(run::to_its_end);
+                let complaints = log.complaints();
+                report.verdict(test, outcome, &complaints);
+            }
+        }
     }
     report.close();
     Ok(())
 }
 
-/// What the daemon itself says about this kernel.
+/// The next line from the other side; an empty one says that nothing is left.
+fn answer() -> Result<String> {
+    let mut line = String::new();
+    let read = io::stdin().read_line(&mut line).context("reading what is to be run from the console")?;
+    ensure!(read > 0, "the console gives no answer");
+    Ok(line.trim().to_owned())
+}
+
 fn doctor() -> Result<Value> {
     let output = Command::new(DAEMON).args(["doctor", "--json"]).output().context("starting the doctor")?;
     // It ends with another status than 0 where something is missing, and says what all the same.

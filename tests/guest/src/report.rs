@@ -41,6 +41,11 @@ impl Report {
         Ok(Self { kernel: release.trim_end().to_owned(), given: 0 })
     }
 
+    /// Asks what is to be run next.
+    pub(crate) fn ask(&self) {
+        line(&json!({ "kernel": self.kernel, "next": self.given }));
+    }
+
     /// What the daemon's doctor says, as it says it.
     pub(crate) fn doctor(&self, doctor: &Value) {
         line(&json!({ "kernel": self.kernel, "doctor": doctor["doctor"] }));

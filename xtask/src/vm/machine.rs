@@ -15,10 +15,10 @@ use crate::{
     test::suite::{self, TestBinary},
     vm::{
         initramfs::{self, Entry},
-        qemu::{self, Boot},
+        qemu::{self, Boot, Ending},
         userland,
         variant::{Selection, Variant},
-        verdict::Console,
+        verdict::{Console, Said},
     },
     workspace::Workspace,
 };
@@ -28,6 +28,9 @@ const DIFFERENTIAL: &str = "rules::differential";
 
 /// Its test waits a minute however fast the machine is: it goes first, while others have the processors.
 const WAITS_LONGEST: &str = "signals_minute";
+
+/// What the first machine of a variant is asked before any test (tests/guest/src/main.rs).
+const DOCTOR: &str = "doctor";
 
 /// What was built for every machine.
 #[derive(Debug)]
@@ -64,7 +67,8 @@ impl Files {
         entries.extend(programs.map(|(path, program)| Entry::copy(path, program)));
         let copies = folder.join("tests");
         fs::create_dir_all(&copies).with_context(|| format!("cannot make {}", copies.display()))?;
-        let (mut binaries, mut tests) = (Vec::new(), Vec::new());
+        // It takes long as well.
+        let (mut binaries, mut tests) = (Vec::new(), vec![DIFFERENTIAL.to_owned()]);
         let mut end_to_end: Vec<_> = built.tests.iter().filter(|binary| binary.end_to_end).collect();
         end_to_end.sort_by_key(|binary| {
             (binary.name != WAITS_LONGEST, !hands_a_daemon_on(workspace, &binary.name))
@@ -75,27 +79,25 @@ impl Files {
             binaries.push((name.clone(), Entry::copy(format!("tests/{name}"), small)));
             tests.extend(binary.tests()?.into_iter().map(|test| format!("{name}::{test}")));
         }
-        tests.push(DIFFERENTIAL.to_owned());
         Ok(Self { entries, binaries, tests })
     }
 
-    /// The tests of a machine, of which `only` leaves those whose name contains it.
+    /// The tests of a variant, of which `only` leaves those whose name contains it.
     pub(crate) fn plan(&self, selection: Selection, only: &str) -> Vec<String> {
         self.tests.iter().filter(|test| selection.contains(test) && test.contains(only)).cloned().collect()
     }
 
-    /// Writes the initial file system of a machine.
+    /// Writes the initial file system of a machine that may run any of these tests.
     fn write(&self, archive: &Path, plan: &[String], kernel: &Kernel) -> Result<()> {
         let modules = kernel.modules.iter().enumerate().filter_map(|(number, module)| {
             let name = module.file_name()?.to_string_lossy();
             Some(Entry::copy(format!("modules/{number:02}-{name}"), module))
         });
-        let mut own: Vec<Entry> = modules.collect();
-        own.push(Entry::text("plan", plan.join("\n") + "\n"));
+        let modules: Vec<Entry> = modules.collect();
         let wanted =
             |binary: &str| plan.iter().any(|test| test.split_once("::").is_some_and(|(of, _)| of == binary));
         let binaries = self.binaries.iter().filter(|(name, _)| wanted(name)).map(|(_, entry)| entry);
-        initramfs::write(archive, self.entries.iter().chain(binaries).chain(&own))
+        initramfs::write(archive, self.entries.iter().chain(binaries).chain(&modules))
     }
 }
 
@@ -115,37 +117,34 @@ pub(crate) struct Machine<'a> {
     pub(crate) variant: &'static Variant,
     /// The kernel on this machine.
     pub(crate) kernel: Kernel,
-    /// Which of the variant's machines it is, from 0.
-    pub(crate) part: usize,
-    /// The tests it runs.
-    pub(crate) plan: Vec<String>,
-}
-
-/// Divides the tests of a variant among its machines: tests of one file, which take about as long, go to different ones.
-pub(crate) fn divide(plan: &[String], parts: usize) -> Vec<Vec<String>> {
-    let part = |number| plan.iter().skip(number).step_by(parts).cloned().collect();
-    (0..parts).map(part).filter(|plan: &Vec<String>| !plan.is_empty()).collect()
+    /// Which of the variant's machines it is, from 0: the first is asked what the daemon says of the kernel.
+    pub(crate) number: usize,
+    /// The tests of the variant.
+    pub(crate) plan: &'a [String],
 }
 
 impl Machine<'_> {
-    /// Boots it, shows each verdict as it is given, and leaves its console in `folder`.
+    /// Boots it, lets it run tests until `next` has none, shows each verdict as it is given, and leaves its console in
+    /// `folder`. Gives also whether it came to a regular end.
     ///
     /// # Errors
     /// If it cannot be prepared or QEMU cannot be run. Whatever happens inside is a verdict.
-    pub(crate) fn run(&self, files: &Files, folder: &Path) -> Result<Results> {
-        let Variant { name, parameters, processors, parts, .. } = *self.variant;
-        let file = if parts == 1 { name.to_owned() } else { format!("{name}-part{}", self.part + 1) };
+    pub(crate) fn run(
+        &self,
+        files: &Files,
+        folder: &Path,
+        next: impl Fn() -> Option<String>,
+    ) -> Result<(Results, bool)> {
+        let Variant { name, parameters, processors, .. } = *self.variant;
+        let file = format!("{name}-{}", self.number + 1);
         let archive = folder.join(format!("{file}.cpio"));
-        files.write(&archive, &self.plan, &self.kernel)?;
-        println!(
-            "xtask: booting {} {parameters} under emulation: {} tests",
-            self.kernel.package,
-            self.plan.len()
-        );
+        files.write(&archive, self.plan, &self.kernel)?;
+        println!("xtask: booting {} {parameters} under emulation", self.kernel.package);
         let log = folder.join(format!("{file}.log"));
         let mut writer =
             BufWriter::new(File::create(&log).with_context(|| format!("cannot write {}", log.display()))?);
-        let mut console = Console::new(self.plan.clone());
+        let mut console = Console::default();
+        let mut asked = (self.number == 0).then(|| DOCTOR.to_owned());
         let (mut said, mut unwritten) = (Vec::new(), None);
         let boot = Boot { kernel: &self.kernel.image, initramfs: &archive, parameters, processors };
         let ending = qemu::boot(self.qemu, boot, |line| {
@@ -153,9 +152,19 @@ impl Machine<'_> {
                 unwritten = Some(error);
             }
             said.push(line.to_owned());
-            if let Some(outcome) = console.feed(line) {
-                show(name, outcome, &said);
-                said.clear();
+            match console.feed(line)? {
+                Said::Verdict(outcome) => {
+                    show(name, outcome, &said);
+                    said.clear();
+                    None
+                }
+                Said::Next => Some(asked.take().unwrap_or_else(|| {
+                    let test = next().unwrap_or_default();
+                    if !test.is_empty() {
+                        console.give(test.clone());
+                    }
+                    test
+                })),
             }
         })?;
         if let Some(error) = unwritten {
@@ -164,6 +173,7 @@ impl Machine<'_> {
         fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
         let judged = console.judged();
         let conclusion = console.conclude(ending);
+        let regularly = ending == Ending::Exited && conclusion.outcomes.len() == judged;
         for outcome in conclusion.outcomes.iter().skip(judged) {
             show(name, outcome, &said);
             said.clear();
@@ -176,7 +186,21 @@ impl Machine<'_> {
             tests: conclusion.outcomes,
         };
         println!("vm {file}: {} (console in {})", results.tally(), log.display());
-        Ok(results)
+        Ok((results, regularly))
+    }
+}
+
+/// The failures of tests for which no machine was left.
+pub(crate) fn unrun(variant: &Variant, tests: &[String]) -> Results {
+    let failures =
+        tests.iter().map(|test| Outcome::failure(test, "no machine was left to run it".to_owned()));
+    let tests: Vec<_> = failures.inspect(|failure| show(variant.name, failure, &[])).collect();
+    Results {
+        machine: variant.name.to_owned(),
+        parameters: variant.parameters.to_owned(),
+        kernel: variant.name.to_owned(),
+        findings: Vec::new(),
+        tests,
     }
 }
 
@@ -195,23 +219,6 @@ fn show(machine: &str, outcome: &Outcome, said: &[String]) {
             let said: Vec<String> =
                 said.map(|line| format!("  {machine} | {}\n", line.replace(char::is_control, ""))).collect();
             println!("{}vm {machine} {test} ... FAILED: {why}", said.concat());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_test_is_in_one_part_and_no_part_is_empty() {
-        let plan: Vec<String> = (0..7).map(|number| number.to_string()).collect();
-        for parts in 1..9 {
-            let divided = divide(&plan, parts);
-            assert_eq!(divided.len(), parts.min(plan.len()));
-            let mut all = divided.concat();
-            all.sort();
-            assert_eq!(all, plan);
         }
     }
 }

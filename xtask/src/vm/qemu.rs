@@ -1,9 +1,9 @@
-//! Boots one kernel in QEMU and hands over its serial console line by line, within a bounded time.
+//! Boots one kernel in QEMU and speaks with it over its serial console line by line, within a bounded time.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
@@ -57,11 +57,16 @@ pub(crate) enum Ending {
     TooLong(Duration),
 }
 
-/// Boots and calls `line` for each line of the console until the machine ends or has to be ended.
+/// Boots and calls `line` for each line of the console, whose answer is written there, until the machine ends or has to be
+/// ended.
 ///
 /// # Errors
 /// If QEMU cannot be started or says that it cannot run.
-pub(crate) fn boot(qemu: &Path, boot: Boot<'_>, mut line: impl FnMut(&str)) -> Result<Ending> {
+pub(crate) fn boot(
+    qemu: &Path,
+    boot: Boot<'_>,
+    mut line: impl FnMut(&str) -> Option<String>,
+) -> Result<Ending> {
     let Boot { kernel, initramfs, parameters, processors } = boot;
     let mut command = Command::new(qemu);
     command
@@ -70,18 +75,35 @@ pub(crate) fn boot(qemu: &Path, boot: Boot<'_>, mut line: impl FnMut(&str)) -> R
         // 6.12; in none of 265 with one thread).
         .args(["-accel", "tcg,thread=single", "-cpu", PROCESSOR, "-m", "2048"])
         .args(["-smp", &processors.to_string()])
-        .args(["-nographic", "-no-reboot", "-nic", "none", "-append"])
+        // No monitor: what is written to the console is for the machine alone.
+        .args([
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-serial",
+            "stdio",
+            "-no-reboot",
+            "-nic",
+            "none",
+            "-append",
+        ])
         .arg(format!("{PARAMETERS} {parameters}"))
         .arg("-kernel")
         .arg(kernel)
         .arg("-initrd")
         .arg(initramfs)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     let child = command.spawn().with_context(|| format!("cannot start `{}`", process::render(&command)))?;
     let mut machine = Machine(child);
+    let mut answers = machine.0.stdin.take().context("nothing can be written to QEMU's console")?;
     let lines = machine.console()?;
-    let ending = follow(&lines, LIMIT, SILENCE, &mut line);
+    let ending = follow(&lines, LIMIT, SILENCE, &mut |said: &str| {
+        if let Some(answer) = line(said) {
+            write_line(&mut answers, &answer);
+        }
+    });
     if ending == Ending::Exited {
         let status = machine.0.wait()?;
         if !status.success() {
@@ -89,6 +111,11 @@ pub(crate) fn boot(qemu: &Path, boot: Boot<'_>, mut line: impl FnMut(&str)) -> R
         }
     }
     Ok(ending)
+}
+
+/// A machine that has ended since takes no answer: its end is seen where its console is read.
+fn write_line(console: &mut ChildStdin, line: &str) {
+    let _ = writeln!(console, "{line}").and_then(|()| console.flush());
 }
 
 /// Ends the machine with itself, whatever happened.

@@ -1,5 +1,5 @@
-//! Reads the verdicts on a virtual machine's console and holds them against the plan. Whatever is missing is a failure: a
-//! kernel panic, a stall, a test without a verdict, no closing line.
+//! Reads the verdicts on a virtual machine's console and holds them against what it was given to run. Whatever is missing is a
+//! failure: a kernel panic, a stall, a test without a verdict, no closing line.
 
 use serde::Deserialize;
 
@@ -15,15 +15,39 @@ const PANIC: &str = "Kernel panic - not syncing";
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Line {
-    Verdict { kernel: String, test: String, verdict: Verdict, why: String, seconds: f64 },
-    Doctor { kernel: String, doctor: Vec<Finding> },
-    Closing { closing: usize },
+    Verdict {
+        kernel: String,
+        test: String,
+        verdict: Verdict,
+        why: String,
+        seconds: f64,
+    },
+    Doctor {
+        kernel: String,
+        doctor: Vec<Finding>,
+    },
+    Next {
+        #[serde(rename = "next")]
+        _judged: usize,
+    },
+    Closing {
+        closing: usize,
+    },
 }
 
-/// What the console has said so far, of the tests that were planned.
-#[derive(Debug)]
+/// What the guest wants with a line.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Said<'a> {
+    /// It asks for a test.
+    Next,
+    /// It has judged one.
+    Verdict(&'a Outcome),
+}
+
+/// What the console has said so far, and the tests that its machine was given.
+#[derive(Debug, Default)]
 pub(crate) struct Console {
-    plan: Vec<String>,
+    given: Vec<String>,
     kernel: Option<String>,
     findings: Vec<Finding>,
     outcomes: Vec<Outcome>,
@@ -38,19 +62,18 @@ pub(crate) struct Conclusion {
     pub(crate) kernel: Option<String>,
     /// What the daemon says of the kernel
     pub(crate) findings: Vec<Finding>,
-    /// A verdict for each test of the plan, and the failures of the machine itself
+    /// A verdict for each test that was given, and the failures of the machine itself
     pub(crate) outcomes: Vec<Outcome>,
 }
 
 impl Console {
-    /// A machine that is to run these tests.
-    pub(crate) fn new(plan: Vec<String>) -> Self {
-        let (findings, outcomes) = (Vec::new(), Vec::new());
-        Self { plan, kernel: None, findings, outcomes, closing: None, panic: None }
+    /// The machine is to run this test.
+    pub(crate) fn give(&mut self, test: String) {
+        self.given.push(test);
     }
 
-    /// Takes in one line; gives the outcome in it, if there is one.
-    pub(crate) fn feed(&mut self, line: &str) -> Option<&Outcome> {
+    /// Takes in one line; gives what is to be done about it, if there is something.
+    pub(crate) fn feed(&mut self, line: &str) -> Option<Said<'_>> {
         if line.contains(PANIC) {
             self.panic = Some(line.to_owned());
         }
@@ -60,12 +83,14 @@ impl Console {
             Line::Verdict { kernel, test, verdict, why, seconds } => {
                 self.kernel = Some(kernel);
                 self.outcomes.push(Outcome { test, verdict, why, seconds: Some(seconds) });
-                return self.outcomes.last();
+                return self.outcomes.last().map(Said::Verdict);
             }
             Line::Doctor { kernel, doctor } => {
                 self.kernel = Some(kernel);
                 self.findings = doctor;
             }
+            // How many it has judged, its closing line says as well.
+            Line::Next { .. } => return Some(Said::Next),
             Line::Closing { closing } => self.closing = Some(closing),
         }
         None
@@ -78,7 +103,7 @@ impl Console {
 
     /// All outcomes, with a failure for everything that should have been said.
     pub(crate) fn conclude(self, ending: Ending) -> Conclusion {
-        let Self { plan, kernel, findings, mut outcomes, closing, panic } = self;
+        let Self { given, kernel, findings, mut outcomes, closing, panic } = self;
         let cause = match (&panic, ending) {
             (Some(panic), _) => panic.clone(),
             (None, Ending::Silent(limit)) => {
@@ -87,7 +112,7 @@ impl Console {
             (None, Ending::TooLong(limit)) => format!("the machine did not end within {} s", limit.as_secs()),
             (None, Ending::Exited) => "the machine ended".to_owned(),
         };
-        let unjudged = plan.iter().filter(|test| !outcomes.iter().any(|outcome| outcome.test == **test));
+        let unjudged = given.iter().filter(|test| !outcomes.iter().any(|outcome| outcome.test == **test));
         let mut failures: Vec<Outcome> =
             unjudged.map(|test| Outcome::failure(test, format!("no verdict: {cause}"))).collect();
         match closing {
@@ -119,7 +144,10 @@ mod tests {
     const CLOSING: &str = r#"{"kernel":"6.1.0","closing":2}"#;
 
     fn conclude(lines: &[&str], ending: Ending) -> Conclusion {
-        let mut console = Console::new(vec!["a::bind".to_owned(), "a::listen".to_owned()]);
+        let mut console = Console::default();
+        for test in ["a::bind", "a::listen"] {
+            console.give(test.to_owned());
+        }
         for line in lines {
             console.feed(line);
         }
@@ -135,6 +163,15 @@ mod tests {
         let noise = r#"[    1.0] message {"kernel":"6.1.0","closing":2}"#;
         let lines = ["SeaBIOS", BIND, r#"| {"type":"bind"}"#, LISTEN, noise];
         assert_eq!(tally(&lines, Ending::Exited), Tally { passed: 1, failed: 0, skipped: 1 });
+    }
+
+    #[test]
+    fn a_machine_asks_and_judges() {
+        let mut console = Console::default();
+        assert_eq!(console.feed(r#"{"kernel":"6.1.0","next":0}"#), Some(Said::Next));
+        assert_eq!(console.feed("a::bind"), None);
+        assert!(matches!(console.feed(BIND), Some(Said::Verdict(outcome)) if outcome.test == "a::bind"));
+        assert_eq!(console.feed(CLOSING), None);
     }
 
     #[test]
