@@ -33,8 +33,8 @@ async fn flows_move_as_the_kernels_array_says_and_only_then() {
         ];
         assert_eq!(done, wanted, "{experiment:?}");
         for step in &experiment.steps {
-            // A source port may be somebody else's for a moment.
-            assert!(step.tried >= 250, "{step:?} of {:?}", experiment.group);
+            // Of 256: a source port may be somebody else's for a moment, of another test's for instance.
+            assert!(step.tried >= 230, "{step:?} of {:?}", experiment.group);
             let share = step.moved as f64 / step.tried as f64;
             // Six standard deviations: by chance once in 500 million.
             let room = 6.0 * (step.expected_share * (1.0 - step.expected_share) / step.tried as f64).sqrt();
