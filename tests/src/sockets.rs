@@ -4,7 +4,9 @@ use std::{
     io,
     mem::size_of,
     net::{IpAddr, SocketAddr},
+    ops::Range,
     os::fd::{AsFd, AsRawFd},
+    sync::atomic::{AtomicU16, Ordering},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -164,12 +166,21 @@ pub fn drops(socket: &Socket) -> Result<u32> {
     Ok(values[SK_MEMINFO_DROPS])
 }
 
-/// A port free for that transport and address when asked; a test binds it at once, so that nobody else takes it.
+/// A port free for that transport and address when asked: none of those that the kernel gives to whoever asks for any (32,768
+/// and up, Documentation/networking/ip-sysctl.rst), so that nobody takes it before it is used.
 ///
 /// # Errors
-/// When the kernel has none left.
+/// When there is none.
 pub fn free_port(transport: Transport, address: IpAddr) -> Result<u16> {
-    Ok(local_address(&bound(transport, SocketAddr::new(address, 0))?)?.port())
+    const PORTS: Range<u16> = 20_000..30_000;
+    static ASKED: AtomicU16 = AtomicU16::new(0);
+    let places = PORTS.end - PORTS.start;
+    // Tests side by side begin at places of their own.
+    let place = std::process::id().wrapping_mul(61) % u32::from(places);
+    let begin = u16::try_from(place)?.wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed)) % places;
+    let mut ports = (begin..places).chain(0..begin).map(|place| PORTS.start + place);
+    let free = |port: &u16| bound(transport, SocketAddr::new(address, *port)).is_ok();
+    ports.find(free).with_context(|| format!("no port is free for {transport:?} at {address}"))
 }
 
 /// The name of a call's result as the daemon shows it: `success` or the errno's name.
