@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr},
     process::{Child, ChildStderr, ChildStdout, Command, Stdio},
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -12,7 +13,8 @@ use std::{
 use anyhow::{Context, Result};
 use reuse_tests::{
     daemon::{Daemon, Launch},
-    deadline, effort,
+    deadline::{self, PROMPT},
+    effort,
     events::{assert_fields, keys},
     local::run,
     process::set_comm,
@@ -211,26 +213,39 @@ fn without_a_daemon_it_says_how_to_start_one() -> Result<()> {
 /// `conflicts --follow`, ended on drop.
 struct Following {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    /// Until the first line is asked for
+    stdout: Option<ChildStdout>,
+    lines: mpsc::Receiver<String>,
+    reading: mpsc::Sender<String>,
     stderr: BufReader<ChildStderr>,
 }
 
 impl Following {
-    /// Starts it, and returns once it says that it follows.
+    /// Starts it, and returns once it says that it follows. Nobody reads what it tells before the first line is asked for.
     fn start(mut command: Command) -> Result<Self> {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let lines = BufReader::new(child.stdout.take().context("piped")?);
+        let stdout = child.stdout.take();
         let mut said = String::new();
         let mut stderr = BufReader::new(child.stderr.take().context("piped")?);
         stderr.read_line(&mut said)?;
         assert!(said.contains("following"), "{said}");
-        Ok(Self { child, lines, stderr })
+        let (reading, lines) = mpsc::channel();
+        Ok(Self { child, stdout, lines, reading, stderr })
     }
 
+    /// The next line; empty at the end.
     fn line(&mut self) -> Result<String> {
-        let mut line = String::new();
-        self.lines.read_line(&mut line)?;
-        Ok(line)
+        if let Some(stdout) = self.stdout.take() {
+            let reading = self.reading.clone();
+            thread::spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    // Nobody asks for more once the test is over.
+                    let _ = reading.send(line);
+                }
+                let _ = reading.send(String::new());
+            });
+        }
+        self.lines.recv_timeout(deadline::scaled(PROMPT)).context("no line comes")
     }
 }
 

@@ -15,7 +15,7 @@ use reuse_model::{
     filter::Filter,
     report::{Record, RecordBody},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Most that may wait for one follower, contenders, holders and parties together: what a program that fails in a tight
 /// loop makes in some tens of milliseconds, or 16 MiB. All followers share what waits.
@@ -44,6 +44,8 @@ pub struct Follower {
     pub within: Option<Duration>,
     /// What it wants; the rest does not wait for it, and is not lost to it
     filter: Filter,
+    /// Who waits until it has been taken in
+    joining: Option<oneshot::Sender<()>>,
 }
 
 /// The follower's own end. Dropping it ends the following.
@@ -67,10 +69,13 @@ pub fn followers() -> (Followers, mpsc::Receiver<Follower>) {
 }
 
 impl Followers {
-    /// Begins to follow; `None` where the tracer is gone.
+    /// Begins to follow: nothing that happens after the return is missed. `None` where the tracer is gone.
     pub async fn join(&self, topic: Topic, within: Option<Duration>, filter: Filter) -> Option<Following> {
-        let (follower, following) = follower(topic, within, filter);
+        let (mut follower, following) = follower(topic, within, filter);
+        let (joining, joined) = oneshot::channel();
+        follower.joining = Some(joining);
         self.joining.send(follower).await.ok()?;
+        joined.await.ok()?;
         Some(following)
     }
 }
@@ -78,8 +83,15 @@ impl Followers {
 fn follower(topic: Topic, within: Option<Duration>, filter: Filter) -> (Follower, Following) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    let follower =
-        Follower { records: sender, waiting: Arc::clone(&waiting), lost: 0, topic, within, filter };
+    let follower = Follower {
+        records: sender,
+        waiting: Arc::clone(&waiting),
+        lost: 0,
+        topic,
+        within,
+        filter,
+        joining: None,
+    };
     (follower, Following { records: receiver, waiting })
 }
 
@@ -97,6 +109,14 @@ impl Follower {
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.records.is_closed()
+    }
+
+    /// Tells the other end that it is given each record from now on.
+    pub fn welcome(&mut self) {
+        if let Some(joining) = self.joining.take() {
+            // Nobody to tell if it has gone again.
+            let _ = joining.send(());
+        }
     }
 
     /// Gives it a record, or counts it as lost. `tell` makes the record that tells of earlier losses.
@@ -180,6 +200,22 @@ mod tests {
         follower.give(&Arc::new(record(77)), record);
         assert_eq!(numbers(&following.next(9).await), [3, 77]);
         assert!(follower.tell_loss(|_| panic!("told already")));
+    }
+
+    #[tokio::test]
+    async fn who_has_joined_was_taken_in() {
+        let (followers, mut joined) = followers();
+        let joining =
+            tokio::spawn(async move { followers.join(Topic::Refusals, None, Filter::default()).await });
+        let mut follower = joined.recv().await.expect("a follower");
+        tokio::task::yield_now().await;
+        assert!(!joining.is_finished(), "it waits to be taken in");
+        follower.welcome();
+        assert!(joining.await.expect("no panic").is_some());
+        drop(joined);
+        let (followers, joined) = self::followers();
+        drop(joined);
+        assert!(followers.join(Topic::Refusals, None, Filter::default()).await.is_none(), "nobody is there");
     }
 
     #[tokio::test]

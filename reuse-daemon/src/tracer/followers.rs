@@ -46,6 +46,7 @@ impl Followers {
                 follower.give(&Arc::new(record), |lost| loss(lost, now, &shown));
             }
         }
+        follower.welcome();
         self.0.push(follower);
     }
 
