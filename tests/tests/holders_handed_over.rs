@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     net::{Ipv4Addr, SocketAddr},
 };
 
@@ -11,6 +12,7 @@ use reuse_tests::{
     cgroup::Group,
     conflicts::{self, assert_counted, assert_exact, assert_owners, only_holder, people},
     daemon::Daemon,
+    deadline::{self, PROMPT},
     events::assert_fields,
     sockets::{self, Transport},
 };
@@ -30,6 +32,16 @@ fn refused(daemon: &Daemon, facts: &Value) -> Result<Value> {
     assert_exact(&event, "holder_is_listening", &["top the listener"]);
     assert_fields(only_holder(&event), facts);
     Ok(event)
+}
+
+/// Waits until a process, by its pid, runs `sleep`, and does: its exec() is over.
+fn until_asleep(pid: &Value) -> Result<u64> {
+    let pid = pid.as_u64().context("a pid")?;
+    deadline::until("it sleeps", PROMPT, || {
+        // The name in parentheses, then the state: proc(5).
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        Ok(stat.contains(" (sleep) S ").then_some(pid))
+    })
 }
 
 /// Has `sender` make a listener and pass it to `receiver` (SCM_RIGHTS): what the receiver sees of it.
@@ -130,7 +142,7 @@ fn a_socket_inherited_by_another_program_is_told_with_that_program() -> Result<(
     let mut manager = Actor::start("rt-manager")?;
     manager.run("h = listening('127.0.0.1', 0)")?;
     let facts = manager.facts("h")?;
-    // The program runs once the pipe, which closes with exec(), has ended.
+    // The pipe closes with exec(), though before that is at its end.
     let service = manager.run(
         "def serve():\n\
          \x20   os.dup2(h.fileno(), 3, inheritable=True) if h.fileno() != 3 else os.set_inheritable(3, True)\n\
@@ -142,7 +154,7 @@ fn a_socket_inherited_by_another_program_is_told_with_that_program() -> Result<(
          os.read(ends[0], 1)\n\
          answer = service",
     )?;
-    let service = service.as_u64().context("a pid")?;
+    let service = until_asleep(&service)?;
     let program = actor::executable(u32::try_from(service)?)?;
     assert_ne!(program, manager.executable()?, "it runs another program");
     let event = refused(&daemon, &facts)?;
@@ -167,8 +179,9 @@ fn a_socket_inherited_by_another_program_is_told_with_that_program() -> Result<(
          os.close(ends[1]); os.read(ends[0], 1); h.close()\n\
          answer = child",
     )?;
+    let child = until_asleep(&child)?;
     let event = refused(&daemon, &facts)?;
-    let alone = BTreeSet::from([(child.as_u64().context("a pid")?, "sleep".to_owned(), program.clone())]);
+    let alone = BTreeSet::from([(child, "sleep".to_owned(), program.clone())]);
     assert_eq!(people(&only_holder(&event)["owners"]), alone, "{event}");
     assert_counted(&daemon, &event, &program)
 }

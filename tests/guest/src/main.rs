@@ -13,10 +13,12 @@ mod suite;
 
 use std::{
     io,
+    os::fd::AsFd as _,
     process::{Command, ExitCode},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value;
 
 use crate::{kernel_log::KernelLog, report::Report};
@@ -25,6 +27,8 @@ use crate::{kernel_log::KernelLog, report::Report};
 const DAEMON: &str = "/reuse-daemon";
 /// What is asked for in place of a test: what the daemon itself says about this kernel.
 const DOCTOR: &str = "doctor";
+/// Milliseconds in which an answer comes. Who does not give one has ended, and nobody waits for this machine.
+const ANSWERED_WITHIN: u16 = 60_000;
 
 fn main() -> ExitCode {
     if std::process::id() != 1 {
@@ -64,9 +68,12 @@ fn judge() -> Result<()> {
 
 /// The next line from the other side; an empty one says that nothing is left.
 fn answer() -> Result<String> {
+    let console = io::stdin();
+    let mut waiting = [PollFd::new(console.as_fd(), PollFlags::POLLIN)];
+    let ready = poll(&mut waiting, PollTimeout::from(ANSWERED_WITHIN)).context("waiting for an answer")?;
+    ensure!(ready > 0, "nobody says what is to be run");
     let mut line = String::new();
-    let read = io::stdin().read_line(&mut line).context("reading what is to be run from the console")?;
-    ensure!(read > 0, "the console gives no answer");
+    console.read_line(&mut line).context("reading what is to be run from the console")?;
     Ok(line.trim().to_owned())
 }
 
