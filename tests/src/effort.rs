@@ -35,7 +35,8 @@ pub fn without(part: &str) {
     say(&format!("this kernel has no {part}"));
 }
 
-fn say(what: &str) {
+/// Says aloud by how much a test showed less than it does elsewhere.
+pub fn say(what: &str) {
     // Nobody to tell if standard error is closed.
     let _ = writeln!(std::io::stderr(), "\nSMALLER: {what}");
 }

@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use reuse_tests::{
     daemon::{Daemon, Launch},
     deadline::{self, PROMPT},
+    effort,
     generator::{Kind, Scene},
     group_members::group_of,
     groups, kernel,
@@ -67,7 +68,9 @@ fn assert_counted(scenes: &[Scene], daemon: &Daemon, mechanism: &str) -> Result<
             "{missing} uncounted, {skipped} skipped: {}",
             differing.join("\n")
         );
-        eprintln!("{mechanism}: {missing} uncounted, as the kernel skipped a program {skipped} times");
+        effort::say(&format!(
+            "{mechanism}: {missing} uncounted, the kernel skipped a program {skipped} times"
+        ));
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use super::{Caller, Way, agreement, io_uring::Style};
 use crate::{
     daemon::Daemon,
     deadline::{self, PROMPT},
+    effort,
     events::{self, assert_fields},
     sockets::{self, family_name, result_name},
 };
@@ -239,7 +240,11 @@ fn assert_event(event: &Value, expected: &Expected) {
     assert_fields(&event["contender"], &expected.contender);
     if let Some(port) = expected.found {
         let told = ["port", "bound_port"].map(|key| event["contender"][key].as_u64());
-        assert!(told == [Some(0); 2] || told == [Some(port.into()); 2], "neither 0 nor {port}: {event}");
+        if told == [Some(0); 2] {
+            effort::say("a port that a listen got was not looked up");
+        } else {
+            assert_eq!(told, [Some(port.into()); 2], "neither 0 nor {port}: {event}");
+        }
     }
     if let Some(holders) = &expected.holders {
         let told = event["holders"].as_array().map(Vec::as_slice).unwrap_or_default();

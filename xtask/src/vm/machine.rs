@@ -67,7 +67,7 @@ impl Files {
         entries.extend(programs.map(|(path, program)| Entry::copy(path, program)));
         let copies = folder.join("tests");
         fs::create_dir_all(&copies).with_context(|| format!("cannot make {}", copies.display()))?;
-        // It takes long as well.
+        // First what takes longest, so that no machine is left alone with it in the end.
         let (mut binaries, mut tests) = (Vec::new(), vec![DIFFERENTIAL.to_owned()]);
         let mut end_to_end: Vec<_> = built.tests.iter().filter(|binary| binary.end_to_end).collect();
         end_to_end.sort_by_key(|binary| {
