@@ -9,6 +9,7 @@ use std::{io, net::TcpListener, time::Duration};
 
 use anyhow::Context as _;
 use log::{Level, log_enabled};
+use reuse_ebpf::record::RING_BYTES;
 use reuse_model::{
     attempt::LOOK, endpoint::Endpoint, event::Snapshot, repeats::Mode, report::View, signal::Policy,
     test_group::TestGroup as Key,
@@ -52,10 +53,8 @@ const RECONCILE: Duration = Duration::from_secs(10);
 const RECONCILE_AGAIN: Duration = Duration::from_millis(500);
 /// Time between two looks at what is due.
 const TICK: Duration = Duration::from_millis(500);
-/// Most records taken in before others get a turn.
-const BATCH: usize = 4096;
-/// Most records taken in before a question is answered or a snapshot applied: what the ring can hold.
-const BACKLOG: usize = 64 * 1024;
+/// Most bytes of records taken in before others get a turn.
+const BATCH: usize = 256 << 10;
 /// Observations of the prober that may wait.
 const OBSERVATIONS: usize = 64;
 
@@ -167,7 +166,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<()> {
     }
     let _ = serving_stop.send(true);
     let _ = web.await;
-    turns.finish();
+    turns.finish().await;
     // Those who follow get what was taken in last, and then the end.
     drop(turns);
     let _ = local.await;
@@ -281,51 +280,59 @@ impl Turns {
                     log::info!("{signal}: stopping");
                     return Ok(());
                 }
-                Some(()) = self.hangup.recv() => self.reload(),
+                Some(()) = self.hangup.recv() => self.reload().await,
                 Some(asked) = self.questions.next() => {
-                    self.drain(BACKLOG);
+                    self.catch_up().await;
                     let answer = self.tracer.answer(asked.query, &self.telemetry_path);
                     asked.answer(&answer);
                 }
                 Some(asked) = self.local_questions.next() => {
-                    self.drain(BACKLOG);
+                    self.catch_up().await;
                     let answer = self.tracer.answer_local(asked.query);
                     asked.answer(&answer);
                 }
                 Some(follower) = self.joining.recv() => {
-                    self.drain(BACKLOG);
+                    self.catch_up().await;
                     self.tracer.follow(follower);
                 }
                 read = finished(&mut self.snapshot) => {
                     self.snapshot = None;
-                    self.take_in(read);
-                }
-                _ = ticks.tick() => self.tick(),
-                _ = looks.tick(), if self.tracer.has_open_attempts() || self.tracer.has_signals_to_judge() => {
-                    self.drain(BACKLOG);
-                    self.tracer.judge();
+                    self.take_in(read).await;
                 }
                 Some(observation) = self.observed.recv() => self.tracer.observe(&observation),
-                Some(notice) = self.noticed.recv() => self.notice(notice),
+                Some(notice) = self.noticed.recv() => self.notice(notice).await,
+                // A flood makes these due all the time: nothing but the ring, which they read, comes after them.
+                _ = ticks.tick() => self.tick().await,
+                _ = looks.tick(), if self.tracer.has_open_attempts() || self.tracer.has_signals_to_judge() => {
+                    self.catch_up().await;
+                    self.tracer.judge();
+                }
                 ready = self.ring.ready() => {
                     ready.context("cannot wait for the kernel's events")?;
-                    self.drain(BATCH);
-                    yield_now().await;
+                    self.catch_up().await;
                 }
             }
         }
     }
 
-    /// Takes in at most `most` records.
-    fn drain(&mut self, most: usize) {
+    /// Takes in everything that happened until now. Others have turns meanwhile, which is what makes a question in a flood
+    /// wait for one ring and not for one of each turn.
+    async fn catch_up(&mut self) {
         let tracer = &mut self.tracer;
-        if self.ring.drain(most, |bytes| tracer.record(bytes)) < most {
-            tracer.settle();
+        let mut held = RING_BYTES as usize;
+        while held > 0 {
+            let taken = self.ring.drain(held.min(BATCH), |bytes| tracer.record(bytes));
+            yield_now().await;
+            if taken < held.min(BATCH) {
+                tracer.settle();
+                return;
+            }
+            held = held.saturating_sub(taken);
         }
     }
 
     /// Puts the policy of the configuration file in force as it is now; one that is wrong changes nothing.
-    fn reload(&mut self) {
+    async fn reload(&mut self) {
         let Some(file) = &self.config_file else {
             log::warn!("SIGHUP: there is nothing to reload, the daemon runs without --config.file");
             return;
@@ -341,7 +348,7 @@ impl Turns {
                 for flag in need_restart {
                     log::warn!("SIGHUP: --{flag} is another now: that needs a restart");
                 }
-                self.drain(BACKLOG);
+                self.catch_up().await;
                 self.tracer.set_policy(policy);
             }
             Err(error) => {
@@ -351,8 +358,8 @@ impl Turns {
         }
     }
 
-    fn notice(&mut self, notice: Notice) {
-        self.drain(BACKLOG);
+    async fn notice(&mut self, notice: Notice) {
+        self.catch_up().await;
         match notice.what {
             What::Begins(namespace) => self.tracer.check_begins(namespace),
             What::Ended(report) => self.tracer.check_ended(report.as_ref()),
@@ -361,8 +368,8 @@ impl Turns {
         let _ = notice.heard.send(());
     }
 
-    fn tick(&mut self) {
-        self.drain(BACKLOG);
+    async fn tick(&mut self) {
+        self.catch_up().await;
         self.tracer.tick();
         let since = self.snapshot_began.elapsed();
         let early = since >= RECONCILE_AGAIN && self.tracer.wants_snapshot();
@@ -379,11 +386,11 @@ impl Turns {
         }
     }
 
-    fn take_in(&mut self, read: io::Result<Snapshot>) {
+    async fn take_in(&mut self, read: io::Result<Snapshot>) {
         match read {
             Ok(snapshot) => {
                 // What happened before the snapshot's end must be known before it is compared.
-                self.drain(BACKLOG);
+                self.catch_up().await;
                 self.tracer.reconcile(&snapshot);
                 // Also where nobody scrapes: sockets that are gone leave the kernel's map only after their last count.
                 self.tracer.count_selections();
@@ -397,8 +404,8 @@ impl Turns {
         }
     }
 
-    fn finish(&mut self) {
-        self.drain(BACKLOG);
+    async fn finish(&mut self) {
+        self.catch_up().await;
         self.tracer.tell_losses();
         self.tracer.finish();
     }

@@ -4,6 +4,9 @@ use core::mem::offset_of;
 
 use crate::group::RawGroup;
 
+/// Size of the ring of the records, in bytes.
+pub const RING_BYTES: u32 = 4 << 20;
+
 /// First field of every ring record.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,6 +28,8 @@ use sink::Sink;
 const WAITING: usize = 32_768;
 /// Bytes to gather before writing, while more records wait.
 const BATCH: usize = 64 * 1024;
+/// How long the writer naps after it wrote something: in a flood nobody spends the time to wake it for each record.
+const NAP: Duration = Duration::from_millis(2);
 
 /// The way to the thread that writes.
 #[derive(Debug)]
@@ -104,26 +106,47 @@ struct Writer<W> {
 impl<W: Write> Writer<W> {
     /// Writes until no one can send any more.
     fn run(&mut self) {
-        let mut batch = String::new();
+        let mut batch = Vec::new();
         while let Ok(record) = self.waiting.recv() {
             self.append(&record, &mut batch);
-            while batch.len() < BATCH {
-                let Ok(record) = self.waiting.try_recv() else { break };
-                self.append(&record, &mut batch);
+            while !batch.is_empty() {
+                self.sink.write_lines(&batch);
+                if batch.len() < BATCH {
+                    thread::sleep(NAP);
+                }
+                batch.clear();
+                self.gather(&mut batch);
             }
-            self.sink.write_lines(&batch);
-            batch.clear();
         }
     }
 
-    fn append(&self, record: &Record, batch: &mut String) {
+    /// Appends what waits, until the batch is full.
+    fn gather(&self, batch: &mut Vec<u8>) {
+        while batch.len() < BATCH
+            && let Ok(record) = self.waiting.try_recv()
+        {
+            self.append(&record, batch);
+        }
+    }
+
+    fn append(&self, record: &Record, batch: &mut Vec<u8>) {
         match self.format {
-            EventFormat::Text => render::event::line(record, &self.zone, self.colored, batch),
-            EventFormat::Json => match serde_json::to_string(record) {
-                Ok(line) => batch.extend([&line, "\n"]),
-                // No record has a key that is no string, the only thing that can go wrong.
-                Err(error) => log::error!("an event cannot be JSON: {error}"),
-            },
+            EventFormat::Text => {
+                let mut line = String::new();
+                render::event::line(record, &self.zone, self.colored, &mut line);
+                batch.extend(line.into_bytes());
+            }
+            EventFormat::Json => {
+                let before = batch.len();
+                match serde_json::to_writer(&mut *batch, record) {
+                    Ok(()) => batch.push(b'\n'),
+                    // No record has a key that is no string, the only thing that can go wrong.
+                    Err(error) => {
+                        batch.truncate(before);
+                        log::error!("an event cannot be JSON: {error}");
+                    }
+                }
+            }
         }
     }
 }

@@ -28,18 +28,19 @@ impl Ring {
         Ok(Self { records, sleeping, busy: false })
     }
 
-    /// Hands over at most `limit` records, oldest first; how many there were.
+    /// Hands over at most `limit` bytes of records, oldest first, and the record that reaches it. How many bytes there were:
+    /// fewer than `limit` once there is no more.
     pub fn drain(&mut self, limit: usize, mut each: impl FnMut(&[u8])) -> usize {
         let ring = self.records.get_mut();
-        let mut count = 0;
-        while count < limit
+        let mut bytes = 0;
+        while bytes < limit
             && let Some(record) = ring.next()
         {
             each(&record);
-            count += 1;
+            bytes += record.len();
         }
-        self.busy = count > 0;
-        count
+        self.busy = bytes > 0;
+        bytes
     }
 
     /// Returns when a drain is worth while. Dropping the future loses nothing.

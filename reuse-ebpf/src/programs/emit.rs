@@ -4,9 +4,9 @@ use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     maps::ring_buf::RingBufEntry,
 };
-use reuse_ebpf::count::Lost;
+use reuse_ebpf::{count::Lost, record::RING_BYTES};
 
-use super::maps::{LOST, RING, RING_BYTES, SLEEPING};
+use super::maps::{LOST, RING, SLEEPING};
 
 /// Room for one record, or `None` and one more in the loss counter.
 #[inline(always)]

@@ -7,10 +7,8 @@ use aya_ebpf::{
 use reuse_ebpf::{
     count::{Lost, ProbeKey, SELECTIONS_MAX, Selection, WANTED_MAX, WATCHED_MAX, passed},
     flow::{FLOWS_MAX, WINDOWS as WINDOWS_MAX},
+    record::RING_BYTES,
 };
-
-/// Size of the ring.
-pub(crate) const RING_BYTES: u32 = 4 << 20;
 
 /// Records of calls, closes and exits. 4 MiB hold 15,000 calls with their closes: what two cores binding at full speed
 /// send in 30 ms, many times the reader's nap. The reader has them mapped twice, which counts as its memory.

@@ -24,11 +24,11 @@ impl<W: Write> Sink<W> {
     }
 
     /// Writes lines, each with its newline, and counts those that are not written whole.
-    pub(super) fn write_lines(&mut self, lines: &str) {
+    pub(super) fn write_lines(&mut self, lines: &[u8]) {
         if self.torn && self.out.write_all(b"\n").is_ok() {
             self.torn = false;
         }
-        let mut rest = lines.as_bytes();
+        let mut rest = lines;
         while !rest.is_empty() {
             match self.out.write(rest) {
                 Ok(0) => return self.fail(lines, rest, &ErrorKind::WriteZero.into()),
@@ -44,11 +44,11 @@ impl<W: Write> Sink<W> {
     }
 
     /// Counts the lines of which `rest` has the end.
-    fn fail(&mut self, lines: &str, rest: &[u8], error: &std::io::Error) {
+    fn fail(&mut self, lines: &[u8], rest: &[u8], error: &std::io::Error) {
         let lost = rest.iter().filter(|byte| **byte == b'\n').count();
         self.lost.fetch_add(lost as u64, Relaxed);
         let written = lines.len() - rest.len();
-        self.torn |= written > 0 && lines.as_bytes().get(written - 1) != Some(&b'\n');
+        self.torn |= written > 0 && lines.get(written - 1) != Some(&b'\n');
         if !self.failing {
             self.failing = true;
             log::warn!("events cannot be written to stdout and are lost until they can: {error}");
