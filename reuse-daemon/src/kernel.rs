@@ -8,6 +8,7 @@ pub mod attach;
 pub mod btf;
 mod bytes;
 pub mod capabilities;
+mod cast;
 pub(crate) mod cgroup;
 pub mod counts;
 pub mod decode;

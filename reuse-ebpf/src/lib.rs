@@ -4,6 +4,7 @@
 //! declared. Kernel structures cross as raw bytes; the daemon decodes them with the offsets it read from BTF.
 #![cfg_attr(target_arch = "bpf", no_std)]
 
+pub mod cast;
 pub mod count;
 pub mod flow;
 pub mod group;

@@ -27,6 +27,7 @@ pub use self::{error::StartError, maps::Maps};
 use super::{
     btf,
     capabilities::{Capabilities, Capability},
+    cast::Cast,
     decode::Decoder,
     diagnostics, load, loader, object,
     owners::Owners,
@@ -106,10 +107,11 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     let mut ebpf = loader
         .btf(Some(&types))
         .override_global("OFFSETS", &offsets, true)
+        .override_global("CAST_TO", &Cast::to(have.cast()), true)
         .override_global("EXIT_RESULT", &have.exit_result(), true)
         .override_global("LOOKS_PER_TICK", &looks_per_tick(sys::tick()), true)
         .override_global(aya_log::LEVEL, &options.log_level, true)
-        .load(object)
+        .load(&Cast::put_into(have.cast(), object))
         .map_err(|error| StartError::Load(Box::new(error)))?;
     if options.log_level > 0 {
         diagnostics::forward_log(&mut ebpf);

@@ -127,7 +127,9 @@ impl<'a> Btf<'a> {
         Some((info >> 24 & 0x1f, (info & 0xffff) as usize, info >> 31 == 1, position))
     }
 
-    fn structure(&self, name: &str) -> Option<u32> {
+    /// Number of the structure of that name.
+    #[must_use]
+    pub fn structure_number(&self, name: &str) -> Option<u32> {
         let name = Name::new(name.as_bytes());
         self.structures.find(&name, |id| {
             let offset = self.type_at(id).and_then(|(.., position)| word(self.types, position));
@@ -159,7 +161,7 @@ impl<'a> Btf<'a> {
     #[must_use]
     pub fn member_bits(&self, path: &str) -> Option<u32> {
         let mut parts = path.split('.');
-        let mut id = self.structure(parts.next()?)?;
+        let mut id = self.structure_number(parts.next()?)?;
         let mut bits = 0;
         for part in parts {
             let found = self.find(id, &Name::new(part.as_bytes()), 0)?;
@@ -172,7 +174,7 @@ impl<'a> Btf<'a> {
     /// Size in bytes of the structure of that name.
     #[must_use]
     pub fn size(&self, name: &str) -> Option<u32> {
-        let id = self.structure(name)?;
+        let id = self.structure_number(name)?;
         let (_, _, _, position) = self.type_at(id)?;
         word(self.types, position + 8)
     }

@@ -12,6 +12,7 @@ use std::{
 use reuse_ebpf::offsets::Concern;
 
 pub use self::{lockdown::Lockdown, name::Capability};
+use super::cast::Cast;
 
 /// Why something is not there, and what mends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,7 @@ pub struct Capabilities {
     pub deviations: Vec<String>,
     /// io_uring can bind and listen (6.11)
     pub io_uring_bind: bool,
+    cast: Option<Cast>,
     lacks: BTreeMap<Capability, Lack>,
 }
 
@@ -64,6 +66,7 @@ impl Capabilities {
             types: PathBuf::new(),
             deviations: Vec::new(),
             io_uring_bind: true,
+            cast: None,
             lacks: BTreeMap::new(),
         }
     }
@@ -113,6 +116,12 @@ impl Capabilities {
     #[must_use]
     pub fn exit_result(&self) -> u32 {
         self.exit_result
+    }
+
+    /// By which numbers the programs cast addresses; `None` where they read through the helper.
+    #[must_use]
+    pub(in crate::kernel) fn cast(&self) -> Option<Cast> {
+        self.cast.filter(|_| self.has(Capability::RdonlyCast))
     }
 
     /// What the programs are to leave out: concerns that lack a member, and the walk and the search where they cannot loop.

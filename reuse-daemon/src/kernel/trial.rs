@@ -18,6 +18,8 @@ const BPF_PROG_TYPE_TRACING: u32 = 26;
 const BPF_TRACE_FENTRY: u32 = 24;
 /// `enum bpf_func_id`
 const BPF_FUNC_PROBE_READ_KERNEL: u32 = 113;
+/// `src_reg` of a call of a function of the kernel
+pub(super) const BPF_PSEUDO_KFUNC_CALL: u8 = 2;
 
 /// `union bpf_attr` of `BPF_PROG_LOAD`, as far as `attach_btf_id`
 #[repr(C)]
@@ -76,6 +78,24 @@ pub(super) fn function_entry(number: u32, attach: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether programs may load what lies this many bytes behind an address that the function casts to the structure.
+///
+/// # Errors
+/// The kernel refuses.
+pub(super) fn load_by_cast(function: u32, structure: u32, bytes: u32) -> io::Result<()> {
+    const LAST: u32 = size_of::<u64>() as u32;
+    let instructions = [
+        instruction(MOVE, 1, 0, 0),
+        instruction(MOVE, 2, 0, structure),
+        instruction(CALL, 0, BPF_PSEUDO_KFUNC_CALL, function),
+        instruction(ADD, 0, 0, bytes - LAST),
+        instruction(LOAD, 0, 0, 0),
+        instruction(MOVE, 0, 0, 0),
+        instruction(EXIT, 0, 0, 0),
+    ];
+    load(BPF_PROG_TYPE_RAW_TRACEPOINT, 0, 0, &instructions).map(drop)
+}
+
 fn load(prog_type: u32, attach_type: u32, attach_to: u32, instructions: &[u64]) -> io::Result<OwnedFd> {
     let attributes = ProgramLoad {
         prog_type,
@@ -105,10 +125,11 @@ const fn instruction(operation: u8, to: u8, from: u8, immediate: u32) -> u64 {
     ])
 }
 
-/// include/uapi/linux/bpf_common.h and bpf.h: operations on 64-bit registers, call, exit
+/// include/uapi/linux/bpf_common.h and bpf.h: operations on 64-bit registers, load, call, exit
 const MOVE: u8 = 0xb7;
 const COPY: u8 = 0xbf;
 const ADD: u8 = 0x07;
+const LOAD: u8 = 0x79;
 const CALL: u8 = 0x85;
 const EXIT: u8 = 0x95;
 

@@ -1,13 +1,20 @@
 //! Typed readers over the offsets the daemon took from BTF.
 
-use core::mem::MaybeUninit;
+use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_user};
-use reuse_ebpf::offsets::{ABSENT, Offsets};
+use reuse_ebpf::{
+    cast,
+    offsets::{ABSENT, Offsets},
+};
 
 /// Overridden by the daemon before the programs are loaded, frozen afterwards: constants to the verifier.
 #[unsafe(no_mangle)]
 pub(crate) static OFFSETS: Offsets = Offsets::UNSET;
+
+/// Number of the structure that addresses are cast to, 0 where memory is read through the helper. Overridden likewise.
+#[unsafe(no_mangle)]
+static CAST_TO: u32 = 0;
 
 /// One offset, in bytes (or bits) from the start of its structure.
 macro_rules! offset {
@@ -24,9 +31,54 @@ pub(crate) fn constant(global: &'static u32) -> usize {
     unsafe { core::ptr::read_volatile(global) as usize }
 }
 
-/// Reads `T` at a kernel address through the faulting-safe helper; zeroes where the address cannot be read.
+/// A place in kernel memory of which several members are read.
+#[derive(Clone, Copy)]
+pub(crate) struct View {
+    address: u64,
+    /// The same, cast; null where there is no cast
+    words: *const u8,
+}
+
+impl View {
+    #[inline(always)]
+    pub(crate) fn of(address: u64) -> Self {
+        let words = if constant(&CAST_TO) == 0 { core::ptr::null() } else { cast_to_words(address as *const u8) };
+        Self { address, words }
+    }
+
+    /// The value at an offset that is a constant to the verifier; zeroes where it cannot be read.
+    #[inline(always)]
+    pub(crate) fn at<T: Copy>(self, offset: usize) -> T {
+        if constant(&CAST_TO) == 0 {
+            return read_by_helper(self.address + offset as u64);
+        }
+        // SAFETY: enforced by the verifier; callers use integers and arrays only, aligned as the structure is.
+        unsafe { self.words.add(offset).cast::<T>().read() }
+    }
+}
+
+#[inline(always)]
+fn cast_to_words(pointer: *const u8) -> *const u8 {
+    type Cast = unsafe extern "C" fn(*const c_void, u32) -> *const u8;
+    // SAFETY: a call by number, as those of helpers are; the daemon makes it that of the kernel's function.
+    unsafe {
+        let call = core::mem::transmute::<usize, Cast>(cast::CALL as usize);
+        call(pointer.cast(), constant(&CAST_TO) as u32)
+    }
+}
+
+/// Reads `T` at a kernel address; zeroes where the address cannot be read.
 #[inline(always)]
 pub(crate) fn read<T: Copy>(address: u64) -> T {
+    // What is longer than a few words costs less through the helper, and where each word of it is loaded.
+    if size_of::<T>() > 2 * size_of::<u64>() {
+        return read_by_helper(address);
+    }
+    View::of(address).at(0)
+}
+
+#[inline(always)]
+fn read_by_helper<T: Copy>(address: u64) -> T {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the helper writes all `size_of::<T>()` bytes, with zeroes on a fault; callers use integers and arrays only.
     unsafe {

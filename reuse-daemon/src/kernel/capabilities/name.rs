@@ -20,6 +20,8 @@ pub enum Capability {
     Fentry,
     /// Probes at the entry of functions
     Kprobe,
+    /// Kernel memory can be read by plain loads (`bpf_rdonly_cast`, 6.2): cheaper, nothing more
+    RdonlyCast,
     /// A typed hook with a prototype that is known
     Hook(&'static str),
     /// `udp_fail_queue_rcv_skb` shows the datagram (6.10)
@@ -30,12 +32,13 @@ pub enum Capability {
 
 impl Capability {
     /// Those that a start may do without.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::SyscallTracepoints,
         Self::Cgroup,
         Self::BpfLoop,
         Self::Fentry,
         Self::Kprobe,
+        Self::RdonlyCast,
         Self::SK_DATA_READY,
         Self::SOCK_DEF_READABLE,
         Self::SUBFLOW_DATA_READY,
@@ -91,6 +94,7 @@ impl Capability {
             Self::BpfLoop => "bpf_loop",
             Self::Fentry => "fentry",
             Self::Kprobe => "kprobe",
+            Self::RdonlyCast => "rdonly_cast",
             Self::Hook(name) => name,
             Self::UdpRefusedDatagram => "udp_refused_datagram",
             Self::Members(concern) => match concern {

@@ -6,7 +6,7 @@ use nix::sys::utsname::uname;
 use reuse_ebpf::hooks::{self, Hook, Place};
 
 use super::{Capabilities, Capability, Lack, Lockdown};
-use crate::kernel::{btf::Btf, cgroup, layout::ProgramLayout, tracefs, trial};
+use crate::kernel::{btf::Btf, cast::Cast, cgroup, layout::ProgramLayout, tracefs, trial};
 
 const NEWER: &str = "use a newer kernel";
 const REPORT: &str = "report what `reuse-daemon doctor --json` prints";
@@ -51,6 +51,10 @@ impl Capabilities {
         if btf.enumerator("BPF_FUNC_loop").is_none() {
             let lack = Lack::new("this kernel has no bpf_loop", "use Linux 5.17 or later");
             have = have.without(Capability::BpfLoop, lack);
+        }
+        match Cast::find(btf) {
+            Ok(cast) => have.cast = Some(cast),
+            Err(why) => have = have.without(Capability::RdonlyCast, Lack::new(why, "use Linux 6.2 or later")),
         }
         for hook in hooks::ALL {
             have = have.with_hook(btf, hook);

@@ -1,0 +1,61 @@
+//! Programs that read kernel memory by plain loads, on kernels that let them: see [`reuse_ebpf::cast`].
+
+use std::borrow::Cow;
+
+use reuse_ebpf::cast::{BYTES, CALL, FUNCTION, STRUCTURE};
+
+use super::{
+    btf::Btf,
+    trial::{self, BPF_PSEUDO_KFUNC_CALL},
+};
+
+/// `struct bpf_insn` (include/uapi/linux/bpf.h)
+const INSTRUCTION: usize = 8;
+/// `BPF_JMP | BPF_CALL`
+const CALLS: u8 = 0x85;
+/// The byte of its registers, where it calls a function of the kernel
+const OF_KERNEL: u8 =
+    if cfg!(target_endian = "little") { BPF_PSEUDO_KFUNC_CALL << 4 } else { BPF_PSEUDO_KFUNC_CALL };
+
+/// Numbers among the kernel's types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cast {
+    function: u32,
+    structure: u32,
+}
+
+impl Cast {
+    /// Finds them, and tries whether programs may cast and load.
+    ///
+    /// # Errors
+    /// Why they may not, in words that a sentence may go on from.
+    pub(super) fn find(btf: &Btf<'_>) -> Result<Self, String> {
+        let function = btf.function_number(FUNCTION).ok_or_else(|| format!("this kernel has no {FUNCTION}"))?;
+        let structure =
+            btf.structure_number(STRUCTURE).ok_or_else(|| format!("this kernel has no struct {STRUCTURE}"))?;
+        trial::load_by_cast(function, structure, BYTES)
+            .map_err(|error| format!("the kernel refuses programs that read by {FUNCTION} ({error})"))?;
+        Ok(Self { function, structure })
+    }
+
+    /// What the programs cast to: 0 where they read through the helper.
+    pub(super) fn to(cast: Option<Self>) -> u32 {
+        cast.map_or(0, |cast| cast.structure)
+    }
+
+    /// The object with each cast a call of the kernel's function. Without a cast it is left as it is: what calls it is never
+    /// reached, and the verifier takes it out.
+    pub(super) fn put_into(cast: Option<Self>, object: &[u8]) -> Cow<'_, [u8]> {
+        let Some(Self { function, .. }) = cast else { return Cow::Borrowed(object) };
+        let mut object = object.to_vec();
+        // A section of instructions begins at a multiple of their size in the file.
+        for instruction in object.as_chunks_mut::<INSTRUCTION>().0 {
+            let [operation, registers, 0, 0, ref mut called @ ..] = *instruction else { continue };
+            if operation == CALLS && registers == 0 && *called == CALL.to_ne_bytes() {
+                *called = function.to_ne_bytes();
+                instruction[1] = OF_KERNEL;
+            }
+        }
+        Cow::Owned(object)
+    }
+}
