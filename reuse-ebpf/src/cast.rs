@@ -13,5 +13,5 @@ pub const FUNCTION: &str = "bpf_rdonly_cast";
 /// A structure that begins with an array of words, in every kernel with IPv4 (include/net/snmp.h).
 pub const STRUCTURE: &str = "linux_mib";
 
-/// Bytes of it that are read at most.
-pub const BYTES: u32 = 256;
+/// Bytes from its beginning that are read at most.
+pub const BYTES: u32 = 128;

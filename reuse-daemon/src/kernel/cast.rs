@@ -19,7 +19,7 @@ const OF_KERNEL: u8 =
 
 /// Numbers among the kernel's types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cast {
+pub(in crate::kernel) struct Cast {
     function: u32,
     structure: u32,
 }
@@ -30,9 +30,11 @@ impl Cast {
     /// # Errors
     /// Why they may not, in words that a sentence may go on from.
     pub(super) fn find(btf: &Btf<'_>) -> Result<Self, String> {
-        let function = btf.function_number(FUNCTION).ok_or_else(|| format!("this kernel has no {FUNCTION}"))?;
-        let structure =
-            btf.structure_number(STRUCTURE).ok_or_else(|| format!("this kernel has no struct {STRUCTURE}"))?;
+        let function =
+            btf.function_number(FUNCTION).ok_or_else(|| format!("this kernel has no {FUNCTION}"))?;
+        let structure = btf
+            .structure_number(STRUCTURE)
+            .ok_or_else(|| format!("this kernel has no struct {STRUCTURE}"))?;
         trial::load_by_cast(function, structure, BYTES)
             .map_err(|error| format!("the kernel refuses programs that read by {FUNCTION} ({error})"))?;
         Ok(Self { function, structure })

@@ -31,35 +31,53 @@ pub(crate) fn constant(global: &'static u32) -> usize {
     unsafe { core::ptr::read_volatile(global) as usize }
 }
 
-/// A place in kernel memory of which several members are read.
+/// A structure in kernel memory of which several members are read.
 #[derive(Clone, Copy)]
-pub(crate) struct View {
-    address: u64,
-    /// The same, cast; null where there is no cast
-    words: *const u8,
-}
+pub(crate) struct View(*const u8);
 
 impl View {
+    /// At an address.
     #[inline(always)]
     pub(crate) fn of(address: u64) -> Self {
-        let words = if constant(&CAST_TO) == 0 { core::ptr::null() } else { cast_to_words(address as *const u8) };
-        Self { address, words }
+        Self(address as *const u8)
     }
 
-    /// The value at an offset that is a constant to the verifier; zeroes where it cannot be read.
+    /// Behind a pointer that the verifier knows by its type, and forbids to read arbitrary members through (a cgroup program's
+    /// socket, say).
+    #[inline(always)]
+    pub(crate) fn of_typed<T>(pointer: *const T) -> Self {
+        Self(if casts() { to_words(pointer.cast()).cast() } else { address_of(pointer) as *const u8 })
+    }
+
+    /// The member at an offset; zeroes where it cannot be read.
     #[inline(always)]
     pub(crate) fn at<T: Copy>(self, offset: usize) -> T {
-        if constant(&CAST_TO) == 0 {
-            return read_by_helper(self.address + offset as u64);
+        if !casts() {
+            return read_by_helper(self.0 as u64 + offset as u64);
         }
-        // SAFETY: enforced by the verifier; callers use integers and arrays only, aligned as the structure is.
-        unsafe { self.words.add(offset).cast::<T>().read() }
+        const { assert!(size_of::<T>() <= cast::BYTES as usize) };
+        // SAFETY: enforced by the verifier; callers use integers and arrays only, aligned as the structure is. It is cast where
+        // the member is: structures may be longer than what they are cast to.
+        unsafe { to_words(self.0.wrapping_add(offset)).cast::<T>().read() }
+    }
+
+    /// A bit-field of `width` bits that does not cross a byte.
+    #[inline(always)]
+    pub(crate) fn bits(self, bit: usize, width: u32) -> u8 {
+        self.at::<u8>(bit >> 3) >> (bit & 7) & ((1 << width) - 1)
     }
 }
 
+/// Whether memory is read by plain loads, and a further one costs next to nothing.
 #[inline(always)]
-fn cast_to_words(pointer: *const u8) -> *const u8 {
-    type Cast = unsafe extern "C" fn(*const c_void, u32) -> *const u8;
+pub(crate) fn casts() -> bool {
+    constant(&CAST_TO) != 0
+}
+
+/// Casts a pointer or an address to words that can be loaded; only where the kernel [`casts`].
+#[inline(always)]
+fn to_words(pointer: *const u8) -> *const u64 {
+    type Cast = unsafe extern "C" fn(*const c_void, u32) -> *const u64;
     // SAFETY: a call by number, as those of helpers are; the daemon makes it that of the kernel's function.
     unsafe {
         let call = core::mem::transmute::<usize, Cast>(cast::CALL as usize);
@@ -70,10 +88,6 @@ fn cast_to_words(pointer: *const u8) -> *const u8 {
 /// Reads `T` at a kernel address; zeroes where the address cannot be read.
 #[inline(always)]
 pub(crate) fn read<T: Copy>(address: u64) -> T {
-    // What is longer than a few words costs less through the helper, and where each word of it is loaded.
-    if size_of::<T>() > 2 * size_of::<u64>() {
-        return read_by_helper(address);
-    }
     View::of(address).at(0)
 }
 
@@ -104,7 +118,7 @@ pub(crate) fn is_there(offset: usize) -> bool {
     offset as u32 != ABSENT
 }
 
-/// Copies `size` bytes from a kernel address to `to`.
+/// Copies `size` bytes from a kernel address to `to`, through the helper.
 ///
 /// # Safety
 /// `to` must be valid for `size` bytes.
@@ -112,6 +126,26 @@ pub(crate) fn is_there(offset: usize) -> bool {
 pub(crate) unsafe fn copy(to: *mut u8, size: usize, address: u64) {
     // SAFETY: promised by the caller.
     unsafe { bpf_probe_read_kernel(to.cast(), size as u32, address as *const _) };
+}
+
+/// Copies words from a kernel address to `to`.
+///
+/// # Safety
+/// `to` must be valid for writes.
+#[inline(always)]
+pub(crate) unsafe fn copy_words<const WORDS: usize>(to: *mut [u64; WORDS], address: u64) {
+    if !casts() {
+        // SAFETY: promised by the caller.
+        return unsafe { copy(to.cast(), size_of::<[u64; WORDS]>(), address) };
+    }
+    const { assert!(size_of::<[u64; WORDS]>() <= cast::BYTES as usize) };
+    let from = to_words(address as *const u8);
+    let mut word = 0;
+    while word < WORDS {
+        // SAFETY: promised by the caller, and enforced by the verifier.
+        unsafe { to.cast::<u64>().add(word).write(from.add(word).read()) };
+        word += 1;
+    }
 }
 
 /// Zeroes a value whose size is a multiple of eight. Word by word: what the compiler makes of it otherwise is a loop over
@@ -150,18 +184,11 @@ pub(crate) unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
     unsafe { base.add(offset).cast::<T>().read() }
 }
 
-/// A bit-field of `width` bits that does not cross a byte, through the helper.
-#[inline(always)]
-pub(crate) fn read_bits(base: u64, bit: usize, width: u32) -> u8 {
-    read::<u8>(base + (bit >> 3) as u64) >> (bit & 7) & ((1 << width) - 1)
-}
-
-/// The number behind a typed pointer: the verifier forbids reading arbitrary members through some typed pointers (a
-/// cgroup program's socket, say) but lets the helper copy the pointer itself from the stack.
+/// The number behind a typed pointer: the verifier lets the helper copy the pointer itself from the stack.
 #[inline(always)]
 pub(crate) fn address_of<T>(pointer: *const T) -> u64 {
     let slot = [pointer as u64];
-    read::<u64>(core::hint::black_box(&slot).as_ptr() as u64)
+    read_by_helper(core::hint::black_box(&slot).as_ptr() as u64)
 }
 
 /// Nanoseconds of a clock that only differences are taken of.

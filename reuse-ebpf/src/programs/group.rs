@@ -3,7 +3,7 @@
 use aya_ebpf::{cty::c_void, helpers::generated::bpf_loop};
 use reuse_ebpf::group::{Program, RawGroup};
 
-use super::field::{is_there, offset, read, read_bits, read_if_there};
+use super::field::{View, is_there, offset, read, read_if_there};
 
 const CHUNK: usize = RawGroup::CHUNK as usize;
 
@@ -50,7 +50,7 @@ fn group_of(sk: u64) -> RawGroup {
         exists: 1,
         program: program_of(group) as u8,
         heeds_cpu: u8::from(heeding != 0),
-        has_connected: read_bits(group, offset!(group_has_conns), 1),
+        has_connected: View::of(group).bits(offset!(group_has_conns), 1),
     }
 }
 

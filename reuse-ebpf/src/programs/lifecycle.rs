@@ -12,8 +12,8 @@ use reuse_ebpf::{
 
 use super::{
     emit::{reserve, submit, submit_quietly},
-    field::{address_of, load, offset, read},
-    socket::{Common, drops, holds_port, inode_number},
+    field::{View, load, offset},
+    socket::{drops, holds_port, inode_number},
     task::Task,
 };
 
@@ -24,9 +24,8 @@ pub(crate) fn sock_release(ctx: SockContext) -> i32 {
     const ALLOW: i32 = 1;
     // SAFETY: members of the program's context, always readable.
     let (protocol, state) = unsafe { ((*ctx.sock).protocol as u16, (*ctx.sock).state as u8) };
-    let sk = address_of(ctx.sock);
-    let common: Common = read(sk);
-    if !holds_port(sk, protocol, state, common.at(offset!(sk_num))) {
+    let sk = View::of_typed(ctx.sock);
+    if !holds_port(sk, protocol, state, sk.at(offset!(sk_num))) {
         return ALLOW;
     }
     let Some(mut entry) = reserve::<CloseRecord>(Lost::RingClose) else { return ALLOW };
@@ -34,10 +33,10 @@ pub(crate) fn sock_release(ctx: SockContext) -> i32 {
     // SAFETY: the reserved space of one record, all of it written.
     unsafe {
         (*record).kind = Kind::Close as u32;
-        (*record).drops = if common.bit(offset!(sk_reuseport)) { drops(sk) } else { 0 };
+        (*record).drops = if sk.bits(offset!(sk_reuseport), 1) != 0 { drops(sk) } else { 0 };
         (*record).boottime_ns = bpf_ktime_get_boot_ns();
-        (*record).inode = inode_number(read(sk + offset!(sk_socket) as u64));
-        (*record).cookie = common.at(offset!(sk_cookie));
+        (*record).inode = inode_number(sk.at(offset!(sk_socket)));
+        (*record).cookie = sk.at(offset!(sk_cookie));
     }
     submit(entry);
     ALLOW

@@ -15,8 +15,8 @@ use reuse_ebpf::{
 use super::{
     call::is_own,
     emit::{reserve, submit_quietly},
-    field::{offset, read},
-    socket::{AF_INET, AF_INET6, Common, holds_port, inode_number, of_file},
+    field::{View, offset, read},
+    socket::{AF_INET, AF_INET6, holds_port, inode_number, of_file},
     task::Task,
 };
 
@@ -69,12 +69,11 @@ extern "C" fn tell_file(_index: u32, context: *mut c_void) -> i64 {
 #[inline(always)]
 fn port_holder(file: u64) -> Option<u64> {
     let socket = if file == 0 { None } else { of_file(file, true) }?;
-    let common: Common = read(socket.sk);
-    let family: u16 = common.at(offset!(sk_family));
+    let sk = View::of(socket.sk);
+    let family: u16 = sk.at(offset!(sk_family));
     if family != AF_INET && family != AF_INET6 {
         return None;
     }
-    let protocol: u16 = read(socket.sk + offset!(sk_protocol) as u64);
-    let holds = holds_port(socket.sk, protocol, common.at(offset!(sk_state)), common.at(offset!(sk_num)));
+    let holds = holds_port(sk, sk.at(offset!(sk_protocol)), sk.at(offset!(sk_state)), sk.at(offset!(sk_num)));
     holds.then(|| inode_number(socket.socket))
 }

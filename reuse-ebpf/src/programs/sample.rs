@@ -7,7 +7,7 @@ use reuse_ebpf::{
 };
 
 use super::{
-    field::{offset, read, read_if_there},
+    field::{View, offset, read, read_if_there},
     group::copy_group,
     socket::{drops, inode_number},
 };
@@ -43,7 +43,7 @@ pub(crate) fn sample(ctx: *const MapElement) -> i32 {
     if is_same(key, &selection) {
         row.live = 1;
         row.state = read(sk + offset!(sk_state) as u64);
-        row.drops = drops(sk);
+        row.drops = drops(View::of(sk));
         row.accept_queue = read_if_there(sk, offset!(sk_ack_backlog));
         row.accept_queue_limit = read_if_there(sk, offset!(sk_max_ack_backlog));
         row.receive_queue = read_if_there(sk, offset!(sk_rmem_alloc));

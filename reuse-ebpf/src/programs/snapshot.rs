@@ -10,7 +10,7 @@ use aya_ebpf::{
 use reuse_ebpf::record::{COMM, HoldingRecord};
 
 use super::{
-    field::{copy, is_there, load, offset, read, read_bits, read_if_there},
+    field::{View, copy, is_there, load, offset, read, read_if_there},
     group::copy_group,
     maps::{OWN, WANTED},
     multicast::copy_groups,
@@ -41,7 +41,7 @@ pub(crate) fn snapshot(ctx: *const TaskFile) -> i32 {
     unsafe {
         tell(ctx, |sk, common, _| {
             let protocol: u16 = read(sk + offset!(sk_protocol) as u64);
-            holds_port(sk, protocol, common.at(offset!(sk_state)), common.at(offset!(sk_num)))
+            holds_port(View::of(sk), protocol, common.at(offset!(sk_state)), common.at(offset!(sk_num)))
         });
     };
     0
@@ -95,14 +95,14 @@ unsafe fn tell(ctx: *const TaskFile, wanted: impl FnOnce(u64, Copied, u64) -> bo
         match read(sk + offset!(sk_protocol) as u64) {
             IPPROTO_UDP => copy_groups(to, sk, family),
             IPPROTO_TCP if is_there(offset!(tcp_repair)) => {
-                (*to).repair = read_bits(sk, offset!(tcp_repair), 1);
+                (*to).repair = View::of(sk).bits(offset!(tcp_repair), 1);
             }
             _ => {}
         }
         (*to).pid = task.pid();
         (*to).fd = fd;
         (*to).uid = task.euid();
-        (*to).drops = drops(sk);
+        (*to).drops = drops(View::of(sk));
         (*to).accept_queue = read_if_there(sk, offset!(sk_ack_backlog));
         (*to).accept_queue_limit = read_if_there(sk, offset!(sk_max_ack_backlog));
         (*to).receive_queue = read_if_there(sk, offset!(sk_rmem_alloc));

@@ -3,7 +3,7 @@
 use reuse_ebpf::record::{DEVICE, RawSocket, SOCK_COMMON, SOCK_COMMON_READ};
 
 use super::{
-    field::{copy, offset, read, read_bits, read_if_there},
+    field::{View, copy, copy_words, is_there, offset, read, read_if_there},
     task::Task,
 };
 
@@ -42,32 +42,8 @@ impl Socket {
     }
 }
 
-/// The first bytes of a `struct sock_common`, read at once: one helper call for all of its members.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Common([u64; SOCK_COMMON_READ / 8]);
-
-impl Common {
-    #[inline(always)]
-    pub(crate) fn seen(&self) -> Copied {
-        Copied(self.0.as_ptr().cast())
-    }
-
-    #[inline(always)]
-    pub(crate) fn at<T: Copy>(&self, offset: usize) -> T {
-        self.seen().at(offset)
-    }
-
-    #[inline(always)]
-    pub(crate) fn bit(&self, bit: usize) -> bool {
-        self.bits(bit, 1) != 0
-    }
-
-    #[inline(always)]
-    pub(crate) fn bits(&self, bit: usize, width: u32) -> u8 {
-        self.seen().bits(bit, width)
-    }
-}
+/// The first bytes of a `struct sock_common`, read at once.
+pub(crate) type Common = [u64; SOCK_COMMON_READ / 8];
 
 /// The same bytes where they were copied to, aligned as they are in the kernel: to eight bytes.
 #[derive(Clone, Copy)]
@@ -81,7 +57,7 @@ impl Copied {
     #[inline(always)]
     pub(crate) unsafe fn read(to: *mut Common, sk: u64) -> Self {
         // SAFETY: promised by the caller.
-        unsafe { copy(to.cast(), size_of::<Common>(), sk) };
+        unsafe { copy_words(to, sk) };
         Self(to.cast())
     }
 
@@ -187,7 +163,7 @@ pub(crate) unsafe fn copy_raw(to: *mut RawSocket, Socket { socket, sk }: Socket,
 pub(crate) unsafe fn copy_common(to: *mut RawSocket, sk: u64) -> Copied {
     // SAFETY: promised by the caller.
     unsafe {
-        copy((&raw mut (*to).common).cast(), SOCK_COMMON, sk);
+        copy_words((&raw mut (*to).common).cast::<[u64; SOCK_COMMON / 8]>(), sk);
         Copied::of(to)
     }
 }
@@ -206,9 +182,10 @@ pub(crate) unsafe fn copy_rest(
     unsafe {
         let common = Copied::of(to);
         let (net, device): (u64, u32) = (common.at(offset!(sk_net)), common.at(offset!(sk_bound_dev)));
+        let sk = View::of(sk);
         let (uid, protocol) = uid_and_protocol(sk);
         (*to).inode = inode_number(socket);
-        (*to).inet_flags = read(sk + offset!(inet_flags) as u64);
+        (*to).inet_flags = sk.at(offset!(inet_flags));
         if net == own_net {
             (*to).netns = own_netns;
             (*to).netns_cookie = own_cookie;
@@ -218,7 +195,7 @@ pub(crate) unsafe fn copy_rest(
         }
         (*to).uid = uid;
         (*to).protocol = protocol;
-        (*to).userlocks = read_bits(sk, offset!(sk_userlocks), 4);
+        (*to).userlocks = sk.bits(offset!(sk_userlocks), 4);
         (*to).has_device = 0;
         if device != 0 && copy_device_name(&raw mut (*to).device, net, device) {
             (*to).has_device = 1;
@@ -228,13 +205,13 @@ pub(crate) unsafe fn copy_rest(
 
 /// Both at once where they are neighbours, as since 6.13.
 #[inline(always)]
-fn uid_and_protocol(sk: u64) -> (u32, u16) {
+fn uid_and_protocol(sk: View) -> (u32, u16) {
     let (uid, protocol) = (offset!(sk_uid), offset!(sk_protocol));
     if protocol == uid + 4 {
-        let both: u64 = read(sk + uid as u64);
+        let both: u64 = sk.at(uid);
         return (both as u32, (both >> 32) as u16);
     }
-    (read(sk + uid as u64), read(sk + protocol as u64))
+    (sk.at(uid), sk.at(protocol))
 }
 
 /// Name of the device with that index: `net->dev_index_head[index % 256]` (net/core/dev.c, `dev_index_hash`).
@@ -266,7 +243,7 @@ unsafe fn copy_device_name(to: *mut [u8; DEVICE], net: u64, index: u32) -> bool 
 /// close is told. UDP sockets with a port always do; a TCP child keeps its listener's address lock but never the port
 /// lock (net/core/sock.c, `sk_clone_lock`). `port` is the local one.
 #[inline(always)]
-pub(crate) fn holds_port(sk: u64, protocol: u16, state: u8, port: u16) -> bool {
+pub(crate) fn holds_port(sk: View, protocol: u16, state: u8, port: u16) -> bool {
     if port == 0 {
         return false;
     }
@@ -274,7 +251,7 @@ pub(crate) fn holds_port(sk: u64, protocol: u16, state: u8, port: u16) -> bool {
         IPPROTO_UDP => true,
         IPPROTO_TCP | IPPROTO_MPTCP => {
             matches!(state, TCP_LISTEN | TCP_CLOSE)
-                || read_bits(sk, offset!(sk_userlocks), 4) & SOCK_BINDPORT_LOCK != 0
+                || sk.bits(offset!(sk_userlocks), 4) & SOCK_BINDPORT_LOCK != 0
         }
         _ => false,
     }
@@ -282,14 +259,14 @@ pub(crate) fn holds_port(sk: u64, protocol: u16, state: u8, port: u16) -> bool {
 
 /// Dropped packets of a socket: one counter, or two since 6.18 (net/core/sock.c, `sk_drops_read`).
 #[inline(always)]
-pub(crate) fn drops(sk: u64) -> u32 {
-    if offset!(sk_drop_counters) as u32 != reuse_ebpf::offsets::ABSENT {
-        let counters: u64 = read(sk + offset!(sk_drop_counters) as u64);
+pub(crate) fn drops(sk: View) -> u32 {
+    if is_there(offset!(sk_drop_counters)) {
+        let counters: u64 = sk.at(offset!(sk_drop_counters));
         if counters != 0 {
-            let first: u32 = read(counters + offset!(drop_counters_0) as u64);
-            let second: u32 = read(counters + offset!(drop_counters_1) as u64);
-            return first.wrapping_add(second);
+            let counters = View::of(counters);
+            let first: u32 = counters.at(offset!(drop_counters_0));
+            return first.wrapping_add(counters.at(offset!(drop_counters_1)));
         }
     }
-    read_if_there(sk, offset!(sk_drops))
+    if is_there(offset!(sk_drops)) { sk.at(offset!(sk_drops)) } else { 0 }
 }

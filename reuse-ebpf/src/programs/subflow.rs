@@ -4,8 +4,8 @@
 use reuse_ebpf::{offsets::ABSENT, record::CallRecord};
 
 use super::{
-    field::{copy, is_there, offset, read, read_bits},
-    socket::{Common, IPPROTO_MPTCP, IPPROTO_TCP},
+    field::{View, is_there, offset, read},
+    socket::{IPPROTO_MPTCP, IPPROTO_TCP},
 };
 
 /// Whether it is one. Other sockets than TCP's end before the bit that says so.
@@ -13,7 +13,7 @@ use super::{
 pub(crate) fn is_subflow(sk: u64) -> bool {
     offset!(tcp_is_mptcp) as u32 != ABSENT
         && read::<u16>(sk + offset!(sk_protocol) as u64) == IPPROTO_TCP
-        && read_bits(sk, offset!(tcp_is_mptcp), 1) != 0
+        && View::of(sk).bits(offset!(tcp_is_mptcp), 1) != 0
 }
 
 /// The socket that the user has: the MPTCP socket of a subflow, else itself.
@@ -43,12 +43,12 @@ pub(crate) fn listener(sk: u64) -> u64 {
 /// `record` must be a filled record.
 #[inline(always)]
 pub(crate) unsafe fn show_address(record: *mut CallRecord, sk: u64) {
-    let common: Common = read(sk);
+    let sk = View::of(sk);
     // SAFETY: promised by the caller; the daemon holds these members within the copied bytes.
     unsafe {
         let to = (&raw mut (*record).socket.common).cast::<u8>();
-        to.add(offset!(sk_num)).cast::<u16>().write(common.at(offset!(sk_num)));
-        to.add(offset!(sk_rcv_saddr)).cast::<u32>().write(common.at(offset!(sk_rcv_saddr)));
-        copy(to.add(offset!(sk_v6_rcv_saddr)), 16, sk + offset!(sk_v6_rcv_saddr) as u64);
+        to.add(offset!(sk_num)).cast::<u16>().write(sk.at(offset!(sk_num)));
+        to.add(offset!(sk_rcv_saddr)).cast::<u32>().write(sk.at(offset!(sk_rcv_saddr)));
+        to.add(offset!(sk_v6_rcv_saddr)).cast::<[u32; 4]>().write(sk.at(offset!(sk_v6_rcv_saddr)));
     }
 }

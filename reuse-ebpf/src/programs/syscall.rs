@@ -12,7 +12,7 @@ use super::{
     call::{Call, Caller, copy_requested, is_own},
     evidence::Asked,
     field::{constant, offset, read},
-    socket::{Common, IPPROTO_MPTCP, IPPROTO_UDP, Socket, of_descriptor},
+    socket::{IPPROTO_MPTCP, IPPROTO_UDP, Socket, of_descriptor},
     task::Task,
     way::is_io_worker,
 };
@@ -167,6 +167,5 @@ fn tell_without_port(ctx: &TracePointContext, kind: Kind) {
 
 #[inline(always)]
 fn has_port(Socket { sk, .. }: Socket) -> bool {
-    let common: Common = read(sk);
-    common.at::<u16>(offset!(sk_num)) != 0
+    read::<u16>(sk + offset!(sk_num) as u64) != 0
 }

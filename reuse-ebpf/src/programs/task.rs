@@ -14,7 +14,7 @@ use reuse_ebpf::{offsets::ABSENT, record::COMM};
 
 use super::{
     arch::{COMPAT, NUMBER, is_running},
-    field::{address_of, is_there, load, offset, read},
+    field::{address_of, casts, is_there, load, offset, read},
 };
 
 /// The task that runs the program: typed for the verifier, or a mere address.
@@ -176,16 +176,16 @@ impl<const TYPED: bool> Task<TYPED> {
     /// Id of its cgroup v2 group; it must be the running task.
     #[inline(always)]
     pub(crate) fn cgroup(self) -> u64 {
-        if !TYPED {
+        if !TYPED && !casts() {
             // SAFETY: a helper without arguments.
             return unsafe { bpf_get_current_cgroup_id() };
         }
         // SAFETY: as above, and of what they point to.
         unsafe {
-            let groups: *const u8 = load(self.0, offset!(task_cgroups));
-            let default: *const u8 = load(groups, offset!(cgroups_default));
-            let node: *const u8 = load(default, offset!(cgroup_node));
-            load(node, offset!(node_id))
+            let groups: *const u8 = Self::at(self.0, offset!(task_cgroups));
+            let default: *const u8 = Self::at(groups, offset!(cgroups_default));
+            let node: *const u8 = Self::at(default, offset!(cgroup_node));
+            Self::at(node, offset!(node_id))
         }
     }
 

@@ -19,8 +19,8 @@ use super::{
     arch::{FIFTH, FIRST, SECOND, THIRD},
     call::is_own,
     emit::{reserve, submit, submit_quietly},
-    field::{copy_user, offset, read},
-    socket::{AF_INET, AF_INET6, Common, Socket, holds_port, inode_number, of_descriptor},
+    field::{View, copy_user, offset},
+    socket::{AF_INET, AF_INET6, Socket, holds_port, inode_number, of_descriptor},
     syscall::result,
     task::Task,
 };
@@ -115,11 +115,9 @@ fn tell(fd: i32, what: Touched) {
 extern "C" fn tell_touched(fd: i32, what: u32) -> i32 {
     let task = Task::current_address();
     let Some(Socket { socket, sk }) = of_descriptor(task, fd, true) else { return 0 };
-    let common: Common = read(sk);
-    let family: u16 = common.at(offset!(sk_family));
-    let protocol: u16 = read(sk + offset!(sk_protocol) as u64);
-    let port: u16 = common.at(offset!(sk_num));
-    let holds = holds_port(sk, protocol, common.at(offset!(sk_state)), port);
+    let sk = View::of(sk);
+    let family: u16 = sk.at(offset!(sk_family));
+    let holds = holds_port(sk, sk.at(offset!(sk_protocol)), sk.at(offset!(sk_state)), sk.at(offset!(sk_num)));
     if (family != AF_INET && family != AF_INET6) || !holds || is_own(task) {
         return 0;
     }
@@ -131,13 +129,13 @@ extern "C" fn tell_touched(fd: i32, what: u32) -> i32 {
         (*record).pid = task.pid();
         (*record).boottime_ns = bpf_ktime_get_boot_ns();
         (*record).inode = inode_number(socket);
-        (*record).cookie = common.at(offset!(sk_cookie));
+        (*record).cookie = sk.at(offset!(sk_cookie));
         (*record).cgroup = task.cgroup();
         (&raw mut (*record).comm).cast::<[u64; COMM / 8]>().write(task.comm());
         (*record).tid = task.tid();
         (*record).uid = task.euid();
         (*record).what = what as u8;
-        (*record).reuse = common.bits(offset!(sk_reuse), 4);
+        (*record).reuse = sk.bits(offset!(sk_reuse), 4);
         (*record).reserved = [0; 6];
     }
     submit(entry);

@@ -3,7 +3,7 @@
 use reuse_ebpf::record::Way;
 
 use super::{
-    field::{is_there, offset, read_bits},
+    field::{View, is_there, offset},
     maps::TOLD,
     subflow::is_subflow,
     task::Task,
@@ -55,7 +55,7 @@ pub(crate) fn is_io_worker<const TYPED: bool>(task: Task<TYPED>) -> bool {
 /// A socket that the kernel made for itself; MPTCP's subflows are made so for their users.
 #[inline(always)]
 fn is_kernels(sk: u64) -> bool {
-    read_bits(sk, offset!(sk_kern_sock), 1) != 0 && !is_subflow(sk)
+    View::of(sk).bits(offset!(sk_kern_sock), 1) != 0 && !is_subflow(sk)
 }
 
 /// Whether binds of this way are to be told by the hooks of the root cgroup.

@@ -10,7 +10,7 @@ use super::{
     walk::{CONTINUE, STOP},
 };
 use crate::programs::{
-    field::{copy, offset, read},
+    field::{View, offset, read},
     socket::{Copied, TCP_LISTEN},
 };
 
@@ -28,14 +28,15 @@ pub(super) unsafe fn begin(scratch: *mut Scratch) -> Table {
         let row: u64 = read(walk.net + offset!(net_death_row) as u64);
         read(row + offset!(death_row_hashinfo) as u64)
     };
-    let table: u64 = read(info + offset!(hashinfo_bhash) as u64);
-    let size: u32 = read(info + offset!(hashinfo_bhash_size) as u64);
+    let info = View::of(info);
+    let table: u64 = info.at(offset!(hashinfo_bhash));
+    let size: u32 = info.at(offset!(hashinfo_bhash_size));
     // include/net/inet_hashtables.h, `inet_bhashfn`
     let slot = u32::from(walk.port).wrapping_add(walk.mix) & size.wrapping_sub(1);
     let slot = table + u64::from(slot) * offset!(bhash_slot_size) as u64;
     walk.node = read(slot + offset!(bhash_slot_chain) as u64);
-    walk.table = read(info + offset!(hashinfo_lhash2) as u64);
-    walk.mask = read(info + offset!(hashinfo_lhash2_mask) as u64);
+    walk.table = info.at(offset!(hashinfo_lhash2));
+    walk.mask = info.at(offset!(hashinfo_lhash2_mask));
     walk.phase = phase::BUCKET;
     Table::TcpEmpty
 }
@@ -47,12 +48,9 @@ pub(super) fn bucket(scratch: &mut Scratch) -> i64 {
     if node == 0 {
         return STOP;
     }
-    let bucket = node - offset!(bucket_node) as u64;
-    let (net, port, master): (u64, u16, u32) = (
-        read(bucket + offset!(bucket_net) as u64),
-        read(bucket + offset!(bucket_port) as u64),
-        read(bucket + offset!(bucket_l3mdev) as u64),
-    );
+    let bucket = View::of(node - offset!(bucket_node) as u64);
+    let (net, port, master): (u64, u16, u32) =
+        (bucket.at(offset!(bucket_net)), bucket.at(offset!(bucket_port)), bucket.at(offset!(bucket_l3mdev)));
     // A bucket of another L3 domain (VRF) is not asked; a socket without a device is in none.
     if net != scratch.walk.net || port != scratch.walk.port || (master != 0 && scratch.walk.device == 0) {
         scratch.walk.node = read(node);
@@ -60,23 +58,23 @@ pub(super) fn bucket(scratch: &mut Scratch) -> i64 {
     }
     let evidence = &mut scratch.evidence;
     evidence.table = Table::Tcp as u8;
-    evidence.fastreuse = read(bucket + offset!(bucket_fastreuse) as u64);
-    evidence.fastreuseport = read(bucket + offset!(bucket_fastreuseport) as u64);
-    evidence.fastuid = read(bucket + offset!(bucket_fastuid) as u64);
-    evidence.fast_v6only = read(bucket + offset!(bucket_fast_v6only) as u64);
-    evidence.fast_family = read(bucket + offset!(bucket_fast_family) as u64);
-    // SAFETY: each as long as what is copied there.
+    evidence.fastreuse = bucket.at(offset!(bucket_fastreuse));
+    evidence.fastreuseport = bucket.at(offset!(bucket_fastreuseport));
+    evidence.fastuid = bucket.at(offset!(bucket_fastuid));
+    evidence.fast_v6only = bucket.at(offset!(bucket_fast_v6only));
+    evidence.fast_family = bucket.at(offset!(bucket_fast_family));
+    // SAFETY: each as long as what is written there, and aligned in the record as words are.
     unsafe {
-        copy((&raw mut evidence.fast_rcv_saddr).cast(), 4, bucket + offset!(bucket_fast_rcv_saddr) as u64);
-        let address = bucket + offset!(bucket_fast_v6_rcv_saddr) as u64;
-        copy((&raw mut evidence.fast_v6_rcv_saddr).cast(), 16, address);
+        (&raw mut evidence.fast_rcv_saddr).cast::<u32>().write(bucket.at(offset!(bucket_fast_rcv_saddr)));
+        let address = (&raw mut evidence.fast_v6_rcv_saddr).cast::<[u32; 4]>();
+        address.write(bucket.at(offset!(bucket_fast_v6_rcv_saddr)));
     }
     let walk = &mut scratch.walk;
     if offset!(bucket_addresses) as u32 != ABSENT {
-        walk.first = read(bucket + offset!(bucket_addresses) as u64);
+        walk.first = bucket.at(offset!(bucket_addresses));
         walk.entry = walk.first;
     } else {
-        walk.first = read(bucket + offset!(bucket_owners) as u64);
+        walk.first = bucket.at(offset!(bucket_owners));
     }
     walk.phase = phase::LISTENERS_OF;
     CONTINUE

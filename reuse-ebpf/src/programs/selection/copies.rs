@@ -2,7 +2,7 @@
 
 use super::{datagram::Header, sock::Sock};
 use crate::programs::{
-    field::{offset, read, read_bits},
+    field::{View, offset, read},
     socket::AF_INET,
 };
 
@@ -27,7 +27,7 @@ pub(super) fn may_get_copies<const TYPED: bool>(sk: Sock<TYPED>, family: u16) ->
 #[inline(always)]
 pub(super) fn is_copy(datagram: u64, header: &Header, sk: u64) -> bool {
     const PACKET_HOST: u8 = 0;
-    if read_bits(datagram, offset!(skb_pkt_type), 3) != PACKET_HOST {
+    if View::of(datagram).bits(offset!(skb_pkt_type), 3) != PACKET_HOST {
         return true;
     }
     if header.is_v6() {

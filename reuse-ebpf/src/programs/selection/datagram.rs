@@ -2,7 +2,7 @@
 
 use super::{flows::mix, sock::Sock};
 use crate::programs::{
-    field::{is_there, offset, read, read_bits},
+    field::{View, is_there, offset, read},
     socket::IPPROTO_UDP,
 };
 
@@ -35,7 +35,7 @@ pub(super) fn packets(buffer: u64) -> u64 {
 /// Whether a UDP socket takes several datagrams in one buffer.
 #[inline(always)]
 pub(super) fn takes_batches(sk: u64) -> bool {
-    is_there(offset!(udp_gro)) && read_bits(sk, offset!(udp_gro), 1) != 0
+    is_there(offset!(udp_gro)) && View::of(sk).bits(offset!(udp_gro), 1) != 0
 }
 
 /// The first bytes of a packet from its IP header on: that of IPv6 with the ports behind it, or of IPv4.
