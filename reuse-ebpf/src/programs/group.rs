@@ -1,9 +1,11 @@
 //! The SO_REUSEPORT group of a socket, read where many sockets are: by the iterators.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{cty::c_void, helpers::generated::bpf_loop};
 use reuse_ebpf::group::{Program, RawGroup};
 
-use super::field::{View, is_there, offset, read, read_if_there};
+use super::field::{View, copy_words, is_there, offset, read, read_if_there};
 
 const CHUNK: usize = RawGroup::CHUNK as usize;
 
@@ -94,7 +96,12 @@ fn index_of(sk: u64, group: u64, members: u32) -> u32 {
 extern "C" fn compare(_chunk: u32, context: *mut c_void) -> i64 {
     // SAFETY: the context is the caller's search; nothing else refers to it during the step.
     let search = unsafe { &mut *context.cast::<Search>() };
-    let members: [u64; CHUNK] = read(search.at);
+    let mut members = MaybeUninit::<[u64; CHUNK]>::uninit();
+    // SAFETY: all words are written.
+    let members = unsafe {
+        copy_words(members.as_mut_ptr(), search.at);
+        members.assume_init()
+    };
     for (position, member) in (0_u32..).zip(members) {
         if member == search.sk {
             search.found = search.passed + position;
