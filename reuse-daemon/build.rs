@@ -1,5 +1,5 @@
-//! Builds the eBPF object into `OUT_DIR/reuse-ebpf`, and into `OUT_DIR/reuse-ebpf-lean` what the short commands need of it;
-//! or leaves empty stubs there.
+//! Builds the eBPF objects into `OUT_DIR/reuse-ebpf` and `OUT_DIR/reuse-ebpf-casting`, and into `OUT_DIR/reuse-ebpf-lean` what
+//! the short commands need; or leaves empty stubs there.
 //!
 //! `cargo xtask build` names the toolchain in `REUSE_EBPF_TOOLCHAIN`; without it (a plain `cargo build`, `clippy`,
 //! `doc`) no eBPF toolchain is needed, and a daemon built that way says so and exits.
@@ -19,7 +19,7 @@ const LEAN: [&str; 2] = ["raw_tp", "iter/task_file"];
 fn main() -> Result<()> {
     println!("cargo:rerun-if-env-changed={TOOLCHAIN}");
     let out_dir = env::var_os("OUT_DIR").context("OUT_DIR is not set")?;
-    let object = Path::new(&out_dir).join("reuse-ebpf");
+    let objects = ["reuse-ebpf", "reuse-ebpf-casting"].map(|name| Path::new(&out_dir).join(name));
     let lean = Path::new(&out_dir).join("reuse-ebpf-lean");
     let write = |path: &Path, bytes| {
         fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
@@ -27,7 +27,7 @@ fn main() -> Result<()> {
     let Ok(toolchain) = env::var(TOOLCHAIN) else {
         println!("cargo:rerun-if-changed=build.rs");
         write(&lean, Vec::new())?;
-        return write(&object, Vec::new());
+        return objects.iter().try_for_each(|object| write(object, Vec::new()));
     };
     // Building core from source is still unstable; a stable compiler does it only for those who insist. Set here and
     // not for the whole build, so that the host's crates are compiled as usual.
@@ -37,8 +37,14 @@ fn main() -> Result<()> {
     let package = Package { name: "reuse-ebpf", root_dir: root, ..Package::default() };
     build_ebpf([package], Toolchain::Custom(&toolchain))?;
     println!("cargo:rerun-if-changed=build");
-    let whole = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
-    let damaged = |why| anyhow!("{}: {why}", object.display());
-    write(&lean, trim::with_programs(&whole, &LEAN).map_err(damaged)?)?;
-    write(&object, trim::trimmed(&whole).map_err(damaged)?)
+    for object in &objects {
+        let whole = fs::read(object).with_context(|| format!("cannot read {}", object.display()))?;
+        let damaged = |why| anyhow!("{}: {why}", object.display());
+        // Those run a moment: what matters is that there is nothing to try first.
+        if object == &objects[0] {
+            write(&lean, trim::with_programs(&whole, &LEAN).map_err(damaged)?)?;
+        }
+        write(object, trim::trimmed(&whole).map_err(damaged)?)?;
+    }
+    Ok(())
 }

@@ -63,7 +63,7 @@ pub fn main(arguments: &RunArguments, color: Color) -> ExitCode {
 }
 
 fn run(config: Config, config_file: Option<ConfigFile>, policy: Policy, colored: bool) -> anyhow::Result<()> {
-    object::bytes()?;
+    object::require()?;
     privileges::check()?;
     let listeners = config.web.listen.iter().map(listen).collect::<anyhow::Result<Vec<_>>>()?;
     let local = LocalSocket::bind(&config.socket)?;

@@ -95,7 +95,6 @@ pub struct Options<'a> {
 /// # Errors
 /// Nothing of the kernel side can work.
 pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
-    let object = object::bytes()?;
     // Making a loader takes a thread of its own.
     let (loader, groundwork) = thread::scope(|scope| {
         let loader = scope.spawn(loader::new);
@@ -104,14 +103,17 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     });
     let mut loader = loader.unwrap_or_else(|panic| panic::resume_unwind(panic));
     let Groundwork { types, offsets, decoder, rules, have, plan } = groundwork?;
+    let object = object::bytes(have.cast())?;
+    let structure = have.cast().map_or(0, Cast::structure);
     let mut ebpf = loader
         .btf(Some(&types))
         .override_global("OFFSETS", &offsets, true)
-        .override_global("CAST_TO", &Cast::to(have.cast()), true)
+        // Only the programs that cast have it.
+        .override_global("CAST_TO", &structure, false)
         .override_global("EXIT_RESULT", &have.exit_result(), true)
         .override_global("LOOKS_PER_TICK", &looks_per_tick(sys::tick()), true)
         .override_global(aya_log::LEVEL, &options.log_level, true)
-        .load(&Cast::put_into(have.cast(), object))
+        .load(&object)
         .map_err(|error| StartError::Load(Box::new(error)))?;
     if options.log_level > 0 {
         diagnostics::forward_log(&mut ebpf);

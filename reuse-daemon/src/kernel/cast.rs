@@ -1,7 +1,5 @@
 //! Programs that read kernel memory by plain loads, on kernels that let them: see [`reuse_ebpf::cast`].
 
-use std::borrow::Cow;
-
 use reuse_ebpf::cast::{BYTES, CALL, FUNCTION, STRUCTURE};
 
 use super::{
@@ -40,24 +38,22 @@ impl Cast {
         Ok(Self { function, structure })
     }
 
-    /// What the programs cast to: 0 where they read through the helper.
-    pub(super) fn to(cast: Option<Self>) -> u32 {
-        cast.map_or(0, |cast| cast.structure)
+    /// Number of the structure.
+    pub(super) fn structure(self) -> u32 {
+        self.structure
     }
 
-    /// The object with each cast a call of the kernel's function. Without a cast it is left as it is: what calls it is never
-    /// reached, and the verifier takes it out.
-    pub(super) fn put_into(cast: Option<Self>, object: &[u8]) -> Cow<'_, [u8]> {
-        let Some(Self { function, .. }) = cast else { return Cow::Borrowed(object) };
+    /// The object with each cast a call of the kernel's function.
+    pub(super) fn put_into(self, object: &[u8]) -> Vec<u8> {
         let mut object = object.to_vec();
         // A section of instructions begins at a multiple of their size in the file.
         for instruction in object.as_chunks_mut::<INSTRUCTION>().0 {
             let [operation, registers, 0, 0, ref mut called @ ..] = *instruction else { continue };
             if operation == CALLS && registers == 0 && *called == CALL.to_ne_bytes() {
-                *called = function.to_ne_bytes();
+                *called = self.function.to_ne_bytes();
                 instruction[1] = OF_KERNEL;
             }
         }
-        Cow::Owned(object)
+        object
     }
 }

@@ -1,9 +1,16 @@
-//! The eBPF object that the build put into this binary.
+//! The eBPF objects that the build put into this binary.
+
+use std::borrow::Cow;
 
 use thiserror::Error;
 
+use super::cast::Cast;
+
 /// The programs; empty in a build without the eBPF toolchain.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/reuse-ebpf"));
+
+/// The same, reading by casts.
+static CASTING: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/reuse-ebpf-casting"));
 
 /// Those of them that the commands without a daemon need.
 static LEAN: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/reuse-ebpf-lean"));
@@ -15,12 +22,23 @@ static LEAN: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/reus
 )]
 pub struct Stub;
 
-/// The programs.
+/// Whether there are programs.
 ///
 /// # Errors
 /// [`Stub`]
-pub fn bytes() -> Result<&'static [u8], Stub> {
-    if OBJECT.is_empty() { Err(Stub) } else { Ok(OBJECT) }
+pub fn require() -> Result<(), Stub> {
+    bytes(None).map(drop)
+}
+
+/// The programs, which read by this cast if there is one.
+///
+/// # Errors
+/// [`Stub`]
+pub(super) fn bytes(cast: Option<Cast>) -> Result<Cow<'static, [u8]>, Stub> {
+    if OBJECT.is_empty() {
+        return Err(Stub);
+    }
+    Ok(cast.map_or(Cow::Borrowed(OBJECT), |cast| Cow::Owned(cast.put_into(CASTING))))
 }
 
 /// `ask`, `snapshot` and `owners` alone, with all maps.

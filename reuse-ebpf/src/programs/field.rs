@@ -8,11 +8,13 @@ use reuse_ebpf::{
     offsets::{ABSENT, Offsets},
 };
 
+use crate::CASTS;
+
 /// Overridden by the daemon before the programs are loaded, frozen afterwards: constants to the verifier.
 #[unsafe(no_mangle)]
 pub(crate) static OFFSETS: Offsets = Offsets::UNSET;
 
-/// Number of the structure that addresses are cast to, 0 where memory is read through the helper. Overridden likewise.
+/// Number of the structure that addresses are cast to. Overridden likewise.
 #[unsafe(no_mangle)]
 static CAST_TO: u32 = 0;
 
@@ -46,13 +48,13 @@ impl View {
     /// socket, say).
     #[inline(always)]
     pub(crate) fn of_typed<T>(pointer: *const T) -> Self {
-        Self(if casts() { to_words(pointer.cast()).cast() } else { address_of(pointer) as *const u8 })
+        Self(if CASTS { to_words(pointer.cast()).cast() } else { address_of(pointer) as *const u8 })
     }
 
     /// The member at an offset; zeroes where it cannot be read.
     #[inline(always)]
     pub(crate) fn at<T: Copy>(self, offset: usize) -> T {
-        if !casts() {
+        if !CASTS {
             return read_by_helper(self.0 as u64 + offset as u64);
         }
         const { assert!(size_of::<T>() <= cast::BYTES as usize) };
@@ -68,13 +70,7 @@ impl View {
     }
 }
 
-/// Whether memory is read by plain loads, and a further one costs next to nothing.
-#[inline(always)]
-pub(crate) fn casts() -> bool {
-    constant(&CAST_TO) != 0
-}
-
-/// Casts a pointer or an address to words that can be loaded; only where the kernel [`casts`].
+/// Casts a pointer or an address to words that can be loaded; only where the programs are to.
 #[inline(always)]
 fn to_words(pointer: *const u8) -> *const u64 {
     type Cast = unsafe extern "C" fn(*const c_void, u32) -> *const u64;
@@ -91,8 +87,9 @@ pub(crate) fn read<T: Copy>(address: u64) -> T {
     View::of(address).at(0)
 }
 
+/// The same through the faulting-safe helper, on any kernel.
 #[inline(always)]
-fn read_by_helper<T: Copy>(address: u64) -> T {
+pub(crate) fn read_by_helper<T: Copy>(address: u64) -> T {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the helper writes all `size_of::<T>()` bytes, with zeroes on a fault; callers use integers and arrays only.
     unsafe {
@@ -134,7 +131,7 @@ pub(crate) unsafe fn copy(to: *mut u8, size: usize, address: u64) {
 /// `to` must be valid for writes.
 #[inline(always)]
 pub(crate) unsafe fn copy_words<const WORDS: usize>(to: *mut [u64; WORDS], address: u64) {
-    if !casts() {
+    if !CASTS {
         // SAFETY: promised by the caller.
         return unsafe { copy(to.cast(), size_of::<[u64; WORDS]>(), address) };
     }

@@ -93,12 +93,6 @@ impl Copied {
         let word = |at| u64::from(self.at::<u32>(offset + at));
         [word(0) | word(4) << 32, word(8) | word(12) << 32]
     }
-
-    /// A bit-field of `width` bits that does not cross a byte.
-    #[inline(always)]
-    pub(crate) fn bits(self, bit: usize, width: u32) -> u8 {
-        self.at::<u8>(bit >> 3) >> (bit & 7) & ((1 << width) - 1)
-    }
 }
 
 /// The socket behind a descriptor of a task; `checked` also makes sure that it is one, for calls that may have failed

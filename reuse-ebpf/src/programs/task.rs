@@ -2,7 +2,8 @@
 //!
 //! Such loads are dear to verify, though: at each one that gives a pointer the verifier searches the kernel's types by name
 //! up to four times (kernel/bpf/verifier.c, `type_is_rcu` and its like), a tenth of a millisecond a search, and again on each
-//! way that leads there. A program does them before its ways part; what runs seldom reads through the helper instead.
+//! way that leads there. Where there is a cast, pointers are read by it. Else a program does them before its ways part, and what
+//! runs seldom reads through the helper instead.
 
 use aya_ebpf::{
     cty::c_void,
@@ -14,8 +15,9 @@ use reuse_ebpf::{offsets::ABSENT, record::COMM};
 
 use super::{
     arch::{COMPAT, NUMBER, is_running},
-    field::{address_of, casts, is_there, load, offset, read},
+    field::{address_of, is_there, load, offset, read},
 };
+use crate::CASTS;
 
 /// The task that runs the program: typed for the verifier, or a mere address.
 #[derive(Clone, Copy)]
@@ -50,17 +52,31 @@ impl Task {
 }
 
 impl<const TYPED: bool> Task<TYPED> {
-    /// A member of a structure that the task leads to.
+    /// A pointer of the task's, or a member of a structure that it leads to.
     ///
     /// # Safety
     /// As [`load`].
     #[inline(always)]
     unsafe fn at<T: Copy>(base: *const u8, offset: usize) -> T {
-        if TYPED {
+        if TYPED && !CASTS {
             // SAFETY: promised by the caller.
             unsafe { load(base, offset) }
         } else {
             read(base as u64 + offset as u64)
+        }
+    }
+
+    /// A number of the task's own: cheap to verify, and cheaper to load than by a cast.
+    ///
+    /// # Safety
+    /// As [`load`].
+    #[inline(always)]
+    unsafe fn number<T: Copy>(self, offset: usize) -> T {
+        if TYPED {
+            // SAFETY: promised by the caller.
+            unsafe { load(self.0, offset) }
+        } else {
+            read(self.0 as u64 + offset as u64)
         }
     }
 
@@ -73,21 +89,21 @@ impl<const TYPED: bool> Task<TYPED> {
     #[inline(always)]
     pub(crate) fn pid(self) -> u32 {
         // SAFETY: a BTF member of the task.
-        unsafe { Self::at(self.0, offset!(task_tgid)) }
+        unsafe { self.number(offset!(task_tgid)) }
     }
 
     /// Thread id in the initial pid namespace.
     #[inline(always)]
     pub(crate) fn tid(self) -> u32 {
         // SAFETY: as above.
-        unsafe { Self::at(self.0, offset!(task_pid)) }
+        unsafe { self.number(offset!(task_pid)) }
     }
 
     /// `PF_KTHREAD` and its siblings (include/linux/sched.h).
     #[inline(always)]
     pub(crate) fn flags(self) -> u32 {
         // SAFETY: as above.
-        unsafe { Self::at(self.0, offset!(task_flags)) }
+        unsafe { self.number(offset!(task_flags)) }
     }
 
     /// Whether it ever used io_uring; not known on kernels that keep that elsewhere.
@@ -111,7 +127,7 @@ impl<const TYPED: bool> Task<TYPED> {
             if !is_running(registers) {
                 return None;
             }
-            let status: u32 = Self::at(self.0, offset!(task_call_status));
+            let status: u32 = self.number(offset!(task_call_status));
             Some((registers.add(NUMBER).read() as u32, status & COMPAT != 0))
         }
     }
@@ -130,7 +146,7 @@ impl<const TYPED: bool> Task<TYPED> {
             return read(self.address() + offset!(task_comm) as u64);
         }
         // SAFETY: as above; the name is COMM bytes.
-        unsafe { [Self::at(self.0, offset!(task_comm)), Self::at(self.0, offset!(task_comm) + 8)] }
+        unsafe { [self.number(offset!(task_comm)), self.number(offset!(task_comm) + 8)] }
     }
 
     /// Effective uid in the initial user namespace.
@@ -150,7 +166,7 @@ impl<const TYPED: bool> Task<TYPED> {
             return 0;
         }
         // SAFETY: a BTF member of the task; the mode is an integer of which the low byte holds every value.
-        unsafe { Self::at(self.0, offset!(task_seccomp)) }
+        unsafe { self.number(offset!(task_seccomp)) }
     }
 
     /// Its cgroup v2 group, as a number.
@@ -176,7 +192,7 @@ impl<const TYPED: bool> Task<TYPED> {
     /// Id of its cgroup v2 group; it must be the running task.
     #[inline(always)]
     pub(crate) fn cgroup(self) -> u64 {
-        if !TYPED && !casts() {
+        if !TYPED && !CASTS {
             // SAFETY: a helper without arguments.
             return unsafe { bpf_get_current_cgroup_id() };
         }
