@@ -14,7 +14,7 @@ use super::{
     emit::send,
     field::offset,
     port::{self, Scratch, Wanted},
-    socket::{AF_INET, AF_INET6, Socket},
+    socket::{AF_INET, AF_INET6, Copied, Socket},
     task::Task,
     way::is_io_worker,
 };
@@ -83,7 +83,7 @@ unsafe extern "C" fn tell_evidence(
 #[inline(always)]
 unsafe fn note(scratch: *mut Scratch, sk: u64, task: Task<false>, asked: u32, budget: u64) {
     // SAFETY: promised by the caller.
-    let common = unsafe { port::look(scratch, sk) };
+    let common = unsafe { Copied::of(&raw const (*scratch).call.socket) };
     let family: u16 = common.at(offset!(sk_family));
     if family != AF_INET && family != AF_INET6 {
         return;

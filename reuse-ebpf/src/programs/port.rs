@@ -22,7 +22,7 @@ use self::{
     scratch::{HEAD, Walk},
 };
 use super::{
-    field::{is_there, now, offset, read, zero},
+    field::{is_there, offset, read, zero},
     socket::{AF_INET, AF_INET6, Copied, IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP},
 };
 
@@ -76,16 +76,6 @@ impl Wanted {
     pub(crate) fn of_bound(common: Copied) -> Self {
         Self { address: Address::of(common), port: common.at(offset!(sk_num)) }
     }
-}
-
-/// The first bytes of a socket, read into the scratch record: valid until the walk.
-///
-/// # Safety
-/// As [`read_port`].
-#[inline(always)]
-pub(crate) unsafe fn look(scratch: *mut Scratch, sk: u64) -> Copied {
-    // SAFETY: promised by the caller.
-    unsafe { Copied::read(&raw mut (*scratch).walk.common, sk) }
 }
 
 /// Writes what is asked for where no call does, to be read by [`wanted`].
@@ -143,7 +133,6 @@ pub(crate) unsafe fn read_port(
         (*walk).family = common.at(offset!(sk_family));
         (*walk).listeners = 0;
         (*walk).others = 0;
-        (*walk).began = now();
         (*walk).budget = budget;
         let table = match protocol {
             IPPROTO_UDP => udp::begin(scratch, common),
@@ -152,7 +141,7 @@ pub(crate) unsafe fn read_port(
         };
         (*scratch).evidence.table = table as u8;
         run(scratch);
-        (*scratch).evidence.took_ns = (now() - (*walk).began) as u32;
+        (*scratch).evidence.took_ns = (*scratch).elapsed() as u32;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where a port is read into: the record that will be sent, and behind it how far the walk has come.
 
-use aya_ebpf::{macros::map, maps::PerCpuArray};
+use aya_ebpf::{helpers::generated::bpf_ktime_get_boot_ns, macros::map, maps::PerCpuArray};
 use reuse_ebpf::{
     count::Lost,
     record::{CallRecord, EvidenceRecord, OCCUPANTS_MAX, OccupantRecord},
@@ -22,6 +22,16 @@ pub(crate) struct Scratch {
     pub(super) walk: Walk,
     /// Not 0 while a program builds its record here
     taken: u64,
+}
+
+impl Scratch {
+    /// Nanoseconds since the call was told of.
+    #[inline(always)]
+    pub(super) fn elapsed(&self) -> u64 {
+        // SAFETY: a helper without arguments.
+        let now = unsafe { bpf_ktime_get_boot_ns() };
+        now - self.call.boottime_ns
+    }
 }
 // What a per-CPU map can hold as one value (include/linux/percpu.h, PCPU_MIN_UNIT_SIZE).
 const _: () = assert!(size_of::<Scratch>() <= 32 << 10);
@@ -116,8 +126,6 @@ pub(super) struct Walk {
     pub(super) family: u16,
     pub(super) listeners: u32,
     pub(super) others: u32,
-    /// When it began, nanoseconds
-    pub(super) began: u64,
     /// How long it may take, nanoseconds
     pub(super) budget: u64,
 }

@@ -10,7 +10,7 @@ use super::{
     tcp, udp,
 };
 use crate::programs::{
-    field::{now, offset, read},
+    field::{offset, read},
     socket::Copied,
 };
 
@@ -30,7 +30,7 @@ pub(super) extern "C" fn step(_index: u32, context: *mut c_void) -> i64 {
     let scratch = unsafe { &mut **context.cast::<*mut Scratch>() };
     scratch.walk.steps += 1;
     let steps = scratch.walk.steps;
-    if steps >= PATIENT && steps & (BETWEEN - 1) == 0 && now() - scratch.walk.began > scratch.walk.budget {
+    if steps >= PATIENT && steps & (BETWEEN - 1) == 0 && scratch.elapsed() > scratch.walk.budget {
         scratch.evidence.truncated = 1;
         return STOP;
     }
