@@ -1,5 +1,5 @@
-//! Binds and listens are told the same with the tracepoints of system calls and without, side by side: the same attempts, and
-//! the same events in all that both can know.
+//! Binds and listens are told the same with the tracepoints of system calls and without, and by programs that read memory by
+//! casts and through the helper, side by side: the same attempts, and the same events in all that both can know.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,9 @@ use reuse_tests::{
     attempts::Tally,
     daemon::{Daemon, Launch},
     deadline::{self, PROMPT},
+    effort,
     generator::{self, Calls},
+    kernel,
     namespace::Namespace,
     sockets::{self, Transport, family_name},
     ways::agreement::{self, Told},
@@ -111,29 +113,58 @@ fn calls_are_told_the_same_with_their_tracepoints_and_without() -> Result<()> {
     let namespace = Namespace::new("calls")?;
     let exact = exact.flags(["--events.repeats", "all"]).start()?;
     let light = light.flags(["--events.repeats", "all", "--trace.syscalls=false"]).start()?;
-    let (calls, listeners) = namespace.run(|| {
-        let mut calls = Calls::default();
-        let listeners = listen_anywhere(&mut calls)?;
-        listen_twice(&mut calls)?;
-        calls.merge(&generator::binds(BINDS, REFUSED)?);
-        Ok((calls, listeners))
-    })?;
-
-    let of = |tally: &Tally| tally.total(|_| true);
-    let made = of(&calls.binds) + of(&calls.listens);
-    let (told, inferred) = (settled(&exact, made)?, settled(&light, made)?);
-    for (told, name) in [(&told, "with"), (&inferred, "without")] {
-        let Told { binds, listens, .. } = Told::by_events(told);
-        assert_eq!(binds, calls.binds, "binds {name}: {binds}made:\n{}", calls.binds);
-        assert_eq!(listens, calls.listens, "listens {name}: {listens}made:\n{}", calls.listens);
-    }
-    let (mut told, inferred) = (by_socket(told)?, by_socket(inferred)?);
+    let (calls, listeners) = namespace.run(make_calls)?;
+    let (mut told, inferred) = (events_of(&calls, &exact)?, events_of(&calls, &light)?);
     forget_ports_not_looked_for(&listeners, &mut told, &inferred)?;
-    assert_eq!(told.len(), inferred.len(), "sockets");
-    for (inode, expected) in &told {
-        assert_eq!(inferred.get(inode), Some(expected), "socket {inode}");
+    assert_same(&told, &inferred);
+    Ok(())
+}
+
+/// Both with the tracepoints and without: what the walk reads before a decision it reads after one as well.
+#[test]
+fn calls_are_told_the_same_by_casts_and_by_the_helper() -> Result<()> {
+    if !kernel::is_at_least(6, 2)? {
+        effort::say("this kernel has no cast: both daemons read through the helper");
+    }
+    for syscalls in ["--trace.syscalls=true", "--trace.syscalls=false"] {
+        let Some(by_cast) = Launch::prepare()? else { return Ok(()) };
+        let Some(by_helper) = Launch::prepare()? else { return Ok(()) };
+        let namespace = Namespace::new("casts")?;
+        let by_cast = by_cast.flags(["--events.repeats", "all", syscalls]).start()?;
+        let avoid = ["--events.repeats", "all", "--trace.avoid", "rdonly_cast", syscalls];
+        let by_helper = by_helper.flags(avoid).start()?;
+        let (calls, listeners) = namespace.run(make_calls)?;
+        let (mut told, mut same) = (events_of(&calls, &by_cast)?, events_of(&calls, &by_helper)?);
+        forget_ports_not_looked_for(&listeners, &mut told, &same)?;
+        forget_ports_not_looked_for(&listeners, &mut same, &told)?;
+        assert_same(&told, &same);
     }
     Ok(())
+}
+
+fn make_calls() -> Result<(Calls, Vec<Socket>)> {
+    let mut calls = Calls::default();
+    let listeners = listen_anywhere(&mut calls)?;
+    listen_twice(&mut calls)?;
+    calls.merge(&generator::binds(BINDS, REFUSED)?);
+    Ok((calls, listeners))
+}
+
+/// What a daemon told of these calls, which must be all of them.
+fn events_of(calls: &Calls, daemon: &Daemon) -> Result<BTreeMap<u64, Vec<Value>>> {
+    let of = |tally: &Tally| tally.total(|_| true);
+    let told = settled(daemon, of(&calls.binds) + of(&calls.listens))?;
+    let Told { binds, listens, .. } = Told::by_events(&told);
+    assert_eq!(binds, calls.binds, "binds: {binds}made:\n{}", calls.binds);
+    assert_eq!(listens, calls.listens, "listens: {listens}made:\n{}", calls.listens);
+    by_socket(told)
+}
+
+fn assert_same(expected: &BTreeMap<u64, Vec<Value>>, told: &BTreeMap<u64, Vec<Value>>) {
+    assert_eq!(expected.len(), told.len(), "sockets");
+    for (inode, expected) in expected {
+        assert_eq!(told.get(inode), Some(expected), "socket {inode}");
+    }
 }
 
 /// Without the tracepoints the port that a listen chose is looked for once there is one, as long as the process has not

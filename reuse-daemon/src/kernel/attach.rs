@@ -15,7 +15,7 @@ use std::{
 };
 
 use aya::{
-    Ebpf,
+    Ebpf, EbpfLoader,
     maps::{Array, MapData},
     programs::{Iter, Program, ProgramError, SkReuseport},
 };
@@ -103,36 +103,41 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     });
     let mut loader = loader.unwrap_or_else(|panic| panic::resume_unwind(panic));
     let Groundwork { types, offsets, decoder, rules, have, plan } = groundwork?;
-    let object = object::bytes(have.cast())?;
     let structure = have.cast().map_or(0, Cast::structure);
-    let mut ebpf = loader
+    let (result, looks) = (have.exit_result(), looks_per_tick(sys::tick()));
+    loader
         .btf(Some(&types))
         .override_global("OFFSETS", &offsets, true)
         // Only the programs that cast have it.
         .override_global("CAST_TO", &structure, false)
-        .override_global("EXIT_RESULT", &have.exit_result(), true)
-        .override_global("LOOKS_PER_TICK", &looks_per_tick(sys::tick()), true)
-        .override_global(aya_log::LEVEL, &options.log_level, true)
-        .load(&object)
-        .map_err(|error| StartError::Load(Box::new(error)))?;
-    if options.log_level > 0 {
-        diagnostics::forward_log(&mut ebpf);
-    }
-    let programs = plan.steps.into_iter().map(|step| Planned { step, stage: Stage::Loaded }).collect();
-    let told =
-        ebpf.take_map("TOLD").and_then(|map| Array::try_from(map).ok()).ok_or(StartError::Map("TOLD"))?;
-    let mut kernel = Kernel {
+        .override_global("EXIT_RESULT", &result, true)
+        .override_global("LOOKS_PER_TICK", &looks, true)
+        .override_global(aya_log::LEVEL, &options.log_level, true);
+    let new = |ebpf, told, have| Kernel {
         ebpf,
-        programs,
-        gaps: plan.gaps,
-        off: plan.off,
+        programs: plan
+            .steps
+            .iter()
+            .map(|step| Planned { step: step.clone(), stage: Stage::Loaded })
+            .collect(),
+        gaps: plan.gaps.clone(),
+        off: plan.off.clone(),
         have,
         told,
         decoder,
         rules,
         all_processes: true,
     };
-    kernel.load(&types);
+    let mut kernel = Kernel::load(&mut loader, &types, have, new)?;
+    if let Some(refusal) = kernel.refusal().filter(|_| kernel.have.cast().is_some()) {
+        log::warn!("programs read kernel memory through the helper, which takes longer: {refusal}");
+        let have = kernel.have.clone().without_cast(&refusal);
+        drop(kernel);
+        kernel = Kernel::load(&mut loader, &types, have, new)?;
+    }
+    if options.log_level > 0 {
+        diagnostics::forward_log(&mut kernel.ebpf);
+    }
     if let Some(reason) = kernel.refused_inventory() {
         return Err(if btf::kernel_has_types() {
             StartError::Refused(reason)
@@ -171,15 +176,33 @@ fn return_memory() {
 }
 
 impl Kernel {
-    /// Loads every planned program.
-    fn load(&mut self, types: &aya::Btf) {
-        let steps: Vec<_> = self.programs.iter().map(|planned| &planned.step).collect();
-        let outcomes = load::load(&mut self.ebpf, &steps, types);
+    /// Makes the maps, and loads every planned program of what `new` makes from them.
+    fn load(
+        loader: &mut EbpfLoader<'_>,
+        types: &aya::Btf,
+        have: Capabilities,
+        new: impl Fn(Ebpf, Array<MapData, u32>, Capabilities) -> Self,
+    ) -> Result<Self, StartError> {
+        let object = object::bytes(have.cast())?;
+        let mut ebpf = loader.load(&object).map_err(|error| StartError::Load(Box::new(error)))?;
+        let told = ebpf.take_map("TOLD").and_then(|map| Array::try_from(map).ok());
+        let mut kernel = new(ebpf, told.ok_or(StartError::Map("TOLD"))?, have);
+        let steps: Vec<_> = kernel.programs.iter().map(|planned| &planned.step).collect();
+        let outcomes = load::load(&mut kernel.ebpf, &steps, types);
         for (index, outcome) in outcomes.into_iter().enumerate() {
             if let Err(error) = outcome {
-                self.refused(index, &error);
+                kernel.refused(index, &error);
             }
         }
+        Ok(kernel)
+    }
+
+    /// Why a program was refused, if one was.
+    fn refusal(&self) -> Option<String> {
+        let refused = self.programs.iter().find(|planned| planned.stage == Stage::Refused)?;
+        let of_it = |gap: &&Gap| refused.step.serves(gap.tier);
+        // Its own gaps are the newest.
+        self.gaps.iter().rev().find(of_it).map(|gap| gap.reason.clone())
     }
 
     fn program(&mut self, name: &str) -> Result<&mut Program, ProgramError> {

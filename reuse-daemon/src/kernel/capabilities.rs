@@ -124,6 +124,15 @@ impl Capabilities {
         self.cast.filter(|_| self.has(Capability::RdonlyCast))
     }
 
+    /// The same kernel, which refuses programs that cast.
+    #[must_use]
+    pub(in crate::kernel) fn without_cast(self, why: &str) -> Self {
+        self.without(
+            Capability::RdonlyCast,
+            Lack::new(why, "report what `reuse-daemon doctor --json` prints"),
+        )
+    }
+
     /// What the programs are to leave out: concerns that lack a member, and the walk and the search where they cannot loop.
     #[must_use]
     pub fn left_out(&self) -> Vec<Concern> {

@@ -1,6 +1,6 @@
 //! Programs that read kernel memory by plain loads, on kernels that let them: see [`reuse_ebpf::cast`].
 
-use reuse_ebpf::cast::{BYTES, CALL, FUNCTION, STRUCTURE};
+use reuse_ebpf::cast::{BYTES, CALL, FUNCTION, GUARD, STRUCTURE};
 
 use super::{
     btf::Btf,
@@ -30,6 +30,9 @@ impl Cast {
     pub(super) fn find(btf: &Btf<'_>) -> Result<Self, String> {
         let function =
             btf.function_number(FUNCTION).ok_or_else(|| format!("this kernel has no {FUNCTION}"))?;
+        if !btf.has_function(GUARD) {
+            return Err(format!("this kernel's {FUNCTION} also leads to memory of processes"));
+        }
         let structure = btf
             .structure_number(STRUCTURE)
             .ok_or_else(|| format!("this kernel has no struct {STRUCTURE}"))?;
@@ -55,5 +58,38 @@ impl Cast {
             }
         }
         object
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAST: Cast = Cast { function: 65_477, structure: 4_711 };
+
+    fn instruction(operation: u8, registers: u8, offset: i16, immediate: u32) -> [u8; INSTRUCTION] {
+        let mut bytes = [0; INSTRUCTION];
+        bytes[0] = operation;
+        bytes[1] = registers;
+        bytes[2..4].copy_from_slice(&offset.to_ne_bytes());
+        bytes[4..].copy_from_slice(&immediate.to_ne_bytes());
+        bytes
+    }
+
+    #[test]
+    fn calls_of_no_helper_become_calls_of_the_function_and_nothing_else_changes() {
+        let move_to_1 = instruction(0xb7, 1, 0, CALL);
+        let helper = instruction(CALLS, 0, 0, 113);
+        let subprogram = instruction(CALLS, 0x10, 0, CALL);
+        let exit = instruction(0x95, 0, 0, 0);
+        let called = |call| [move_to_1, helper, call, subprogram, call, exit].concat();
+        let before = called(instruction(CALLS, 0, 0, CALL));
+        let after = called(instruction(CALLS, OF_KERNEL, 0, CAST.function));
+        assert_eq!(CAST.put_into(&before), after);
+        // An object may end with what is no whole instruction.
+        assert_eq!(
+            CAST.put_into(&[before.as_slice(), &[1, 2, 3]].concat()),
+            [after.as_slice(), &[1, 2, 3]].concat()
+        );
     }
 }

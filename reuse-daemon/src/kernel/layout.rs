@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use reuse_ebpf::{
     offsets::{ABSENT, Concern, Measure, Member, Offsets},
-    record::SOCK_COMMON_READ,
+    record::{SOCK_COMMON, SOCK_COMMON_READ},
 };
 use thiserror::Error;
 
@@ -50,7 +50,7 @@ impl ProgramLayout {
             let found = look_up(member).ok_or(LayoutError::Missing(member.path)).and_then(|offset| {
                 // The programs read these from one copy, whose end no verifier can see.
                 let copied = member.path.starts_with("sock_common.");
-                if copied && !lies_within(offset, member, SOCK_COMMON_READ) {
+                if copied && !lies_within(offset, member, copied_bytes(member)) {
                     Err(LayoutError::TooFar(member.path))
                 } else {
                     Ok(offset)
@@ -97,6 +97,11 @@ impl ProgramLayout {
 }
 
 /// Whether a member ends within the first `bytes`; none that is read so is longer than an address.
+/// Bytes of the shortest copy that a member is read from: a record's, or that of the walk, which goes on by the links.
+fn copied_bytes(member: Member) -> usize {
+    if member.path.ends_with("_node") { SOCK_COMMON_READ } else { SOCK_COMMON }
+}
+
 fn lies_within(offset: u32, member: Member, bytes: usize) -> bool {
     let (start, length) = match member.measure {
         Measure::Bits | Measure::Flag => (offset / 8, 1),

@@ -1,6 +1,6 @@
 //! Typed readers over the offsets the daemon took from BTF.
 
-use core::{ffi::c_void, mem::MaybeUninit};
+use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_user};
 use reuse_ebpf::{
@@ -57,10 +57,13 @@ impl View {
         if !CASTS {
             return read_by_helper(self.0 as u64 + offset as u64);
         }
-        const { assert!(size_of::<T>() <= cast::BYTES as usize) };
-        // SAFETY: enforced by the verifier; callers use integers and arrays only, aligned as the structure is. It is cast where
-        // the member is: structures may be longer than what they are cast to.
-        unsafe { to_words(self.0.wrapping_add(offset)).cast::<T>().read() }
+        let mut value = MaybeUninit::<T>::uninit();
+        // It is cast where the member is: structures may be longer than what they are cast to.
+        // SAFETY: all of the value is written; callers use integers and arrays only.
+        unsafe {
+            load_cast(value.as_mut_ptr(), to_words(self.0.wrapping_add(offset)));
+            value.assume_init()
+        }
     }
 
     /// A bit-field of `width` bits that does not cross a byte.
@@ -81,15 +84,52 @@ fn to_words(pointer: *const u8) -> *const u64 {
     }
 }
 
+/// Loads a value from behind a cast pointer, in units of its alignment.
+///
+/// In assembler, which the compiler makes one with nothing else: a load that may also be from a map or a typed pointer is refused
+/// by kernels before 6.17, and by those before 7.3 no longer guarded against a fault (kernel/bpf/verifier.c,
+/// `save_aux_ptr_type`).
+///
+/// # Safety
+/// `to` must be valid for writes; that `from` is for reads may be left to the verifier. The value must be an integer or an array of
+/// some.
+#[inline(always)]
+unsafe fn load_cast<T>(to: *mut T, mut from: *const u64) {
+    macro_rules! load {
+        ($unit:ty, $load:literal, $advance:literal) => {{
+            let count = size_of::<T>() / size_of::<$unit>();
+            let mut at = 0;
+            while at < count {
+                let word: u64;
+                asm!($load, word = lateout(reg) word, from = in(reg) from);
+                to.cast::<$unit>().add(at).write(word as $unit);
+                at += 1;
+                if at < count {
+                    asm!($advance, from = inout(reg) from);
+                }
+            }
+        }};
+    }
+    const { assert!(size_of::<T>() <= cast::BYTES as usize) };
+    // SAFETY: promised by the caller.
+    unsafe {
+        match align_of::<T>() {
+            1 => load!(u8, "{word} = *(u8 *)({from} + 0)", "{from} += 1"),
+            2 => load!(u16, "{word} = *(u16 *)({from} + 0)", "{from} += 2"),
+            4 => load!(u32, "{word} = *(u32 *)({from} + 0)", "{from} += 4"),
+            _ => load!(u64, "{word} = *(u64 *)({from} + 0)", "{from} += 8"),
+        }
+    }
+}
+
 /// Reads `T` at a kernel address; zeroes where the address cannot be read.
 #[inline(always)]
 pub(crate) fn read<T: Copy>(address: u64) -> T {
     View::of(address).at(0)
 }
 
-/// The same through the faulting-safe helper, on any kernel.
 #[inline(always)]
-pub(crate) fn read_by_helper<T: Copy>(address: u64) -> T {
+fn read_by_helper<T: Copy>(address: u64) -> T {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the helper writes all `size_of::<T>()` bytes, with zeroes on a fault; callers use integers and arrays only.
     unsafe {
@@ -135,14 +175,8 @@ pub(crate) unsafe fn copy_words<const WORDS: usize>(to: *mut [u64; WORDS], addre
         // SAFETY: promised by the caller.
         return unsafe { copy(to.cast(), size_of::<[u64; WORDS]>(), address) };
     }
-    const { assert!(size_of::<[u64; WORDS]>() <= cast::BYTES as usize) };
-    let from = to_words(address as *const u8);
-    let mut word = 0;
-    while word < WORDS {
-        // SAFETY: promised by the caller, and enforced by the verifier.
-        unsafe { to.cast::<u64>().add(word).write(from.add(word).read()) };
-        word += 1;
-    }
+    // SAFETY: promised by the caller.
+    unsafe { load_cast(to, to_words(address as *const u8)) };
 }
 
 /// Zeroes a value whose size is a multiple of eight. Word by word: what the compiler makes of it otherwise is a loop over

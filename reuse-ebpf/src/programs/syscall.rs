@@ -11,7 +11,7 @@ use super::{
     arch::{EXIT_RESULT, FIRST, LISTEN, NUMBER, SECOND, THIRD, USUAL_EXIT_RESULT},
     call::{Call, Caller, copy_requested, is_own},
     evidence::Asked,
-    field::{constant, offset, read, read_by_helper},
+    field::{constant, offset, read},
     socket::{IPPROTO_MPTCP, IPPROTO_UDP, Socket, of_descriptor},
     task::Task,
     way::is_io_worker,
@@ -60,9 +60,8 @@ pub(crate) fn sys_exit_sendmmsg(ctx: TracePointContext) -> u32 {
 pub(crate) fn result(ctx: &TracePointContext) -> i64 {
     let at = constant(&EXIT_RESULT);
     if at != USUAL_EXIT_RESULT {
-        // The verifier takes a load from the context only at an offset that is in the instruction. Not by a cast, whose load the
-        // compiler would make one with that.
-        return read_by_helper(ctx.as_ptr() as u64 + at as u64);
+        // The verifier takes a load from the context only at an offset that is in the instruction.
+        return read(ctx.as_ptr() as u64 + at as u64);
     }
     // SAFETY: the tracepoint's record is longer than this offset.
     unsafe { ctx.as_ptr().cast::<u8>().add(USUAL_EXIT_RESULT).cast::<i64>().read() }

@@ -20,7 +20,7 @@ pub enum Capability {
     Fentry,
     /// Probes at the entry of functions
     Kprobe,
-    /// Kernel memory can be read by plain loads (`bpf_rdonly_cast`, 6.2): cheaper, nothing more
+    /// Kernel memory can be read by plain loads (`bpf_rdonly_cast`, safely since 6.9): cheaper, nothing more
     RdonlyCast,
     /// A typed hook with a prototype that is known
     Hook(&'static str),

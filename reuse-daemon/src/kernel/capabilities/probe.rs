@@ -54,7 +54,11 @@ impl Capabilities {
         }
         match Cast::find(btf) {
             Ok(cast) => have.cast = Some(cast),
-            Err(why) => have = have.without(Capability::RdonlyCast, Lack::new(why, "use Linux 6.2 or later")),
+            Err(why) => {
+                let remedy =
+                    "use Linux 6.9 or later, with its compiler for programs on (net.core.bpf_jit_enable=1)";
+                have = have.without(Capability::RdonlyCast, Lack::new(why, remedy));
+            }
         }
         for hook in hooks::ALL {
             have = have.with_hook(btf, hook);

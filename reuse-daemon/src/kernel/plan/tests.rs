@@ -66,6 +66,8 @@ const CASES: &[Case] = &[
         &[],
     ),
     (&[Capability::Fentry, Capability::Kprobe], &[], &[(Tier::Selection, &["sk_data_ready"])]),
+    // The same programs, which read otherwise.
+    (&[Capability::RdonlyCast], &[], &[(Tier::Bind, &["sys_exit_bind_listen"])]),
     (&[Capability::UDP_FAIL_QUEUE_RCV_SKB], &[], &[(Tier::SelectionDrops, &["udp_queued"])]),
     (&[Capability::UDP_FAIL_QUEUE_RCV_SKB, Capability::Fentry], &[Tier::SelectionDrops], &[]),
     (

@@ -30,7 +30,8 @@ impl Scratch {
     pub(super) fn elapsed(&self) -> u64 {
         // SAFETY: a helper without arguments.
         let now = unsafe { bpf_ktime_get_boot_ns() };
-        now - self.call.boottime_ns
+        // The clock that may be read anywhere can step back a little (kernel/time/timekeeping.c, `ktime_get_boot_fast_ns`).
+        now.saturating_sub(self.call.boottime_ns)
     }
 }
 // What a per-CPU map can hold as one value (include/linux/percpu.h, PCPU_MIN_UNIT_SIZE).
