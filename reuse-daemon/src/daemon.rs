@@ -18,7 +18,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
     task::{JoinHandle, yield_now},
-    time::{Instant, MissedTickBehavior, interval_at},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
 use crate::{
@@ -280,39 +280,46 @@ impl Turns {
                     log::info!("{signal}: stopping");
                     return Ok(());
                 }
-                Some(()) = self.hangup.recv() => self.reload().await,
-                Some(asked) = self.questions.next() => {
-                    self.catch_up().await;
-                    let answer = self.tracer.answer(asked.query, &self.telemetry_path);
-                    asked.answer(&answer);
-                }
-                Some(asked) = self.local_questions.next() => {
-                    self.catch_up().await;
-                    let answer = self.tracer.answer_local(asked.query);
-                    asked.answer(&answer);
-                }
-                Some(follower) = self.joining.recv() => {
-                    self.catch_up().await;
-                    self.tracer.follow(follower);
-                }
-                read = finished(&mut self.snapshot) => {
-                    self.snapshot = None;
-                    self.take_in(read).await;
-                }
-                Some(observation) = self.observed.recv() => self.tracer.observe(&observation),
-                Some(notice) = self.noticed.recv() => self.notice(notice).await,
-                // A flood makes these due all the time: nothing but the ring, which they read, comes after them.
-                _ = ticks.tick() => self.tick().await,
-                _ = looks.tick(), if self.tracer.has_open_attempts() || self.tracer.has_signals_to_judge() => {
-                    self.catch_up().await;
-                    self.tracer.judge();
-                }
-                ready = self.ring.ready() => {
-                    ready.context("cannot wait for the kernel's events")?;
-                    self.catch_up().await;
-                }
+                turn = self.turn(&mut ticks, &mut looks) => turn?,
             }
         }
+    }
+
+    /// One turn, of whoever wants one: by chance where several do, so that a crowd of one kind keeps nobody else waiting.
+    async fn turn(&mut self, ticks: &mut Interval, looks: &mut Interval) -> anyhow::Result<()> {
+        tokio::select! {
+            Some(()) = self.hangup.recv() => self.reload().await,
+            Some(asked) = self.questions.next() => {
+                self.catch_up().await;
+                let answer = self.tracer.answer(asked.query, &self.telemetry_path);
+                asked.answer(&answer);
+            }
+            Some(asked) = self.local_questions.next() => {
+                self.catch_up().await;
+                let answer = self.tracer.answer_local(asked.query);
+                asked.answer(&answer);
+            }
+            Some(follower) = self.joining.recv() => {
+                self.catch_up().await;
+                self.tracer.follow(follower);
+            }
+            read = finished(&mut self.snapshot) => {
+                self.snapshot = None;
+                self.take_in(read).await;
+            }
+            Some(observation) = self.observed.recv() => self.tracer.observe(&observation),
+            Some(notice) = self.noticed.recv() => self.notice(notice).await,
+            _ = ticks.tick() => self.tick().await,
+            _ = looks.tick(), if self.tracer.has_open_attempts() || self.tracer.has_signals_to_judge() => {
+                self.catch_up().await;
+                self.tracer.judge();
+            }
+            ready = self.ring.ready() => {
+                ready.context("cannot wait for the kernel's events")?;
+                self.catch_up().await;
+            }
+        }
+        Ok(())
     }
 
     /// Takes in everything that happened until now. Others have turns meanwhile, which is what makes a question in a flood
@@ -322,9 +329,12 @@ impl Turns {
         let mut held = RING_BYTES as usize;
         while held > 0 {
             let taken = self.ring.drain(held.min(BATCH), |bytes| tracer.record(bytes));
-            yield_now().await;
-            if taken < held.min(BATCH) {
+            let emptied = taken < held.min(BATCH);
+            if emptied {
                 tracer.settle();
+            }
+            yield_now().await;
+            if emptied {
                 return;
             }
             held = held.saturating_sub(taken);

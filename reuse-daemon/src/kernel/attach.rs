@@ -130,10 +130,13 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     };
     let mut kernel = Kernel::load(&mut loader, &types, have, new)?;
     if let Some(refusal) = kernel.refusal().filter(|_| kernel.have.cast().is_some()) {
-        log::warn!("programs read kernel memory through the helper, which takes longer: {refusal}");
         let have = kernel.have.clone().without_cast(&refusal);
-        drop(kernel);
-        kernel = Kernel::load(&mut loader, &types, have, new)?;
+        let by_helper = Kernel::load(&mut loader, &types, have, new)?;
+        // What is refused both ways is refused for another reason.
+        if by_helper.refused().count() < kernel.refused().count() {
+            log::warn!("programs read kernel memory through the helper, which takes longer: {refusal}");
+            kernel = by_helper;
+        }
     }
     if options.log_level > 0 {
         diagnostics::forward_log(&mut kernel.ebpf);
@@ -191,16 +194,20 @@ impl Kernel {
         let outcomes = load::load(&mut kernel.ebpf, &steps, types);
         for (index, outcome) in outcomes.into_iter().enumerate() {
             if let Err(error) = outcome {
-                kernel.refused(index, &error);
+                kernel.refuse(index, &error);
             }
         }
         Ok(kernel)
     }
 
+    fn refused(&self) -> impl Iterator<Item = &Step> {
+        self.programs.iter().filter(|planned| planned.stage == Stage::Refused).map(|planned| &planned.step)
+    }
+
     /// Why a program was refused, if one was.
     fn refusal(&self) -> Option<String> {
-        let refused = self.programs.iter().find(|planned| planned.stage == Stage::Refused)?;
-        let of_it = |gap: &&Gap| refused.step.serves(gap.tier);
+        let refused = self.refused().next()?;
+        let of_it = |gap: &&Gap| refused.serves(gap.tier);
         // Its own gaps are the newest.
         self.gaps.iter().rev().find(of_it).map(|gap| gap.reason.clone())
     }
@@ -222,7 +229,7 @@ impl Kernel {
             let step = step.step.clone();
             match act(self, &step) {
                 Ok(stage) => self.reached(index, stage),
-                Err(error) => self.refused(index, error.as_ref()),
+                Err(error) => self.refuse(index, error.as_ref()),
             }
         }
     }
@@ -233,7 +240,7 @@ impl Kernel {
         }
     }
 
-    fn refused(&mut self, index: usize, error: &(dyn std::error::Error + 'static)) {
+    fn refuse(&mut self, index: usize, error: &(dyn std::error::Error + 'static)) {
         self.reached(index, Stage::Refused);
         let Some(Planned { step, .. }) = self.programs.get(index) else { return };
         let reason = format!(

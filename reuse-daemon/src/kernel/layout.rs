@@ -96,12 +96,12 @@ impl ProgramLayout {
     }
 }
 
-/// Whether a member ends within the first `bytes`; none that is read so is longer than an address.
 /// Bytes of the shortest copy that a member is read from: a record's, or that of the walk, which goes on by the links.
 fn copied_bytes(member: Member) -> usize {
     if member.path.ends_with("_node") { SOCK_COMMON_READ } else { SOCK_COMMON }
 }
 
+/// Whether a member ends within the first `bytes`; none that is read so is longer than an address.
 fn lies_within(offset: u32, member: Member, bytes: usize) -> bool {
     let (start, length) = match member.measure {
         Measure::Bits | Measure::Flag => (offset / 8, 1),

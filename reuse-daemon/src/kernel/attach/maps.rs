@@ -83,7 +83,7 @@ impl Kernel {
         let index = self.programs.iter().position(is_sample)?;
         let program = self.ebpf.program(self.programs.get(index)?.step.program)?.fd().ok()?;
         let link = sys::link_map_iterator(program.as_fd(), map.fd().as_fd());
-        link.inspect_err(|error| self.refused(index, error)).ok()
+        link.inspect_err(|error| self.refuse(index, error)).ok()
     }
 }
 
