@@ -4,7 +4,13 @@
 //! no bind has been going on: between the hook and the call's return, and between that and the record's arrival, both
 //! counts are right and differ.
 
-use crate::event::{Call, Phase, Via};
+use std::time::Duration;
+
+use crate::event::{Call, Moment, Phase, Via};
+
+/// How long no bind may have begun or ended: a hook counts before its record is on its way, and newer kernels let the task be
+/// preempted in between.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// Counts by way, in the order of [`Via::EXPLICIT`].
 pub type ByWay = [u64; Via::EXPLICIT.len()];
@@ -23,8 +29,8 @@ pub struct Passed {
 pub struct CrossCheck {
     told: Passed,
     missed: ByWay,
-    /// What the hooks had counted at the last look
-    counted: Option<Passed>,
+    /// What the hooks have counted, and since when it is the same
+    counted: Option<(Passed, Moment)>,
 }
 
 impl CrossCheck {
@@ -47,13 +53,14 @@ impl CrossCheck {
     }
 
     /// Compares with what the hooks have counted; how many binds by each way turn out to have been missed. Every record that
-    /// arrived must have been taken in, and between two looks must be time for a call to return. `settled`: no attempt waits for
-    /// its result, which is told only with that.
+    /// arrived must have been taken in. `settled`: no attempt waits for its result, which is told only with that.
     ///
     /// Successes are compared exactly. Of attempts more may be told than were counted, since some are refused before the
     /// hooks: of the refused ones that were missed the least possible number is found.
-    pub fn look(&mut self, settled: bool, counted: Passed) -> ByWay {
-        let quiet = self.counted.replace(counted) == Some(counted);
+    pub fn look(&mut self, now: Moment, settled: bool, counted: Passed) -> ByWay {
+        let since = self.counted.filter(|(before, _)| *before == counted).map_or(now, |(_, since)| since);
+        self.counted = Some((counted, since));
+        let quiet = u128::from(now.0.saturating_sub(since.0)) >= QUIET.as_nanos();
         let mut found = ByWay::default();
         if !quiet || !settled {
             return found;
@@ -80,6 +87,11 @@ mod tests {
         Call { via, ..call(Phase::Bind, errno, 10, 1, facts(1, 8080)) }
     }
 
+    /// Looks twice, with a quiet half second in between.
+    fn looks(check: &mut CrossCheck, at: u64, settled: bool, counted: Passed) -> [ByWay; 2] {
+        [at, at + 500_000_000].map(|at| check.look(Moment(at), settled, counted))
+    }
+
     /// As many attempts as successes.
     fn all_succeeded(successes: ByWay) -> Passed {
         Passed { attempts: successes, successes }
@@ -90,12 +102,22 @@ mod tests {
         let mut check = CrossCheck::beginning_at(all_succeeded([5, 0, 0, 0]));
         check.told(&bind(Via::Syscall, 0));
         check.told(&bind(Via::IoUring, 0));
-        assert_eq!(check.look(true, all_succeeded([6, 0, 1, 0])), [0; 4]);
-        assert_eq!(check.look(true, all_succeeded([6, 0, 1, 0])), [0; 4]);
+        assert_eq!(looks(&mut check, 0, true, all_succeeded([6, 0, 1, 0])), [[0; 4]; 2]);
         check.told(&bind(Via::Compat, 0));
-        assert_eq!(check.look(true, all_succeeded([7, 2, 1, 0])), [0; 4], "not while binds go on");
-        assert_eq!(check.look(true, all_succeeded([7, 2, 1, 0])), [1, 1, 0, 0]);
-        assert_eq!(check.look(true, all_succeeded([7, 2, 1, 0])), [0; 4]);
+        assert_eq!(looks(&mut check, 600_000_000, true, all_succeeded([7, 2, 1, 0])), [[0; 4], [1, 1, 0, 0]]);
+        assert_eq!(looks(&mut check, 2_000_000_000, true, all_succeeded([7, 2, 1, 0])), [[0; 4]; 2]);
+    }
+
+    #[test]
+    fn what_goes_on_is_not_missed_yet_however_often_it_is_looked() {
+        let mut check = CrossCheck::beginning_at(Passed::default());
+        let begun = Passed { attempts: [1, 0, 0, 0], ..Passed::default() };
+        for at in (0..500_000_000).step_by(20_000_000) {
+            assert_eq!(check.look(Moment(at), true, begun), [0; 4]);
+        }
+        assert_eq!(check.look(Moment(490_000_000), true, all_succeeded([1, 0, 0, 0])), [0; 4]);
+        check.told(&bind(Via::Syscall, 0));
+        assert_eq!(check.look(Moment(990_000_000), true, all_succeeded([1, 0, 0, 0])), [0; 4]);
     }
 
     #[test]
@@ -104,24 +126,18 @@ mod tests {
         let counted = Passed { attempts: [3, 0, 0, 0], successes: [1, 0, 0, 0] };
         check.told(&bind(Via::Syscall, 0));
         check.told(&bind(Via::Syscall, 98));
-        check.look(true, counted);
-        assert_eq!(check.look(true, counted), [1, 0, 0, 0]);
+        assert_eq!(looks(&mut check, 0, true, counted), [[0; 4], [1, 0, 0, 0]]);
     }
 
     #[test]
     fn an_attempt_that_waits_for_its_result_is_not_missed() {
         let mut check = CrossCheck::beginning_at(Passed::default());
         let counted = all_succeeded([1, 0, 0, 0]);
-        check.look(false, counted);
-        assert_eq!(check.look(false, counted), [0; 4]);
+        assert_eq!(looks(&mut check, 0, false, counted), [[0; 4]; 2]);
         check.told(&bind(Via::Syscall, 0));
-        assert_eq!(check.look(true, counted), [0; 4]);
-        assert_eq!(check.look(true, all_succeeded([2, 0, 0, 0])), [0; 4]);
-        assert_eq!(
-            check.look(true, all_succeeded([2, 0, 0, 0])),
-            [1, 0, 0, 0],
-            "and one without a record is"
-        );
+        assert_eq!(check.look(Moment(600_000_000), true, counted), [0; 4]);
+        let another = all_succeeded([2, 0, 0, 0]);
+        assert_eq!(looks(&mut check, 700_000_000, true, another), [[0; 4], [1, 0, 0, 0]]);
     }
 
     #[test]
@@ -130,7 +146,6 @@ mod tests {
         check.told(&call(Phase::Listen, 0, 10, 1, facts(1, 8080)));
         check.told(&Call { socket: None, ..bind(Via::Syscall, 0) });
         check.told(&bind(Via::Implicit, 0));
-        check.look(true, all_succeeded([1, 0, 0, 0]));
-        assert_eq!(check.look(true, all_succeeded([1, 0, 0, 0])), [1, 0, 0, 0]);
+        assert_eq!(looks(&mut check, 0, true, all_succeeded([1, 0, 0, 0])), [[0; 4], [1, 0, 0, 0]]);
     }
 }

@@ -60,7 +60,7 @@ impl Tracer {
     /// Looks whether the hooks of the root cgroup counted binds that nothing told.
     pub(super) fn cross_check(&mut self) {
         let Some(counted) = self.passed.read() else { return };
-        let found = self.cross_check.look(self.attempts.is_settled(), counted);
+        let found = self.cross_check.look(Clock::now(), self.attempts.is_settled(), counted);
         let missed: u64 = found.iter().sum();
         if missed > 0 {
             log::warn!("{missed} binds went by unseen: {}", by_way(&found));
