@@ -19,7 +19,7 @@ use nix::{
 use reuse_tests::{
     daemon::{Daemon, Launch},
     deadline::{self, PROMPT},
-    effort, kernel, namespace, skip,
+    namespace, skip,
 };
 use serde_json::Value;
 
@@ -207,10 +207,6 @@ fn nothing_is_told(daemon: &Daemon) -> Result<()> {
     let lost: Vec<_> =
         metrics.series("reuse_daemon_events_lost_total", &[]).filter(|(_, lost)| *lost > 0.0).collect();
     let unseen = metrics.count("reuse_daemon_reconciliation_corrections_total", &unseen);
-    if unseen == 1 && kernel::is_at_least(7, 2)? {
-        effort::say("one bind went by unseen (README, Known limits)");
-        return Ok(());
-    }
     assert_eq!(unseen, 0, "binds went by unseen; lost: {lost:?}");
     Ok(())
 }

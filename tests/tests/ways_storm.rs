@@ -1,6 +1,10 @@
 //! Binds and listens through all ways at once: what was made is what was told and counted, one for one.
 
-use std::{collections::BTreeSet, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use reuse_tests::{
@@ -24,6 +28,8 @@ const DEVICES: u32 = 2;
 const TOLD: [&str; 2] = ["--events.repeats", "all"];
 /// How long the daemon may take for what the ways made within a second or three, on a machine that does other things.
 const SETTLED: Duration = Duration::from_secs(30);
+/// After so long the cross-check has found what was missed: half a second of quiet, five of grace, and two of its looks.
+const CROSS_CHECKED: Duration = Duration::from_secs(7);
 
 /// How much is made.
 #[derive(Debug, Clone, Copy)]
@@ -133,6 +139,11 @@ fn through_all_ways(daemon: &Daemon) -> Result<()> {
     for way in Way::ALL {
         let none = !events.iter().any(|event| event["contender"]["via"] == way.via());
         ensure!(!none || way.open()?.is_none(), "nothing told by {way:?}");
+    }
+    let settled = Instant::now();
+    while settled.elapsed() < CROSS_CHECKED {
+        agreement::assert_nothing_missed(&daemon.metrics()?);
+        thread::sleep(Duration::from_millis(500));
     }
     Ok(())
 }
