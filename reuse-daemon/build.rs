@@ -37,14 +37,13 @@ fn main() -> Result<()> {
     let package = Package { name: "reuse-ebpf", root_dir: root, ..Package::default() };
     build_ebpf([package], Toolchain::Custom(&toolchain))?;
     println!("cargo:rerun-if-changed=build");
-    for object in &objects {
-        let whole = fs::read(object).with_context(|| format!("cannot read {}", object.display()))?;
-        let damaged = |why| anyhow!("{}: {why}", object.display());
-        // Those run a moment: what matters is that there is nothing to try first.
-        if object == &objects[0] {
-            write(&lean, trim::with_programs(&whole, &LEAN).map_err(damaged)?)?;
-        }
-        write(object, trim::trimmed(&whole).map_err(damaged)?)?;
-    }
-    Ok(())
+    let read = |object: &Path| fs::read(object).with_context(|| format!("cannot read {}", object.display()));
+    let damaged = |object: &Path| format!("{} is damaged", object.display());
+    let [by_helper, _] = &objects;
+    let programs = trim::with_programs(&read(by_helper)?, &LEAN).map_err(|why| anyhow!(why));
+    write(&lean, programs.with_context(|| damaged(by_helper))?)?;
+    objects.iter().try_for_each(|object| {
+        let trimmed = trim::trimmed(&read(object)?).map_err(|why| anyhow!(why));
+        write(object, trimmed.with_context(|| damaged(object))?)
+    })
 }
