@@ -11,6 +11,8 @@ offsets! {
     task_leader: "task_struct.group_leader", Bytes, Ways;
     /// Whether it is in a system call of the 32-bit kind, among others
     task_call_status: "task_struct.thread_info.status|task_struct.thread_info.flags", Bytes, Ways;
+    /// Kernel stack of a task
+    task_stack: "task_struct.stack", Bytes, All;
     /// What a task has of io_uring, null if nothing
     task_io_uring: "task_struct.io_uring", Bytes, Optional;
     /// Credentials of a task

@@ -4,6 +4,8 @@
 /// x86-64, `struct pt_regs` (arch/x86/include/asm/ptrace.h): di, si, dx, r10, r8 keep the arguments.
 #[cfg(bpf_target_arch = "x86_64")]
 mod words {
+    use super::super::registers::Registers;
+
     pub(crate) const FIRST: usize = 14;
     pub(crate) const SECOND: usize = 13;
     pub(crate) const THIRD: usize = 12;
@@ -14,14 +16,10 @@ mod words {
     const RESULT: usize = 10;
 
     /// Whether the call is not over: its result stands as ENOSYS until then (arch/x86/entry/entry_64.S).
-    ///
-    /// # Safety
-    /// `registers` must be the saved ones of a task.
     #[inline(always)]
-    pub(crate) unsafe fn is_running(registers: *const u64) -> bool {
+    pub(crate) fn is_running(registers: Registers) -> bool {
         const ENOSYS: i64 = -38;
-        // SAFETY: promised by the caller.
-        unsafe { registers.add(RESULT).read() as i64 == ENOSYS }
+        registers.at(RESULT) as i64 == ENOSYS
     }
 
     /// arch/x86/entry/syscalls/syscall_64.tbl
@@ -38,6 +36,8 @@ mod words {
 /// argument.
 #[cfg(bpf_target_arch = "aarch64")]
 mod words {
+    use super::super::registers::Registers;
+
     pub(crate) const FIRST: usize = 34;
     pub(crate) const SECOND: usize = 1;
     pub(crate) const THIRD: usize = 2;
@@ -49,13 +49,9 @@ mod words {
 
     /// Whether the call is not over: its result overwrites the first argument (arch/arm64/kernel/syscall.c). One that is the
     /// same as that argument is not noticed.
-    ///
-    /// # Safety
-    /// `registers` must be the saved ones of a task.
     #[inline(always)]
-    pub(crate) unsafe fn is_running(registers: *const u64) -> bool {
-        // SAFETY: promised by the caller.
-        unsafe { registers.add(RESULT).read() == registers.add(FIRST).read() }
+    pub(crate) fn is_running(registers: Registers) -> bool {
+        registers.at(RESULT) == registers.at(FIRST)
     }
 
     /// include/uapi/asm-generic/unistd.h

@@ -66,6 +66,18 @@ impl View {
         }
     }
 
+    /// What stands within it, at an offset.
+    #[inline(always)]
+    pub(crate) fn behind(self, offset: usize) -> Self {
+        Self(self.0.wrapping_add(offset))
+    }
+
+    /// Whether it is at that address.
+    #[inline(always)]
+    pub(crate) fn is_at(self, address: u64) -> bool {
+        self.0 as u64 == address
+    }
+
     /// A bit-field of `width` bits that does not cross a byte.
     #[inline(always)]
     pub(crate) fn bits(self, bit: usize, width: u32) -> u8 {

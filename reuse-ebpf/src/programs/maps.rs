@@ -79,3 +79,7 @@ pub(crate) static HANDED_ON: Array<u64> = Array::with_max_entries(1, 0);
 /// The same by the thread that closed it.
 #[map]
 pub(crate) static CLOSERS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+
+/// One word: how far a task's saved registers are from the beginning of its kernel stack, bytes; 0: not learned yet.
+#[map]
+pub(crate) static REGISTERS: Array<u64> = Array::with_max_entries(1, 0);

@@ -1,5 +1,5 @@
 //! Programs by concern, and what they share: [`maps`], [`emit`], [`field`], [`socket`], [`port`], [`call`], [`evidence`],
-//! [`way`], [`task`], [`arch`], [`atomic`].
+//! [`way`], [`task`], [`registers`], [`arch`], [`atomic`].
 
 mod arch;
 mod ask;
@@ -18,6 +18,7 @@ mod multicast;
 mod own_group;
 mod passing;
 mod port;
+mod registers;
 mod sample;
 mod selection;
 mod snapshot;

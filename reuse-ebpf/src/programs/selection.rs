@@ -170,11 +170,11 @@ fn queued<const TYPED: bool>(sk: Sock<TYPED>, family: u16, state: u8) {
     };
     let header = Header::of(datagram);
     // Also where it cannot be one: to go two ways here would double what the verifier has to check.
-    if counter.is_copy(is_copy(datagram, &header, sk.address())) {
+    if counter.is_copy(is_copy(datagram, &header, sk)) {
         return;
     }
     if has_flow {
-        counter.set_batches(takes_batches(sk.address()));
+        counter.set_batches(takes_batches(sk));
         counter.note_flow(&header);
     }
     counter.add(if counter.batches() { packets(datagram) } else { 1 });
@@ -186,7 +186,7 @@ fn refused<const TYPED: bool>(sk: Sock<TYPED>, datagram: *const u8) {
     let Some(counter) = Counter::of(sk, true) else { return };
     let datagram = address_of(datagram);
     let header = Header::of(datagram);
-    if counter.is_copy(is_copy(datagram, &header, sk.address())) {
+    if counter.is_copy(is_copy(datagram, &header, sk)) {
         return;
     }
     let state: u8 = sk.at(offset!(sk_state));

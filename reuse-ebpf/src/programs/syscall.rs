@@ -1,9 +1,7 @@
 //! `bind` and `listen` at the return of their system calls: one program for both, no entry program, since the arguments are
 //! still in the saved registers. And, where it is asked for, the calls that bind an unbound datagram socket on the way.
 
-use aya_ebpf::{
-    EbpfContext, helpers::generated::bpf_task_pt_regs, macros::tracepoint, programs::TracePointContext,
-};
+use aya_ebpf::{EbpfContext, macros::tracepoint, programs::TracePointContext};
 use aya_log_ebpf::debug;
 use reuse_ebpf::record::{CallRecord, Kind, Way};
 
@@ -12,6 +10,7 @@ use super::{
     call::{Call, Caller, copy_requested, is_own},
     evidence::Asked,
     field::{constant, offset, read},
+    registers::Registers,
     socket::{IPPROTO_MPTCP, IPPROTO_UDP, Socket, of_descriptor},
     task::Task,
     way::is_io_worker,
@@ -67,32 +66,6 @@ pub(crate) fn result(ctx: &TracePointContext) -> i64 {
     unsafe { ctx.as_ptr().cast::<u8>().add(USUAL_EXIT_RESULT).cast::<i64>().read() }
 }
 
-/// The saved registers of a task's system call.
-#[derive(Clone, Copy)]
-struct Registers(*const u64);
-
-impl Registers {
-    #[inline(always)]
-    fn of(task: Task) -> Self {
-        // SAFETY: a helper that asks for nothing but a task.
-        Self(unsafe { bpf_task_pt_regs(task.as_ptr().cast()) } as *const u64)
-    }
-
-    #[inline(always)]
-    fn at(self, word: usize) -> u64 {
-        // SAFETY: the saved registers of the current task are whole. Volatile: what was read once and is known since, the
-        // verifier would follow separately from then on.
-        unsafe { self.0.add(word).read_volatile() }
-    }
-
-    /// Whether it is a `listen` and no `bind`: by this number the kernel chose the tracepoint (kernel/trace/trace_syscalls.c,
-    /// `perf_syscall_exit`).
-    #[inline(always)]
-    fn listens(self) -> bool {
-        self.at(NUMBER) as u32 == LISTEN
-    }
-}
-
 #[inline(always)]
 fn tell(ctx: &TracePointContext) {
     let task = Task::current();
@@ -103,8 +76,8 @@ fn tell(ctx: &TracePointContext) {
     let call = Registers::of(task);
     let fd = call.at(FIRST) as i32;
     // `bind(fd, address, length)`, `listen(fd, backlog)`
-    let length = call.at(if call.listens() { SECOND } else { THIRD }) as i32;
-    let kind = if call.listens() { Kind::Listen } else { Kind::Bind };
+    let length = call.at(if listens(call) { SECOND } else { THIRD }) as i32;
+    let kind = if listens(call) { Kind::Listen } else { Kind::Bind };
     if result == 0 {
         let caller = Caller::of(task, false);
         let told = Call { kind, way: Way::Syscall, result, fd, length };
@@ -136,13 +109,20 @@ fn tell(ctx: &TracePointContext) {
 /// `record` must be one whose call has begun.
 #[inline(always)]
 unsafe fn request(record: *mut CallRecord, call: Registers) {
-    if !call.listens() {
+    if !listens(call) {
         // SAFETY: promised by the caller.
         unsafe {
             (*record).requested_len =
                 copy_requested(&raw mut (*record).requested, call.at(SECOND), call.at(THIRD) as i32);
         }
     }
+}
+
+/// Whether it is a `listen` and no `bind`: by this number the kernel chose the tracepoint (kernel/trace/trace_syscalls.c,
+/// `perf_syscall_exit`).
+#[inline(always)]
+fn listens(call: Registers) -> bool {
+    call.at(NUMBER) as u32 == LISTEN
 }
 
 /// Tells a call that failed because its datagram socket got no port.

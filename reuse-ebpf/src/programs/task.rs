@@ -5,17 +5,15 @@
 //! way that leads there. Where there is a cast, pointers are read by it. Else a program does them before its ways part, and what
 //! runs seldom reads through the helper instead.
 
-use aya_ebpf::{
-    cty::c_void,
-    helpers::generated::{
-        bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs,
-    },
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs,
 };
 use reuse_ebpf::{offsets::ABSENT, record::COMM};
 
 use super::{
     arch::{COMPAT, NUMBER, is_running},
     field::{address_of, is_there, load, offset, read},
+    registers::Registers,
 };
 use crate::CASTS;
 
@@ -43,11 +41,6 @@ impl Task {
     #[inline(always)]
     pub(crate) fn from_argument(task: *const u8) -> Self {
         Self(task)
-    }
-
-    #[inline(always)]
-    pub(crate) fn as_ptr(self) -> *mut c_void {
-        self.0.cast_mut().cast()
     }
 }
 
@@ -120,16 +113,30 @@ impl<const TYPED: bool> Task<TYPED> {
     /// one, where it does what was left for then.
     #[inline(always)]
     pub(crate) fn system_call(self) -> Option<(u32, bool)> {
-        // SAFETY: as above; the saved registers of the current task are whole.
+        let registers = Registers::of(self);
+        if !is_running(registers) {
+            return None;
+        }
+        // SAFETY: as above.
+        let status: u32 = unsafe { self.number(offset!(task_call_status)) };
+        Some((registers.at(NUMBER) as u32, status & COMPAT != 0))
+    }
+
+    /// Where the saved registers of the running task are, by the helper.
+    #[inline(always)]
+    pub(super) fn registers(self) -> *const u64 {
+        // SAFETY: helpers that ask for nothing but the running task.
         unsafe {
             let task = if TYPED { self.0.cast_mut().cast() } else { bpf_get_current_task_btf() };
-            let registers = bpf_task_pt_regs(task) as *const u64;
-            if !is_running(registers) {
-                return None;
-            }
-            let status: u32 = self.number(offset!(task_call_status));
-            Some((registers.add(NUMBER).read() as u32, status & COMPAT != 0))
+            bpf_task_pt_regs(task) as *const u64
         }
+    }
+
+    /// Where its kernel stack begins.
+    #[inline(always)]
+    pub(super) fn stack(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { self.number(offset!(task_stack)) }
     }
 
     /// Name of its process: that of the main thread. Asked seldom: through the helper.

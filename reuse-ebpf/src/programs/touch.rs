@@ -5,9 +5,7 @@
 //! dearer once more, and it would tell what is then refused.
 
 use aya_ebpf::{
-    helpers::generated::{bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_task_pt_regs},
-    macros::tracepoint,
-    programs::TracePointContext,
+    helpers::generated::bpf_ktime_get_boot_ns, macros::tracepoint, programs::TracePointContext,
 };
 use reuse_ebpf::{
     count::Lost,
@@ -20,6 +18,7 @@ use super::{
     call::is_own,
     emit::{reserve, submit, submit_quietly},
     field::{View, copy_user, offset},
+    registers::Registers,
     socket::{AF_INET, AF_INET6, Socket, holds_port, inode_number, of_descriptor},
     syscall::result,
     task::Task,
@@ -30,8 +29,8 @@ use super::{
 pub(crate) fn sys_exit_setsockopt(ctx: TracePointContext) -> u32 {
     if result(&ctx) == 0 {
         let call = registers();
-        if let Some(what) = Touched::by_option(argument(call, SECOND) as i32, argument(call, THIRD) as i32) {
-            tell(argument(call, FIRST) as i32, what);
+        if let Some(what) = Touched::by_option(call.at(SECOND) as i32, call.at(THIRD) as i32) {
+            tell(call.at(FIRST) as i32, what);
         }
     }
     0
@@ -41,7 +40,7 @@ pub(crate) fn sys_exit_setsockopt(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 pub(crate) fn sys_exit_fchown(ctx: TracePointContext) -> u32 {
     if result(&ctx) == 0 {
-        tell(argument(registers(), FIRST) as i32, Touched::Uid);
+        tell(registers().at(FIRST) as i32, Touched::Uid);
     }
     0
 }
@@ -53,10 +52,10 @@ pub(crate) fn sys_exit_fchownat(ctx: TracePointContext) -> u32 {
     const AT_EMPTY_PATH: u32 = 0x1000;
     let call = registers();
     if result(&ctx) == 0
-        && argument(call, FIFTH) as u32 & AT_EMPTY_PATH != 0
-        && is_empty(argument(call, SECOND))
+        && call.at(FIFTH) as u32 & AT_EMPTY_PATH != 0
+        && is_empty(call.at(SECOND))
     {
-        tell(argument(call, FIRST) as i32, Touched::Uid);
+        tell(call.at(FIRST) as i32, Touched::Uid);
     }
     0
 }
@@ -81,18 +80,10 @@ pub(crate) fn sys_exit_pidfd_getfd(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// The saved registers of the current task.
+/// The registers of the calling task.
 #[inline(always)]
-fn registers() -> *const u64 {
-    // SAFETY: helpers that ask for nothing but the current task.
-    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u64 }
-}
-
-/// One of them.
-#[inline(always)]
-fn argument(registers: *const u64, word: usize) -> u64 {
-    // SAFETY: the saved registers of the current task are whole.
-    unsafe { registers.add(word).read() }
+fn registers() -> Registers {
+    Registers::of(Task::current())
 }
 
 /// Whether a path is, or there is none (6.11 and later).

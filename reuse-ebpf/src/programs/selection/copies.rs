@@ -25,7 +25,7 @@ pub(super) fn may_get_copies<const TYPED: bool>(sk: Sock<TYPED>, family: u16) ->
 
 /// Whether a datagram is a copy: its packet type says so, or its destination.
 #[inline(always)]
-pub(super) fn is_copy(datagram: u64, header: &Header, sk: u64) -> bool {
+pub(super) fn is_copy<const TYPED: bool>(datagram: u64, header: &Header, sk: Sock<TYPED>) -> bool {
     const PACKET_HOST: u8 = 0;
     if View::of(datagram).bits(offset!(skb_pkt_type), 3) != PACKET_HOST {
         return true;
@@ -36,7 +36,7 @@ pub(super) fn is_copy(datagram: u64, header: &Header, sk: u64) -> bool {
     let destination = header.destination_v4();
     is_multicast_v4(destination)
         || destination == u32::MAX
-        || (may_be_broadcast(destination) && is_loopback_broadcast(sk, destination))
+        || (may_be_broadcast(destination) && is_loopback_broadcast(sk.view(), destination))
 }
 
 /// 224.0.0.0/4, network byte order
@@ -54,9 +54,9 @@ fn may_be_broadcast(address: u32) -> bool {
 /// Datagrams to the loopback network's broadcast address come in as `PACKET_HOST`; only its address list tells
 /// (net/ipv4/fib_frontend.c, `fib_add_ifaddr`). Those of other devices come in as broadcast or looped back.
 #[inline(always)]
-fn is_loopback_broadcast(sk: u64, destination: u32) -> bool {
+fn is_loopback_broadcast(sk: View, destination: u32) -> bool {
     const MOST_ADDRESSES: usize = 8;
-    let net: u64 = read(sk + offset!(sk_net) as u64);
+    let net: u64 = sk.at(offset!(sk_net));
     let loopback: u64 = read(net + offset!(net_loopback) as u64);
     let ip: u64 = read(loopback + offset!(device_ip) as u64);
     let mut address: u64 = read(ip + offset!(in_device_list) as u64);

@@ -88,7 +88,7 @@ fn entry<const TYPED: bool>(key: u64, sk: Sock<TYPED>, datagrams: bool) -> Optio
         latest: 0,
         copy,
         tells_flows: u8::from(datagrams && flows::are_told()),
-        batches: u8::from(datagrams && takes_batches(sk.address())),
+        batches: u8::from(datagrams && takes_batches(sk)),
         reserved: [0; 5],
     };
     // Losing the race against another CPU is fine: the look-up below finds its entry.

@@ -1,9 +1,12 @@
 //! A datagram in its buffer, and the newest one that waits at a socket.
 
 use super::{flows::mix, sock::Sock};
-use crate::programs::{
-    field::{View, is_there, offset, read},
-    socket::IPPROTO_UDP,
+use crate::{
+    CASTS,
+    programs::{
+        field::{View, is_there, offset, read},
+        socket::IPPROTO_UDP,
+    },
 };
 
 /// The newest datagram in the queue of a socket. A reader may have been faster, and senders on other CPUs may have queued
@@ -11,10 +14,10 @@ use crate::programs::{
 /// `__udp_enqueue_schedule_skb`): the right one while not several reach one socket in the same microseconds.
 #[inline(always)]
 pub(super) fn newest<const TYPED: bool>(sk: Sock<TYPED>) -> Option<u64> {
-    let queue = sk.address() + offset!(sk_receive_queue) as u64;
-    // The helper costs less than to verify the load of a pointer on each way that leads here.
-    let newest: u64 = read(queue + offset!(queue_prev) as u64);
-    (newest != queue && newest != 0).then_some(newest)
+    // Without a cast: the helper costs less than to verify the load of a pointer on each way that leads here.
+    let queue = sk.view().behind(offset!(sk_receive_queue));
+    let newest: u64 = queue.at(offset!(queue_prev));
+    (!queue.is_at(newest) && newest != 0).then_some(newest)
 }
 
 /// How many datagrams a buffer stands for: those that were put together for a socket with UDP_GRO, which is woken once for
@@ -34,12 +37,14 @@ pub(super) fn packets(buffer: u64) -> u64 {
 
 /// Whether a UDP socket takes several datagrams in one buffer.
 #[inline(always)]
-pub(super) fn takes_batches(sk: u64) -> bool {
-    is_there(offset!(udp_gro)) && View::of(sk).bits(offset!(udp_gro), 1) != 0
+pub(super) fn takes_batches<const TYPED: bool>(sk: Sock<TYPED>) -> bool {
+    is_there(offset!(udp_gro)) && sk.view().bits(offset!(udp_gro), 1) != 0
 }
 
-/// The first bytes of a packet from its IP header on: that of IPv6 with the ports behind it, or of IPv4.
+/// A packet from its IP header on.
 pub(super) struct Header {
+    at: u64,
+    /// Where every look costs the same: the header of IPv6 with the ports behind it, or of IPv4
     words: [u32; 11],
     head: u64,
     buffer: u64,
@@ -49,41 +54,48 @@ impl Header {
     #[inline(always)]
     pub(super) fn of(buffer: u64) -> Self {
         let head: u64 = read(buffer + offset!(skb_head) as u64);
-        let at: u16 = read(buffer + offset!(skb_network_header) as u64);
-        Self { words: read(head + u64::from(at)), head, buffer }
+        let network: u16 = read(buffer + offset!(skb_network_header) as u64);
+        let at = head + u64::from(network);
+        Self { at, words: if CASTS { [0; 11] } else { read(at) }, head, buffer }
+    }
+
+    /// Four bytes as they lie in memory.
+    #[inline(always)]
+    fn word(&self, index: usize) -> u32 {
+        if CASTS { View::of(self.at).at(index * size_of::<u32>()) } else { self.words[index] }
     }
 
     #[inline(always)]
     pub(super) fn is_v6(&self) -> bool {
-        self.words[0] as u8 >> 4 == 6
+        self.word(0) as u8 >> 4 == 6
     }
 
     /// Destination in IPv4, network byte order.
     #[inline(always)]
     pub(super) fn destination_v4(&self) -> u32 {
-        self.words[4]
+        self.word(4)
     }
 
     /// First byte of the destination in IPv6.
     #[inline(always)]
     pub(super) fn destination_v6_first(&self) -> u8 {
-        self.words[6] as u8
+        self.word(6) as u8
     }
 
     /// A number for the source address and port.
     #[inline(always)]
     pub(super) fn source(&self) -> u64 {
         const PLAIN_V4: u8 = 0x45;
-        let words = &self.words;
+        let word = |index| self.word(index);
         let pair = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
         if self.is_v6() {
-            let next_header = (words[1] >> 16) as u8;
-            let ports = if u16::from(next_header) == IPPROTO_UDP { words[10] } else { self.ports() };
-            return mix(pair(words[2], words[3]))
-                ^ mix(pair(words[4], words[5]) ^ mix(u64::from(ports as u16)));
+            let next_header = (word(1) >> 16) as u8;
+            let ports = if u16::from(next_header) == IPPROTO_UDP { word(10) } else { self.ports() };
+            return mix(pair(word(2), word(3)))
+                ^ mix(pair(word(4), word(5)) ^ mix(u64::from(ports as u16)));
         }
-        let ports = if words[0] as u8 == PLAIN_V4 { words[5] } else { self.ports() };
-        pair(words[3], u32::from(ports as u16))
+        let ports = if word(0) as u8 == PLAIN_V4 { word(5) } else { self.ports() };
+        pair(word(3), u32::from(ports as u16))
     }
 
     /// Both ports where options or other headers come before them.

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use reuse_ebpf::count::Selection;
 
 use crate::programs::{
-    field::{address_of, load, offset, read},
+    field::{View, address_of, load, offset, read},
     socket::inode_number,
 };
 
@@ -44,6 +44,12 @@ impl<const TYPED: bool> Sock<TYPED> {
     #[inline(always)]
     pub(super) fn address(self) -> u64 {
         if TYPED { address_of(self.0) } else { self.0 as u64 }
+    }
+
+    /// It, for members that are read seldom or behind its type.
+    #[inline(always)]
+    pub(super) fn view(self) -> View {
+        if TYPED { View::of_typed(self.0) } else { View::of(self.0 as u64) }
     }
 
     /// Whether it is in a SO_REUSEPORT group. The option does not tell: accepted children inherit it, and clearing it
