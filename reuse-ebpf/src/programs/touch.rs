@@ -4,9 +4,7 @@
 //! An entry program would have the arguments in its context. But the first one there is makes every system call of the host
 //! dearer once more, and it would tell what is then refused.
 
-use aya_ebpf::{
-    helpers::generated::bpf_ktime_get_boot_ns, macros::tracepoint, programs::TracePointContext,
-};
+use aya_ebpf::{helpers::generated::bpf_ktime_get_boot_ns, macros::tracepoint, programs::TracePointContext};
 use reuse_ebpf::{
     count::Lost,
     record::{COMM, Kind, PassRecord, TouchRecord},
@@ -51,10 +49,7 @@ pub(crate) fn sys_exit_fchown(ctx: TracePointContext) -> u32 {
 pub(crate) fn sys_exit_fchownat(ctx: TracePointContext) -> u32 {
     const AT_EMPTY_PATH: u32 = 0x1000;
     let call = registers();
-    if result(&ctx) == 0
-        && call.at(FIFTH) as u32 & AT_EMPTY_PATH != 0
-        && is_empty(call.at(SECOND))
-    {
+    if result(&ctx) == 0 && call.at(FIFTH) as u32 & AT_EMPTY_PATH != 0 && is_empty(call.at(SECOND)) {
         tell(call.at(FIRST) as i32, Touched::Uid);
     }
     0

@@ -91,8 +91,7 @@ impl Header {
         if self.is_v6() {
             let next_header = (word(1) >> 16) as u8;
             let ports = if u16::from(next_header) == IPPROTO_UDP { word(10) } else { self.ports() };
-            return mix(pair(word(2), word(3)))
-                ^ mix(pair(word(4), word(5)) ^ mix(u64::from(ports as u16)));
+            return mix(pair(word(2), word(3))) ^ mix(pair(word(4), word(5)) ^ mix(u64::from(ports as u16)));
         }
         let ports = if word(0) as u8 == PLAIN_V4 { word(5) } else { self.ports() };
         pair(word(3), u32::from(ports as u16))
