@@ -13,6 +13,8 @@ offsets! {
     task_call_status: "task_struct.thread_info.status|task_struct.thread_info.flags", Bytes, Ways;
     /// Kernel stack of a task
     task_stack: "task_struct.stack", Bytes, All;
+    /// Saved registers of a task, on kernels that have them at no fixed place (proposed for x86 in 2025)
+    task_registers: "task_struct.thread_info.user_pt_regs", Bytes, Optional;
     /// What a task has of io_uring, null if nothing
     task_io_uring: "task_struct.io_uring", Bytes, Optional;
     /// Credentials of a task

@@ -1,7 +1,7 @@
 //! The saved registers of the running task's system call.
 
 use super::{
-    field::{View, address_of},
+    field::{View, address_of, is_there, offset},
     maps::REGISTERS,
     task::Task,
 };
@@ -16,7 +16,7 @@ impl Registers {
     /// (arch/x86/include/asm/processor.h, `task_pt_regs`, and its like): the helper is asked once, then an addition does.
     #[inline(always)]
     pub(crate) fn of<const TYPED: bool>(task: Task<TYPED>) -> Self {
-        if !CASTS {
+        if !CASTS || is_there(offset!(task_registers)) {
             return Self(task.registers());
         }
         if distance() == 0 {

@@ -12,7 +12,7 @@ use reuse_ebpf::{offsets::ABSENT, record::COMM};
 
 use super::{
     arch::{COMPAT, NUMBER, is_running},
-    field::{address_of, is_there, load, offset, read},
+    field::{View, address_of, is_there, load, offset, read},
     registers::Registers,
 };
 use crate::CASTS;
@@ -135,8 +135,9 @@ impl<const TYPED: bool> Task<TYPED> {
     /// Where its kernel stack begins.
     #[inline(always)]
     pub(super) fn stack(self) -> u64 {
-        // SAFETY: as above.
-        unsafe { self.number(offset!(task_stack)) }
+        // Not by its type: of such a load the verifier makes a pointer since 6.17, to which no distance could be added.
+        let task = if TYPED { View::of_typed(self.0) } else { View::of(self.0 as u64) };
+        task.at(offset!(task_stack))
     }
 
     /// Name of its process: that of the main thread. Asked seldom: through the helper.

@@ -44,6 +44,8 @@ pub(super) fn takes_batches<const TYPED: bool>(sk: Sock<TYPED>) -> bool {
 /// A packet from its IP header on.
 pub(super) struct Header {
     at: u64,
+    /// Its first four bytes, which say what the rest is
+    first: u32,
     /// Where every look costs the same: the header of IPv6 with the ports behind it, or of IPv4
     words: [u32; 11],
     head: u64,
@@ -56,7 +58,8 @@ impl Header {
         let head: u64 = read(buffer + offset!(skb_head) as u64);
         let network: u16 = read(buffer + offset!(skb_network_header) as u64);
         let at = head + u64::from(network);
-        Self { at, words: if CASTS { [0; 11] } else { read(at) }, head, buffer }
+        let words: [u32; 11] = if CASTS { [0; 11] } else { read(at) };
+        Self { at, first: if CASTS { read(at) } else { words[0] }, words, head, buffer }
     }
 
     /// Four bytes as they lie in memory.
@@ -67,7 +70,7 @@ impl Header {
 
     #[inline(always)]
     pub(super) fn is_v6(&self) -> bool {
-        self.word(0) as u8 >> 4 == 6
+        self.first as u8 >> 4 == 6
     }
 
     /// Destination in IPv4, network byte order.
@@ -93,7 +96,7 @@ impl Header {
             let ports = if u16::from(next_header) == IPPROTO_UDP { word(10) } else { self.ports() };
             return mix(pair(word(2), word(3))) ^ mix(pair(word(4), word(5)) ^ mix(u64::from(ports as u16)));
         }
-        let ports = if word(0) as u8 == PLAIN_V4 { word(5) } else { self.ports() };
+        let ports = if self.first as u8 == PLAIN_V4 { word(5) } else { self.ports() };
         pair(word(3), u32::from(ports as u16))
     }
 
