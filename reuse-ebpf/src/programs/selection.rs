@@ -126,7 +126,7 @@ fn woken<const TYPED: bool>(sk: Sock<TYPED>) {
     if protocol == IPPROTO_UDP {
         queued(sk, family, state);
     } else if state == TCP_LISTEN
-        && !is_handed_on(sk.address())
+        && !is_handed_on(sk)
         && let Some(counter) = Counter::of(sk, false)
     {
         counter.add(1);

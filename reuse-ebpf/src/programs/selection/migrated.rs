@@ -7,6 +7,7 @@
 
 use aya_ebpf::helpers::generated::bpf_get_current_pid_tgid;
 
+use super::sock::Sock;
 use crate::programs::{
     field::{is_there, now, offset, read},
     maps::{CLOSERS, HANDED_ON},
@@ -31,13 +32,13 @@ pub(crate) fn note_close(sk: u64) {
 /// Whether the connection that a listener is woken for was handed on to it. On a host where no listener ever did that, one
 /// load says no.
 #[inline(always)]
-pub(super) fn is_handed_on(listener: u64) -> bool {
+pub(super) fn is_handed_on<const TYPED: bool>(listener: Sock<TYPED>) -> bool {
     // SAFETY: the array's only element.
     let last = HANDED_ON.get_ptr(0).map_or(0, |last| unsafe { last.read_volatile() });
     if last == 0 || !is_there(offset!(csk_accept_tail)) || !is_there(offset!(request_sk)) {
         return false;
     }
-    let newest: u64 = read(listener + offset!(csk_accept_tail) as u64);
+    let newest: u64 = listener.view().at(offset!(csk_accept_tail));
     if newest == 0 || !is_there(offset!(tcp_mstamp)) {
         return false;
     }
