@@ -2,6 +2,7 @@
 //!
 //! Data flows one way: [`kernel`] -> `reuse_model` (kept by [`tracer`]) -> [`export`]. [`daemon`] alone knows everybody.
 
+pub mod allocator;
 pub mod claims;
 pub mod cli;
 pub mod clock;

@@ -360,6 +360,7 @@ impl Tracer {
     /// Does what is due: doubts that became corrections, sums of repeated refusals, groups that are long gone.
     pub fn tick(&mut self) {
         let now = Clock::now();
+        self.inventory.forget_old(now);
         let confirmed = self.inventory.confirm(now);
         self.correct(confirmed);
         self.cross_check();

@@ -14,6 +14,7 @@ use tokio::{
 
 use super::checker::{Notice, What};
 use crate::{
+    allocator,
     config::TelemetryPath,
     kernel::ring::Ring,
     query::{
@@ -192,7 +193,11 @@ impl Turns {
         self.catch_up().await;
         match notice.what {
             What::Begins(namespace) => self.tracer.check_begins(namespace),
-            What::Ended(report) => self.tracer.check_ended(report.as_ref()),
+            What::Ended(report) => {
+                self.tracer.check_ended(report.as_ref());
+                // It had thousands of sockets, and comes again tomorrow.
+                allocator::return_memory();
+            }
         }
         // Who is stopping waits for no answer.
         let _ = notice.heard.send(());

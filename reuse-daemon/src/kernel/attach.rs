@@ -36,6 +36,7 @@ use super::{
     snapshot::Pending,
     sys,
 };
+use crate::allocator;
 
 /// How far a planned program came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +160,8 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
     }
     kernel.attach_all();
     drop(types);
-    return_memory();
+    // Parsing BTF needed many times what is kept.
+    allocator::return_memory();
     Ok((kernel, maps))
 }
 
@@ -167,15 +169,6 @@ pub fn start(options: &Options<'_>) -> Result<(Kernel, Maps), StartError> {
 fn looks_per_tick(tick: Duration) -> u32 {
     let looks = tick.as_micros().saturating_mul(LOOKS_PER_SECOND.into()) / 1_000_000;
     u32::try_from(looks).unwrap_or(u32::MAX).clamp(1, LOOKS_PER_TICK_MAX)
-}
-
-/// Parsing BTF needed many times what is kept; glibc holds on to it until told otherwise.
-fn return_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: no argument of consequence; frees nothing that is in use.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 impl Kernel {

@@ -45,11 +45,13 @@ impl Tracer {
     /// A process of the daemon's own will try claims in this network namespace, where nobody else is.
     pub fn check_begins(&mut self, namespace: NetNs) {
         self.checking.namespace = Some(namespace);
+        self.inventory.seclude(Some(namespace));
     }
 
     /// It is gone. Every event up to its end must have been taken in before.
     pub fn check_ended(&mut self, report: Option<&CheckReport>) {
         self.checking.namespace = None;
+        self.inventory.seclude(None);
         if let Some(pid) = self.checking.pid.take() {
             self.processes.forget(pid);
         }

@@ -50,6 +50,8 @@ impl PortKey {
 #[derive(Debug, Default)]
 pub(super) struct Ports {
     live: NumberMap<PortKey, Vec<Inode>>,
+    /// The network namespace where nobody is but the daemon's own: what closes there is in nobody's way
+    secluded: Option<NetNs>,
     closed: VecDeque<(PortKey, Moment)>,
     by_port: NumberMap<PortKey, VecDeque<(Arc<Socket>, Moment)>>,
 }
@@ -86,20 +88,31 @@ impl Ports {
 
     /// Remembers a socket that was closed.
     pub(super) fn bury(&mut self, socket: Arc<Socket>, at: Moment) {
-        let Some(key) = PortKey::of(&socket.facts) else { return };
-        while self.closed.len() >= CLOSED_MAX
-            || self.closed.front().is_some_and(|(_, then)| is_old(*then, at))
-        {
-            let Some((oldest, _)) = self.closed.pop_front() else { break };
-            if let Some(sockets) = self.by_port.get_mut(&oldest) {
-                sockets.pop_front();
-                if sockets.is_empty() {
-                    self.by_port.remove(&oldest);
-                }
-            }
+        let Some(key) = PortKey::of(&socket.facts).filter(|key| Some(key.netns) != self.secluded) else {
+            return;
+        };
+        self.forget_old(at);
+        if self.closed.len() >= CLOSED_MAX {
+            self.forget_oldest();
         }
         self.closed.push_back((key, at));
         self.by_port.entry(key).or_default().push_back((socket, at));
+    }
+
+    fn forget_old(&mut self, now: Moment) {
+        while self.closed.front().is_some_and(|(_, then)| is_old(*then, now)) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((oldest, _)) = self.closed.pop_front() else { return };
+        if let Some(sockets) = self.by_port.get_mut(&oldest) {
+            sockets.pop_front();
+            if sockets.is_empty() {
+                self.by_port.remove(&oldest);
+            }
+        }
     }
 }
 
@@ -112,6 +125,16 @@ impl Inventory {
     pub fn on_port(&self, key: PortKey) -> impl Iterator<Item = &Arc<Socket>> {
         let inodes = self.ports.live.get(&key).map(Vec::as_slice).unwrap_or_default();
         inodes.iter().filter_map(|inode| self.sockets.get(inode))
+    }
+
+    /// Forgets the sockets that were closed too long before `now` to be in anyone's way.
+    pub fn forget_old(&mut self, now: Moment) {
+        self.ports.forget_old(now);
+    }
+
+    /// Does not remember what closes in this network namespace, where nobody is but the daemon's own, from now on.
+    pub fn seclude(&mut self, namespace: Option<NetNs>) {
+        self.ports.secluded = namespace;
     }
 
     /// The sockets that were on a port and were closed not long before `now`, the latest first, each as it was last.
@@ -135,5 +158,41 @@ impl Inventory {
             live: live.map(occupant).collect(),
             closed: closed.into_iter().map(|(socket, _)| occupant(socket)).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::facts;
+
+    fn closed(ports: &mut Ports, inode: u64, port: u16, at: u64) {
+        ports.bury(Arc::new(Socket::found(facts(inode, port), Moment(at))), Moment(at));
+    }
+
+    fn remembered(ports: &Ports) -> (usize, usize) {
+        (ports.closed.len(), ports.by_port.values().map(VecDeque::len).sum())
+    }
+
+    #[test]
+    fn closed_sockets_are_forgotten_in_time_and_for_want_of_room() {
+        let mut ports = Ports::default();
+        (1..=3).for_each(|second| closed(&mut ports, second, 80, second));
+        ports.forget_old(Moment(CLOSED_FOR + 2));
+        assert_eq!(remembered(&ports), (2, 2), "without another close");
+        ports.forget_old(Moment(CLOSED_FOR + 4));
+        assert_eq!((remembered(&ports), ports.by_port.len()), ((0, 0), 0));
+        (0..=CLOSED_MAX as u64).for_each(|at| closed(&mut ports, at, 80, at));
+        assert_eq!(remembered(&ports), (CLOSED_MAX, CLOSED_MAX));
+        assert_eq!(ports.closed.front().map(|(_, at)| *at), Some(Moment(1)));
+    }
+
+    #[test]
+    fn what_closes_where_nobody_else_is_drives_out_nothing() {
+        let mut ports = Ports { secluded: Some(NetNs(7)), ..Ports::default() };
+        closed(&mut ports, 1, 80, 1);
+        let elsewhere = SocketFacts { netns: NetNs(7), ..facts(2, 80) };
+        ports.bury(Arc::new(Socket::found(elsewhere, Moment(2))), Moment(2));
+        assert_eq!(remembered(&ports), (1, 1));
     }
 }
