@@ -221,8 +221,8 @@ pub struct EvidenceRecord {
     pub has_subflow: u8,
     /// `family` of the port's bucket for `0.0.0.0` and `::ffff:0.0.0.0`; 0 where there is none, or it keeps none
     pub wildcard_family: u8,
-    /// Always 0
-    pub reserved: u8,
+    /// 1 if what is said of the caller was read
+    pub has_circumstances: u8,
     /// `net.ipv4.ip_unprivileged_port_start` of the socket's namespace
     pub unprivileged_port_start: u32,
     /// Time the reading took, nanoseconds

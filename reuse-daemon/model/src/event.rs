@@ -124,8 +124,8 @@ pub struct Circumstances {
 /// What the kernel decided on, read when it refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
-    /// Of the caller
-    pub circumstances: Circumstances,
+    /// Of the caller; `None` where this kernel's were not found
+    pub circumstances: Option<Circumstances>,
     /// SO_REUSEADDR of the socket, with the third value that no `getsockopt` tells
     pub reuse: Reuse,
     /// As [`crate::rulebook::Contender::in_group`]

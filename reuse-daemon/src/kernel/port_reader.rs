@@ -108,7 +108,7 @@ fn answer(mut call: Call, asked: Endpoint) -> Option<Asked> {
     let evidence = call.evidence.clone()?;
     Some(Asked {
         contender: Contender::of(&call, Some(&evidence))?,
-        circumstances: evidence.circumstances,
+        circumstances: evidence.circumstances?,
         port: evidence.port.clone()?,
         socket: call.socket?,
     })

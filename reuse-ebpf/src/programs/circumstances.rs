@@ -53,6 +53,7 @@ pub(super) unsafe fn note<const TYPED: bool>(
     let group: u64 = read(holder + offset!(sk_reuseport_cb) as u64);
     // SAFETY: promised by the caller.
     unsafe {
+        (*to).has_circumstances = 1;
         (*to).seccomp = task.seccomp();
         (*to).cgroup_program = has_bind_program(task, common) as u8;
         (*to).may_bind_privileged = may_bind_privileged(task, net) as u8;

@@ -21,26 +21,27 @@ pub(super) fn errno(attempt: &Call, kernel: &Kernel) -> i32 {
         return EINVAL;
     }
     let Some(contender) = Contender::of(attempt, evidence) else { return EAFNOSUPPORT };
-    let objection = precheck(&contender, asked.port, &around(evidence));
+    let objection = precheck(&contender, asked.port, &around(attempt));
     if let Some(objection) = objection.filter(|_| asked.port != 0) {
         return objection.errno;
     }
-    if let Some(port) = evidence.and_then(|evidence| evidence.port.as_ref())
-        && decide(kernel, Request::Bind, &contender, port).refused
-    {
-        return EADDRINUSE;
+    let read = evidence.and_then(|evidence| evidence.port.as_ref());
+    match read.map(|port| decide(kernel, Request::Bind, &contender, port).refused) {
+        Some(true) => EADDRINUSE,
+        // Nobody looked: by far the likeliest.
+        None if asked.port != 0 => EADDRINUSE,
+        _ => left_over(attempt, asked, evidence),
     }
-    left_over(attempt, asked, evidence)
 }
 
-/// As if the address were local.
-fn around(evidence: Option<&Evidence>) -> Surroundings {
-    let seen = evidence.map(|evidence| evidence.circumstances);
+/// As if the address were local, and root might do everything where that was not seen.
+fn around(attempt: &Call) -> Surroundings {
+    let seen = attempt.evidence.as_ref().and_then(|evidence| evidence.circumstances);
     Surroundings {
         address_is_local: true,
         nonlocal_bind: false,
         unprivileged_port_start: seen.map_or(UNPRIVILEGED_PORT_START, |seen| seen.unprivileged_port_start),
-        may_bind_privileged: seen.is_some_and(|seen| seen.may_bind_privileged),
+        may_bind_privileged: seen.map_or(attempt.caller.uid == 0, |seen| seen.may_bind_privileged),
     }
 }
 
@@ -54,7 +55,7 @@ fn left_over(attempt: &Call, asked: Endpoint, evidence: Option<&Evidence>) -> i3
     if asked.port == 0 {
         return EADDRINUSE;
     }
-    let seen = evidence.map(|evidence| evidence.circumstances).unwrap_or_default();
+    let seen = evidence.and_then(|evidence| evidence.circumstances).unwrap_or_default();
     // Filters and security modules answer before the attempt is seen.
     if seen.cgroup_program { EPERM } else { ENOMEM }
 }

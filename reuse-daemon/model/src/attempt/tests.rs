@@ -5,6 +5,7 @@ use crate::{
     endpoint::Endpoint,
     event::{Circumstances, Evidence},
     fixtures::{call, close, exit, facts, held_by, kernel, loopback},
+    port::{Port, Table},
     refusal::{Confidence, Refusal, Remembered, Rule},
     socket::{SocketFacts, State},
 };
@@ -158,7 +159,9 @@ fn a_refusal_by_io_uring_has_the_port_read_before_and_is_told_once() {
 #[test]
 fn what_is_left_is_inferred_from_what_was_asked() {
     let errno = |change: &dyn Fn(&mut Call)| {
-        let mut asked = bind(1, 5, Some(Arc::new(Evidence::default())));
+        let port =
+            Port { table: Table::Tcp(None), occupants: Vec::new(), truncated: false, disturbed: false };
+        let mut asked = bind(1, 5, Some(Arc::new(Evidence { port: Some(port), ..Evidence::default() })));
         change(&mut asked);
         inference::errno(&asked, &kernel())
     };
@@ -167,7 +170,7 @@ fn what_is_left_is_inferred_from_what_was_asked() {
         move |call: &mut Call| call.requested = Some(Endpoint { address, port })
     };
     let privileged = |call: &mut Call| {
-        let circumstances = Circumstances { unprivileged_port_start: 1024, ..Circumstances::default() };
+        let circumstances = Some(Circumstances { unprivileged_port_start: 1024, ..Circumstances::default() });
         call.requested = Some(loopback(80));
         call.evidence = Some(Arc::new(Evidence { circumstances, ..Evidence::default() }));
     };
@@ -179,4 +182,15 @@ fn what_is_left_is_inferred_from_what_was_asked() {
     assert_eq!(errno(&to("0.0.0.0", 0)), 98);
     assert_eq!(errno(&|call| call.requested = None), 97);
     assert_eq!(errno(&to("::1", PORT)), 97, "an IPv4 socket");
+    let unread = |address: &str, port: u16, uid: u32| {
+        let to = to(address, port);
+        errno(&|call| {
+            to(call);
+            call.evidence = Some(Arc::new(Evidence::default()));
+            call.caller.uid = uid;
+        })
+    };
+    assert_eq!(unread("192.0.2.1", PORT, 1000), 98, "nobody looked at the port: the likeliest");
+    assert_eq!((unread("127.0.0.1", 80, 0), unread("127.0.0.1", 80, 1000)), (98, 13), "nor at the caller");
+    assert_eq!(unread("127.0.0.1", 0, 0), 98);
 }

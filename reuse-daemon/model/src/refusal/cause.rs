@@ -21,7 +21,7 @@ pub(super) fn of(call: &Call, kernel: &Kernel) -> (Rule, Confidence) {
     if matches!(call.phase, Phase::Connect | Phase::Send) {
         return without_port(call);
     }
-    let seen = call.evidence.as_ref().map(|evidence| &evidence.circumstances);
+    let seen = call.evidence.as_ref().and_then(|evidence| evidence.circumstances.as_ref());
     if foreign::contradicts(call) && seen.is_some_and(|seen| seen.seccomp_filter || seen.cgroup_program) {
         return foreign_errno(call.phase, seen);
     }
@@ -75,7 +75,7 @@ fn bind_denied(call: &Call, seen: Option<&Circumstances>, kernel: &Kernel) -> (R
 /// every process: what is left then (Landlock, a BPF security module) binds those that asked for it.
 fn security_module(seen: Option<&Circumstances>, kernel: &Kernel) -> (Rule, Confidence) {
     match (has_filter(seen), kernel.mandatory_access_control) {
-        (false, _) => (Rule::SecurityModule, Exact),
+        (false, _) => (Rule::SecurityModule, if seen.is_some() { Exact } else { BestEvidence }),
         (true, true) => (Rule::SecurityModule, BestEvidence),
         (true, false) => (Rule::Seccomp, BestEvidence),
     }

@@ -101,9 +101,9 @@ fn refused(
 /// same word.
 fn unexplained(call: &Call, evidence: Option<&Evidence>) -> Refusal {
     let rule = match evidence {
-        Some(evidence) if evidence.circumstances.seccomp_filter => Rule::Seccomp,
-        Some(_) => Rule::KernelResource,
-        None => Rule::Unknown,
+        Some(Evidence { circumstances: Some(seen), .. }) if seen.seccomp_filter => Rule::Seccomp,
+        Some(Evidence { port: Some(_), .. }) => Rule::KernelResource,
+        _ => Rule::Unknown,
     };
     Refusal::without_holder(call, rule, Confidence::BestEvidence)
 }

@@ -32,8 +32,8 @@ fn each_errno_of_bind_has_its_rule() {
         (98, 0, (Rule::EphemeralPortsExhausted, Exact)),
         (99, 8080, (Rule::AddressNotLocal, Exact)),
         (13, 80, (Rule::PrivilegedPort, BestEvidence)),
-        (13, 1024, (Rule::SecurityModule, Exact)),
-        (13, 0, (Rule::SecurityModule, Exact)),
+        (13, 1024, (Rule::SecurityModule, BestEvidence)),
+        (13, 0, (Rule::SecurityModule, BestEvidence)),
         (22, 8080, (Rule::InvalidAddress, Exact)),
         (1, 8080, (Rule::CgroupProgram, BestEvidence)),
         (12, 8080, (Rule::KernelResource, Exact)),
@@ -114,7 +114,8 @@ const PLAIN: Circumstances = Circumstances {
     unprivileged_port_start: 1024,
 };
 
-fn evidence(circumstances: Circumstances, port: Option<Port>) -> Option<Arc<Evidence>> {
+fn evidence(circumstances: impl Into<Option<Circumstances>>, port: Option<Port>) -> Option<Arc<Evidence>> {
+    let circumstances = circumstances.into();
     let (reuse, in_group, group_has_closed) = (Reuse::No, false, false);
     Some(Arc::new(Evidence { circumstances, reuse, in_group, group_has_closed, subflow_uid: None, port }))
 }
@@ -162,6 +163,15 @@ fn what_is_true_of_the_caller_tells_the_checks_apart() {
         };
         let refused = Call { evidence: evidence(circumstances, None), ..refused };
         assert_eq!(rule_of(&refused), Some(expected), "{phase:?} {errno} {port} {circumstances:?}");
+    }
+    for (errno, port, expected) in [
+        (13, 80, Rule::PrivilegedPort),
+        (13, 1024, Rule::SecurityModule),
+        (1, 8080, Rule::CgroupProgram),
+        (38, 8080, Rule::Unknown),
+    ] {
+        let unseen = Call { evidence: evidence(None, None), ..refused_bind(errno, port) };
+        assert_eq!(rule_of(&unseen), Some((expected, BestEvidence)), "{errno} {port}, nobody looked");
     }
     let policed = Features { mandatory_access_control: true, ..Features::default() };
     let policed = Kernel::new(Release::NEWEST, policed);

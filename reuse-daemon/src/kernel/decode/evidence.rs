@@ -22,12 +22,12 @@ impl Decoder {
         let occupants = bytes.get(size_of::<EvidenceRecord>()..).unwrap_or_default();
         let reuse = call.socket.common.get(self.layout.reuse / 8).copied().unwrap_or(0);
         Some(Arc::new(Evidence {
-            circumstances: Circumstances {
+            circumstances: (record.has_circumstances != 0).then(|| Circumstances {
                 seccomp_filter: record.seccomp != 0,
                 cgroup_program: record.cgroup_program != 0,
                 may_bind_privileged: record.may_bind_privileged != 0,
                 unprivileged_port_start: u16::try_from(record.unprivileged_port_start).unwrap_or(u16::MAX),
-            },
+            }),
             reuse: self.reuse(reuse),
             in_group: record.in_group != 0,
             group_has_closed: record.group_has_closed != 0,
