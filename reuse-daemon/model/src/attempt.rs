@@ -16,7 +16,7 @@ use std::{
 use crate::{
     event::{Call, Event, Moment, Phase, Via},
     rulebook::Kernel,
-    socket::Inode,
+    socket::{Inode, SocketFacts, State},
 };
 
 /// How long a result may take. A call that is held up longer between its two hooks, by a debugger for instance, is taken
@@ -121,6 +121,27 @@ impl Attempts {
         self.looked = now;
         let held_up = self.held_up;
         self.conclude_while(|at| now.0.saturating_sub(at.max(held_up).0) >= patience, known);
+    }
+
+    /// The listens whose sockets had no port before, each with who listens; not those of which io_uring will tell.
+    pub fn without_port(&self) -> impl Iterator<Item = (Inode, u32)> {
+        let listens = self.open.values().filter(|attempt| attempt.phase == Phase::Listen);
+        listens.filter(|attempt| attempt.via != Via::IoUring).filter_map(|attempt| {
+            let socket = attempt.socket.as_ref().filter(|socket| socket.local.port == 0)?;
+            Some((socket.inode, attempt.caller.pid))
+        })
+    }
+
+    /// Takes in how such a socket is now, and appends to `known` the listen if it listens: that succeeded. One that has no
+    /// port yet is in the middle of it, one that does not listen may be refused still.
+    pub fn look(&mut self, now: SocketFacts, known: &mut Vec<Event>) {
+        if now.state != State::Listen || now.local.port == 0 {
+            return;
+        }
+        if let Some(attempt) = self.open.remove(&now.inode) {
+            let call = Call { socket: Some(now), ..attempt };
+            known.extend([self.conclude(call)]);
+        }
     }
 
     /// Appends to `known` every attempt: no result will be taken in any more.

@@ -4,15 +4,24 @@ use reuse_model::{
     cross_check::ByWay,
     event::{Call, Event, Phase, Via},
     inventory::Correction,
+    process::Processes as _,
 };
 
 use super::Tracer;
 use crate::clock::Clock;
 
+/// Most sockets that are looked at in one turn.
+const LOOKED_AT: usize = 16;
+
 impl Tracer {
     pub(super) fn take_in(&mut self, event: Event) {
         if self.attempts.is_idle() && !matches!(event, Event::Attempt(_)) {
             return self.event(&event);
+        }
+        if let Event::Attempt(attempt) = &event {
+            // By the time that its result is known it may have ended, and with it its name.
+            self.recognise(attempt);
+            self.processes.caller(&attempt.caller);
         }
         let mut known = std::mem::take(&mut self.known);
         self.attempts.sort_out(event, &mut known);
@@ -31,6 +40,7 @@ impl Tracer {
             return;
         }
         let mut known = std::mem::take(&mut self.known);
+        self.find_listening(&mut known);
         self.attempts.expire(Clock::now(), &mut known);
         self.events(known);
     }
@@ -43,6 +53,16 @@ impl Tracer {
             self.event(&event);
         }
         self.known = known;
+    }
+
+    /// A socket that was to get its port on the way to listening is looked at: what it has then is the result.
+    fn find_listening(&mut self, known: &mut Vec<Event>) {
+        let waiting: Vec<_> = self.attempts.without_port().take(LOOKED_AT).collect();
+        for (inode, pid) in waiting {
+            if let Some(now) = self.possessions.socket(inode, pid) {
+                self.attempts.look(now, known);
+            }
+        }
     }
 
     /// A `listen` that was seen before it was decided may have got its port only then.

@@ -28,8 +28,13 @@ pub(crate) fn submit<T: 'static>(entry: RingBufEntry<T>) {
 /// Submits a record that can wait until the reader looks by itself, unless so many do that they would take the room of others.
 #[inline(always)]
 pub(crate) fn submit_quietly<T: 'static>(entry: RingBufEntry<T>) {
-    let fills = RING.query(u64::from(BPF_RB_AVAIL_DATA)) > u64::from(RING_BYTES / 8);
-    entry.submit(u64::from(if fills { wake_flag() } else { BPF_RB_NO_WAKEUP }));
+    entry.submit(u64::from(if has_unread(RING_BYTES / 8) { wake_flag() } else { BPF_RB_NO_WAKEUP }));
+}
+
+/// Whether more than so many bytes wait for the reader.
+#[inline(always)]
+pub(crate) fn has_unread(bytes: u32) -> bool {
+    RING.query(u64::from(BPF_RB_AVAIL_DATA)) > u64::from(bytes)
 }
 
 /// Sends a record of `length` bytes that was built elsewhere, or counts its loss.

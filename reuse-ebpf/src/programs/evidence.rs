@@ -69,6 +69,7 @@ unsafe extern "C" fn tell_evidence(
         } else {
             port::clear(scratch);
             note(scratch, sk, task, asked, budget);
+            port::make_room(scratch);
             port::length(scratch)
         };
         send(scratch.cast::<u8>(), length, Lost::RingCall);

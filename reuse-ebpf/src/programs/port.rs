@@ -14,7 +14,7 @@ mod udp;
 mod walk;
 
 use aya_ebpf::{cty::c_void, helpers::generated::bpf_loop};
-use reuse_ebpf::record::{OCCUPANTS_MAX, OccupantRecord, SOCKADDR, Table};
+use reuse_ebpf::record::{OCCUPANTS_MAX, OccupantRecord, RING_BYTES, SOCKADDR, Table};
 
 pub(crate) use self::scratch::{Scratch, claim, release};
 use self::{
@@ -22,6 +22,7 @@ use self::{
     scratch::{HEAD, Walk},
 };
 use super::{
+    emit::has_unread,
     field::{is_there, offset, read, zero},
     socket::{AF_INET, AF_INET6, Copied, IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP},
 };
@@ -30,6 +31,9 @@ use super::{
 pub(crate) const BRIEFLY: u64 = 45_000;
 /// Nanoseconds of a walk that nobody else waits for.
 pub(crate) const AT_LEISURE: u64 = 1_000_000_000;
+
+/// Sockets that a record shows in any case: listeners come first.
+const FEW: u32 = 16;
 
 /// Most steps of one walk; what is beyond is said to be truncated.
 const STEPS_MAX: u32 = 1 << 13;
@@ -156,6 +160,22 @@ unsafe fn run(scratch: *mut Scratch) {
     if steps >= i64::from(STEPS_MAX) {
         // SAFETY: promised by the caller.
         unsafe { (*scratch).evidence.truncated = 1 };
+    }
+}
+
+/// Leaves out all but the first sockets where the ring fills: then the calls to come are worth more than the rest of a crowd.
+///
+/// # Safety
+/// As [`read_port`].
+#[inline(always)]
+pub(crate) unsafe fn make_room(scratch: *mut Scratch) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let evidence = &raw mut (*scratch).evidence;
+        if (*evidence).occupants > FEW && has_unread(RING_BYTES / 2) {
+            (*evidence).occupants = FEW;
+            (*evidence).truncated = 1;
+        }
     }
 }
 

@@ -157,6 +157,27 @@ fn a_refusal_by_io_uring_has_the_port_read_before_and_is_told_once() {
 }
 
 #[test]
+fn a_listen_without_port_has_succeeded_when_its_socket_listens_on_one() {
+    let listen =
+        |inode, via| attempt(Call { via, ..call(Phase::Listen, 0, 10 + inode as u32, 5, facts(inode, 0)) });
+    let mut attempts = attempts();
+    let with_port = attempt(Call { via: Via::Compat, ..call(Phase::Listen, 0, 20, 5, facts(9, PORT)) });
+    let events = [listen(1, Via::Compat), with_port, listen(3, Via::IoUring)];
+    assert!(sorted(&mut attempts, events).is_empty());
+    assert_eq!(attempts.without_port().collect::<Vec<_>>(), [(Inode(1), 11)]);
+    let mut known = Vec::new();
+    for (state, port) in [(State::Listen, 0), (State::Bound, PORT)] {
+        attempts.look(SocketFacts { state, ..facts(1, port) }, &mut known);
+        assert!(known.is_empty(), "it is in the middle of it");
+    }
+    attempts.look(SocketFacts { state: State::Listen, ..facts(1, PORT) }, &mut known);
+    let told = calls(known);
+    assert_eq!((told[0].errno, told[0].certain, told[0].endpoint()), (0, true, Some(loopback(PORT))));
+    assert_eq!(attempts.without_port().count(), 0);
+    assert_eq!(expired(&mut attempts, 2_000_000_000).len(), 2, "it is told once");
+}
+
+#[test]
 fn what_is_left_is_inferred_from_what_was_asked() {
     let errno = |change: &dyn Fn(&mut Call)| {
         let port =
