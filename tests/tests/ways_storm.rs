@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
     thread,
     time::{Duration, Instant},
 };
@@ -12,6 +13,7 @@ use reuse_tests::{
     deadline, effort,
     generator::Calls,
     namespace::Namespace,
+    sockets::{self, Transport},
     ways::{
         Way,
         agreement::{self, Told},
@@ -19,6 +21,7 @@ use reuse_tests::{
         storm,
     },
 };
+use socket2::Socket;
 
 /// The storm comes in gusts that the ring holds whole: so the daemon loses nothing, however little time it gets meanwhile.
 const GUSTS: u32 = 4;
@@ -171,4 +174,59 @@ fn every_call_is_counted_by_two_daemons_at_once() -> Result<()> {
     let Some(daemon) = Daemon::start(&TOLD)? else { return Ok(()) };
     let _other = other.flags(TOLD).start()?;
     through_all_ways(&daemon)
+}
+
+/// In this tier each bind shows the sockets that were on its port before it, up to 256: what a group's members show must not
+/// drive their binds out of the ring. Without that limit a gust takes four times the ring's room.
+#[test]
+fn crowds_that_join_at_once_lose_no_call_without_the_system_calls() -> Result<()> {
+    const CROWDS: u16 = 4;
+    const GUSTS: u64 = 5;
+    let Some(daemon) = Daemon::start(&["--trace.syscalls=false"])? else { return Ok(()) };
+    let namespace = Namespace::new("crowds")?;
+    let members = effort::fewer(300_u64, "members of each crowd in a gust");
+    allow_open_files(GUSTS * u64::from(CROWDS) * members + 256)?;
+    let mut crowds = Vec::new();
+    for _ in 0..GUSTS {
+        crowds.extend(join(&namespace, CROWDS, members)?);
+        let mut told = 0;
+        let all = deadline::until("all binds are counted", SETTLED, || {
+            told = Told::by_metrics(&daemon.metrics()?).binds.total(|result| result == "success");
+            Ok((told >= crowds.len() as u64).then_some(()))
+        });
+        all.with_context(|| format!("{told} of {} binds are counted", crowds.len()))?;
+    }
+    let settled = Instant::now();
+    while settled.elapsed() < CROSS_CHECKED {
+        agreement::assert_nothing_missed(&daemon.metrics()?);
+        thread::sleep(Duration::from_millis(500));
+    }
+    Ok(())
+}
+
+/// So many more members of each crowd, of all crowds at the same time.
+fn join(namespace: &Namespace, crowds: u16, members: u64) -> Result<Vec<Socket>> {
+    let crowd = |number| {
+        namespace.enter()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 7_000 + number));
+        (0..members).map(|_| sockets::member(Transport::Udp, address)).collect::<Result<Vec<_>>>()
+    };
+    thread::scope(|scope| {
+        let joining: Vec<_> = (0..crowds).map(|number| scope.spawn(move || crowd(number))).collect();
+        let joined = joining
+            .into_iter()
+            .map(|crowd| crowd.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        Ok(joined.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    })
+}
+
+fn allow_open_files(files: u64) -> Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel fills a structure that lives through the call.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    limit = libc::rlimit { rlim_cur: files.max(limit.rlim_cur), rlim_max: files.max(limit.rlim_max) };
+    // SAFETY: the kernel reads a structure that lives through the call.
+    let changed = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } == 0;
+    ensure!(known && changed, "cannot have {files} files open: {}", std::io::Error::last_os_error());
+    Ok(())
 }

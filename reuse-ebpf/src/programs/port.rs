@@ -33,7 +33,7 @@ pub(crate) const BRIEFLY: u64 = 45_000;
 pub(crate) const AT_LEISURE: u64 = 1_000_000_000;
 
 /// Sockets that a record shows in any case: listeners come first.
-const FEW: u32 = 16;
+const FEW: u32 = 4;
 
 /// Most steps of one walk; what is beyond is said to be truncated.
 const STEPS_MAX: u32 = 1 << 13;
