@@ -5,7 +5,7 @@
 
 use reuse_ebpf::offsets::Concern;
 
-use super::{Hook, Plan, Tier, Wanted, first_lack};
+use super::{Hook, Plan, Tier, WITH_SYSCALLS, Wanted, first_lack};
 use crate::kernel::capabilities::{Capabilities, Capability, Lack};
 
 impl Plan {
@@ -24,7 +24,7 @@ impl Plan {
             self.off(
                 Tier::Answers,
                 "--trace.syscalls=false: the kernel's own answers are not seen, refusals are inferred",
-                "leave that flag out, which costs every system call of the host 9 to 12 ns",
+                WITH_SYSCALLS,
             );
         } else if let Some(lack) = have.lack(Capability::SyscallTracepoints) {
             self.gap(&[Tier::Answers], lack, "the kernel's own answers are not seen, refusals are inferred");
@@ -57,8 +57,7 @@ impl Plan {
             ("reuse_post_bind6", "post_bind6"),
         ];
         let alone: &[Tier] = if tracepoints { &[] } else { &[Tier::Bind] };
-        let lack = first_lack(have, [Capability::Cgroup, Capability::Members(Concern::Ways)]);
-        match (have.cgroup(), lack) {
+        match (have.cgroup(), no_hooks(have)) {
             (Ok(root), None) => {
                 let mut tiers = [&[Tier::OtherWays], alone].concat();
                 if !tracepoints {
@@ -69,9 +68,18 @@ impl Plan {
                 }
             }
             (_, Some(lack)) | (Err(lack), _) => {
-                let lost = "binds by 32-bit calls and by the kernel are not seen, and nothing checks that no bind is \
-                            missed";
-                self.gap(&[Tier::OtherWays], lack, lost);
+                let io_uring = match (have.io_uring_bind, no_completions(have)) {
+                    (false, _) => "",
+                    (true, None) => {
+                        ", of a bind that io_uring refuses neither the address nor the rule is known"
+                    }
+                    (true, Some(_)) => ", nor those by io_uring",
+                };
+                let lost = format!(
+                    "binds by 32-bit calls and by the kernel are not seen{io_uring}, and nothing checks that no bind is \
+                     missed"
+                );
+                self.gap(&[Tier::OtherWays], lack, &lost);
                 if !tracepoints {
                     self.gap(alone, lack, "binds are not seen");
                     self.gap(refusals, lack, "refused binds are not seen");
@@ -92,9 +100,16 @@ impl Plan {
                 let tiers = [&[Tier::ImplicitConnect], listens].concat();
                 self.step(&tiers, "inet_sock_set_state", Hook::BtfTracepoint("inet_sock_set_state"));
             }
+            Some(lack) if tracepoints => {
+                let lost = "connects that found no port are not seen, nor listens by 32-bit calls and by the kernel, \
+                            successful or refused";
+                self.gap(&[Tier::ImplicitConnect], lack, lost);
+            }
             Some(lack) => {
+                let seen = have.io_uring_bind && no_completions(have).is_none();
+                let but = if seen { ", but for those by io_uring" } else { "" };
                 self.gap(&[Tier::ImplicitConnect], lack, "connects that found no port are not seen");
-                self.gap(listens, lack, "listens are not seen");
+                self.gap(listens, lack, &format!("listens are not seen, successful or refused{but}"));
             }
         }
     }
@@ -104,12 +119,17 @@ impl Plan {
             let reason = "this kernel's io_uring binds no sockets: there is nothing to see";
             return self.off(Tier::IoUring, reason, "none is needed");
         }
-        let needed = [Capability::IO_URING_COMPLETE, Capability::Members(Concern::IoUring)];
-        match first_lack(have, needed) {
-            None => {
+        match (no_completions(have), no_hooks(have)) {
+            (None, _) => {
                 self.step(&[Tier::IoUring], "io_uring_complete", Hook::BtfTracepoint("io_uring_complete"));
             }
-            Some(lack) => self.gap(&[Tier::IoUring], lack, "why io_uring refuses a bind is inferred"),
+            (Some(lack), None) => {
+                let lost = "why io_uring refuses a bind is inferred, and its listens are not seen, successful or refused";
+                self.gap(&[Tier::IoUring], lack, lost);
+            }
+            (Some(lack), Some(_)) => {
+                self.gap(&[Tier::IoUring], lack, "binds and listens by io_uring are not seen");
+            }
         }
     }
 
@@ -132,4 +152,14 @@ impl Plan {
             }
         }
     }
+}
+
+/// Why the root cgroup's hooks cannot tell of binds.
+fn no_hooks(have: &Capabilities) -> Option<&Lack> {
+    first_lack(have, [Capability::Cgroup, Capability::Members(Concern::Ways)])
+}
+
+/// Why nothing tells what io_uring made of its binds and listens.
+fn no_completions(have: &Capabilities) -> Option<&Lack> {
+    first_lack(have, [Capability::IO_URING_COMPLETE, Capability::Members(Concern::IoUring)])
 }

@@ -9,23 +9,23 @@ use crate::kernel::capabilities::{Capabilities, Capability, Lack};
 const READABLE: &str = "sock_def_readable";
 const SUBFLOW: &str = "subflow_data_ready";
 
+const NO_FLOWS: &str = "no statistics on datagrams";
+const NO_PASSING: &str = "who is sent a socket in a message is found by the next reconciliation";
+
 impl Plan {
     pub(super) fn selections(&mut self, have: &Capabilities) {
         const TIERS: [Tier; 4] = [Tier::Selection, Tier::Flows, Tier::SelectionDrops, Tier::Passing];
         if let Some(lack) = have.lack(Capability::Members(Concern::Selection)) {
-            return self.gap(&TIERS, lack, "only the test group is counted");
+            return self.no_wakeups(&TIERS, lack);
         }
         let mut tiers = vec![Tier::Selection];
         match have.lack(Capability::Members(Concern::Flows)) {
             None => tiers.push(Tier::Flows),
-            Some(lack) => self.gap(&[Tier::Flows], lack, "no statistics on datagrams"),
+            Some(lack) => self.gap(&[Tier::Flows], lack, NO_FLOWS),
         }
         match first_lack(have, [Capability::BpfLoop, Capability::Members(Concern::Passing)]) {
             None => tiers.push(Tier::Passing),
-            Some(lack) => {
-                let lost = "who is sent a socket in a message is found by the next reconciliation";
-                self.gap(&[Tier::Passing], lack, lost);
-            }
+            Some(lack) => self.gap(&[Tier::Passing], lack, NO_PASSING),
         }
         self.wakeups(have, &tiers);
         self.refused(have);
@@ -72,7 +72,22 @@ impl Plan {
             why: format!("{}, and {}", no_tracepoint.why, no_function.why),
             remedy: no_tracepoint.remedy,
         };
-        self.gap(tiers, &both, "only the test group is counted");
+        self.no_wakeups(tiers, &both);
+    }
+
+    /// Says of each tier what is lost where no program sees wake-ups.
+    fn no_wakeups(&mut self, tiers: &[Tier], lack: &Lack) {
+        for tier in tiers {
+            let lost = match tier {
+                Tier::Flows => NO_FLOWS,
+                Tier::SelectionDrops => {
+                    "of datagrams refused by a full buffer only the sockets' own count is known"
+                }
+                Tier::Passing => NO_PASSING,
+                _ => "only the test group is counted",
+            };
+            self.gap(&[*tier], lack, lost);
+        }
     }
 
     fn functions(

@@ -159,6 +159,81 @@ fn what_is_lacking_costs_its_own_tiers_and_names_itself() {
     }
 }
 
+/// What a gap says is lost, without why.
+fn lost(lacking: &[Capability], wanted: Wanted, tier: Tier) -> String {
+    let plan = plan(&without(lacking), wanted);
+    let gap = plan.gaps.iter().find(|gap| gap.tier == tier).unwrap_or_else(|| panic!("no gap {tier:?}"));
+    gap.reason.split_once(": ").map_or_else(|| panic!("{}", gap.reason), |(_, lost)| lost.to_owned())
+}
+
+#[test]
+fn a_gap_says_of_every_way_what_is_lost() {
+    const STATES: Capability = Capability::INET_SOCK_SET_STATE;
+    const COMPLETIONS: Capability = Capability::IO_URING_COMPLETE;
+    let calls = Wanted::default();
+    let light = Wanted { syscalls: false, ..calls };
+    for (lacking, wanted, tier, expected) in [
+        (
+            &[STATES][..],
+            calls,
+            Tier::ImplicitConnect,
+            "connects that found no port are not seen, nor listens by 32-bit calls and by the kernel, successful or \
+             refused",
+        ),
+        (&[STATES], light, Tier::ImplicitConnect, "connects that found no port are not seen"),
+        (
+            &[STATES],
+            light,
+            Tier::Listen,
+            "listens are not seen, successful or refused, but for those by io_uring",
+        ),
+        (&[STATES, COMPLETIONS], light, Tier::Listen, "listens are not seen, successful or refused"),
+        (
+            &[COMPLETIONS],
+            calls,
+            Tier::IoUring,
+            "why io_uring refuses a bind is inferred, and its listens are not seen, successful or refused",
+        ),
+        (
+            &[Capability::Cgroup, COMPLETIONS],
+            calls,
+            Tier::IoUring,
+            "binds and listens by io_uring are not seen",
+        ),
+        (
+            &[Capability::Cgroup],
+            calls,
+            Tier::OtherWays,
+            "binds by 32-bit calls and by the kernel are not seen, of a bind that io_uring refuses neither the \
+             address nor the rule is known, and nothing checks that no bind is missed",
+        ),
+        (
+            &[Capability::Cgroup, COMPLETIONS],
+            calls,
+            Tier::OtherWays,
+            "binds by 32-bit calls and by the kernel are not seen, nor those by io_uring, and nothing checks that no \
+             bind is missed",
+        ),
+    ] {
+        assert_eq!(lost(lacking, wanted, tier), expected, "{tier:?} without {lacking:?}, {wanted:?}");
+    }
+}
+
+#[test]
+fn each_tier_of_the_wake_ups_says_its_own_loss() {
+    let no_wakeups = [Capability::SK_DATA_READY, Capability::SOCK_DEF_READABLE];
+    for lacking in [&no_wakeups[..], &[Capability::Members(Concern::Selection)]] {
+        let lost = |tier| lost(lacking, Wanted::default(), tier);
+        assert_eq!(lost(Tier::Selection), "only the test group is counted");
+        assert_eq!(lost(Tier::Flows), "no statistics on datagrams");
+        assert!(lost(Tier::Passing).contains("sent a socket"));
+        // Refusals are seen without the wake-ups, but not without the members that both need.
+        if lacking != no_wakeups {
+            assert!(lost(Tier::SelectionDrops).contains("full buffer only the sockets' own count"));
+        }
+    }
+}
+
 #[test]
 fn every_capability_has_a_case() {
     for capability in Capability::ALL {
