@@ -141,7 +141,8 @@ fn examine(arguments: &DoctorArguments) -> (Report, u8) {
             (report, if all { ALL } else { SOME })
         }
         Err(error) => {
-            findings.push(Finding::bad("programs", error.to_string(), "see the detail"));
+            let (found, remedy) = error.in_parts();
+            findings.push(Finding::bad("programs", found, remedy));
             (report(findings, None), NONE)
         }
     }

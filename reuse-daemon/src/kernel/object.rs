@@ -17,10 +17,13 @@ static LEAN: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/reus
 
 /// This binary was built without its programs.
 #[derive(Debug, Error)]
-#[error(
-    "this reuse-daemon was built without its eBPF programs and can only print help; build it with `cargo xtask build --release`"
-)]
+#[error("this reuse-daemon was built without its eBPF programs and can only print help; {}", Self::REMEDY)]
 pub struct Stub;
+
+impl Stub {
+    /// What to do about it.
+    pub(super) const REMEDY: &str = "build it with `cargo xtask build --release`";
+}
 
 /// Whether there are programs.
 ///

@@ -10,6 +10,8 @@ use nix::sys::utsname::uname;
 use object::{Object as _, ObjectSection as _, read::ReadCache};
 use thiserror::Error;
 
+use super::Btf;
+
 /// The running kernel's own types, since 5.4; absent without CONFIG_DEBUG_INFO_BTF.
 pub const OWN: &str = "/sys/kernel/btf/vmlinux";
 
@@ -26,28 +28,33 @@ const ELSEWHERE: [&str; 5] = [
 const SECTION: &str = ".BTF";
 const ELF_MAGIC: [u8; 4] = *b"\x7fELF";
 
+const LEAVE_OUT: &str = "leave out --btf.path";
+const LEAVE_OUT_OR_RENAME: &str = "leave out --btf.path, or name another file";
+const NAME_ANOTHER: &str = "name a file that has this kernel's with --btf.path";
+const BOOT_OR_NAME: &str =
+    "boot a kernel built with CONFIG_DEBUG_INFO_BTF, or name the file that has it with --btf.path";
+
 /// Why BTF could not be used.
 #[derive(Debug, Error)]
 pub enum BtfError {
     /// No file
-    #[error("cannot read the kernel's type information {}: {source}; leave out --btf.path, or name another file", path.display())]
+    #[error("cannot read the kernel's type information {}: {reason}; {LEAVE_OUT_OR_RENAME}", path.display())]
     Unreadable {
         /// The file
         path: PathBuf,
-        /// Why
-        source: io::Error,
+        /// Why; in the sentence, and so no cause of its own
+        reason: io::Error,
     },
     /// None of the places has it
     #[error(
-        "this kernel's type information is neither at {OWN} nor in any of {}: boot a kernel built with \
-         CONFIG_DEBUG_INFO_BTF, or name the file that has it with --btf.path", searched.join(", ")
+        "this kernel's type information is neither at {OWN} nor in any of {}: {BOOT_OR_NAME}", searched.join(", ")
     )]
     Nowhere {
         /// The other places
         searched: Vec<String>,
     },
     /// Not BTF
-    #[error("{} has no usable type information ({reason}); name a file that has this kernel's with --btf.path", path.display())]
+    #[error("{} has no usable type information ({reason}); {NAME_ANOTHER}", path.display())]
     Malformed {
         /// The file
         path: PathBuf,
@@ -55,11 +62,24 @@ pub enum BtfError {
         reason: &'static str,
     },
     /// Another kernel's
-    #[error("{} has the types of another kernel: they are not those at {OWN}; leave out --btf.path", path.display())]
+    #[error("{} has the types of another kernel: they are not those at {OWN}; {LEAVE_OUT}", path.display())]
     Foreign {
         /// The file
         path: PathBuf,
     },
+}
+
+impl BtfError {
+    /// What to do about it: the end of its sentence.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => LEAVE_OUT_OR_RENAME,
+            Self::Nowhere { .. } => BOOT_OR_NAME,
+            Self::Malformed { .. } => NAME_ANOTHER,
+            Self::Foreign { .. } => LEAVE_OUT,
+        }
+    }
 }
 
 /// A kernel's types, and where they come from.
@@ -80,7 +100,7 @@ impl Types {
         let Some(path) = named else { return Self::search(Path::new(OWN), &elsewhere()) };
         let bytes = read_file(path)?;
         if is_foreign(&bytes, Path::new(OWN)) {
-            return Err(BtfError::Foreign { path: path.to_owned() });
+            return Err(refusal(path, &bytes));
         }
         Ok(Self { path: path.to_owned(), bytes })
     }
@@ -107,7 +127,7 @@ pub fn kernel_has_types() -> bool {
 /// # Errors
 /// [`BtfError::Unreadable`], or an ELF file without that section.
 pub fn read_file(path: &Path) -> Result<Vec<u8>, BtfError> {
-    let unreadable = |source| BtfError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |reason| BtfError::Unreadable { path: path.to_owned(), reason };
     let mut file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::with_capacity(file.metadata().map_or(0, |data| data.len().min(LARGEST) as usize));
     file.by_ref().take(ELF_MAGIC.len() as u64).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -135,6 +155,15 @@ fn section(file: File) -> Result<Vec<u8>, &'static str> {
 /// Types that are not those of the kernel whose own are at `own`, as far as that can be read.
 fn is_foreign(bytes: &[u8], own: &Path) -> bool {
     fs::read(own).is_ok_and(|own| own != bytes)
+}
+
+/// Why bytes that are not this kernel's types cannot be used: another kernel's, or no types at all.
+fn refusal(path: &Path, bytes: &[u8]) -> BtfError {
+    let path = path.to_owned();
+    match Btf::parse(bytes) {
+        Ok(_) => BtfError::Foreign { path },
+        Err(reason) => BtfError::Malformed { path, reason },
+    }
 }
 
 fn elsewhere() -> Vec<String> {
@@ -224,5 +253,31 @@ mod tests {
         assert!(is_foreign(b"other", &own));
         assert!(!is_foreign(b"own", &own));
         assert!(!is_foreign(b"other", &folder.0.join("absent")));
+    }
+
+    #[test]
+    fn what_has_no_types_is_not_called_another_kernels() {
+        let said = |bytes: &[u8]| refusal(Path::new("/file"), bytes).to_string();
+        assert!(said(&[]).contains("no usable type information (too short)"), "{}", said(&[]));
+        let passwd = said(b"root:x:0:0:root:/root:/bin/bash\n");
+        assert!(passwd.contains("no usable type information (wrong magic number"), "{passwd}");
+        let other = said(&super::super::tests::sample());
+        assert!(other.starts_with("/file has the types of another kernel"), "{other}");
+    }
+
+    #[test]
+    fn the_reason_is_said_once_and_the_remedy_last() {
+        let unreadable = read_file(Path::new("/nonexistent/btf")).expect_err("no file");
+        let in_full = format!("{:#}", anyhow::Error::new(unreadable));
+        assert_eq!(in_full.matches("os error").count(), 1, "{in_full}");
+        let path = || PathBuf::from("/file");
+        for error in [
+            BtfError::Unreadable { path: path(), reason: io::Error::from_raw_os_error(libc::EISDIR) },
+            BtfError::Nowhere { searched: vec!["/elsewhere".to_owned()] },
+            BtfError::Malformed { path: path(), reason: "too short" },
+            BtfError::Foreign { path: path() },
+        ] {
+            assert!(error.to_string().ends_with(error.remedy()), "{error}");
+        }
     }
 }

@@ -22,7 +22,7 @@ fn file(types: &[u32], strings: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn sample() -> Vec<u8> {
+pub(super) fn sample() -> Vec<u8> {
     // Structure a has an unnamed union in the middle, in which a member is a structure with a bit-field.
     let strings = b"\0int\0a\0b\0x\0flag\0btf_trace_t\0ONE\0e\0u32\0";
     let types: [&[u32]; 13] = [
