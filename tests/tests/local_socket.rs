@@ -36,15 +36,15 @@ fn it_is_its_owners_alone_and_goes_with_the_daemon() -> Result<()> {
 }
 
 #[test]
-fn its_directory_is_made_where_it_is_missing() -> Result<()> {
+fn a_mistyped_path_is_told_and_no_directory_made() -> Result<()> {
     let Some(launch) = Launch::prepare()? else { return Ok(()) };
     let scratch = Scratch::new("local-directory")?;
-    let path = scratch.path().join("a/b/api.sock");
-    let daemon = launch.socket(&path).start()?;
-    let directory = fs::metadata(path.parent().context("a directory")?)?;
-    assert_eq!(directory.permissions().mode() & 0o7777, 0o755);
-    assert_eq!(local::ask(&path, GOOD)?["ready"], true);
-    daemon.stop_cleanly()?;
+    let directory = scratch.path().join("a/b");
+    let refusal = launch.socket(&directory.join("api.sock")).run_to_end()?;
+    assert_eq!(refusal.status.code(), Some(1), "{}", refusal.stderr);
+    let missing = format!("the directory {} does not exist", directory.display());
+    assert!(refusal.stderr.contains(&missing) && refusal.stderr.contains("--socket"), "{}", refusal.stderr);
+    assert!(!scratch.path().join("a").exists());
     Ok(())
 }
 

@@ -20,6 +20,8 @@ use nix::{
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::protocol::DEFAULT_PATH;
+
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
 /// Owner alone: who may ask sees command lines.
@@ -38,6 +40,17 @@ pub enum SocketError {
         path: PathBuf,
         /// The other's process id, where it is known
         pid: Option<i32>,
+    },
+    /// Nowhere to put it
+    #[error(
+        "the directory {} does not exist, so {} cannot be made in it: make it first, or give another path with --socket",
+        directory.display(), path.display()
+    )]
+    NoDirectory {
+        /// The directory
+        directory: PathBuf,
+        /// The path
+        path: PathBuf,
     },
     /// Something else is there
     #[error("{} is there and no socket: move it away, or give another path with --socket", .0.display())]
@@ -66,19 +79,30 @@ pub struct LocalSocket {
 }
 
 impl LocalSocket {
-    /// Listens at `path`, in a directory that is made where it is missing. A file left behind by a daemon that was
-    /// killed is replaced.
+    /// Listens at `path`. The directory of the usual path is made where it is missing, no other: that is a mistyped path.
+    /// A file left behind by a daemon that was killed is replaced.
     ///
     /// # Errors
     /// See [`SocketError`].
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
+        Self::bind_with(path, Path::new(DEFAULT_PATH))
+    }
+
+    fn bind_with(path: &Path, usual: &Path) -> Result<Self, SocketError> {
         let refused = |act, path: &Path| {
             let path = path.to_owned();
             move |reason| SocketError::Refused { act, path, reason }
         };
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
-            made.map_err(refused("make the directory", directory))?;
+            if usual.parent() == Some(directory) {
+                let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
+                made.map_err(refused("make the directory", directory))?;
+            } else if !directory.exists() {
+                return Err(SocketError::NoDirectory {
+                    directory: directory.to_owned(),
+                    path: path.to_owned(),
+                });
+            }
         }
         let lock = lock(path)?;
         remove_stale(path)?;
@@ -172,12 +196,22 @@ mod tests {
     fn made_for_its_owner_alone_and_removed_at_the_end() {
         let directory = Directory::new();
         let path = directory.path("new/api.sock");
-        let socket = LocalSocket::bind(&path).unwrap();
+        let socket = LocalSocket::bind_with(&path, &path).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o755));
         assert!(UnixStream::connect(&path).is_ok());
         drop(socket);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_directory_of_a_mistyped_path_is_not_made() {
+        let directory = Directory::new();
+        let path = directory.path("mistyped/api.sock");
+        let error = LocalSocket::bind(&path).expect_err("no directory").to_string();
+        let missing = format!("the directory {} does not exist", directory.path("mistyped").display());
+        assert!(error.starts_with(&missing) && error.contains("--socket"), "{error}");
+        assert!(!directory.path("mistyped").exists());
     }
 
     #[test]
@@ -219,7 +253,10 @@ mod tests {
         let error = LocalSocket::bind(&path).expect_err("a file").to_string();
         assert!(error.contains("no socket"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
-        let error = LocalSocket::bind(&path.join("below")).expect_err("no directory").to_string();
+        let below = path.join("below");
+        let error = LocalSocket::bind(&below).expect_err("no directory").to_string();
+        assert!(error.contains("api.sock/below") && error.contains("--socket"), "{error}");
+        let error = LocalSocket::bind_with(&below, &below).expect_err("no directory").to_string();
         assert!(error.contains("make the directory"), "{error}");
     }
 }
