@@ -141,7 +141,7 @@ fn signal(event: &SignalEvent) -> String {
     let mut text = format!("{} {verb}", signals::headline(event));
     let mut before = ": ";
     for party in event.parties.iter().take(2) {
-        let _ = write!(text, "{before}{} {}", party.role, holder::brief(&party.socket));
+        let _ = write!(text, "{before}{}", signals::brief(party));
         before = "; ";
     }
     if event.parties.len() > 2 {

@@ -10,6 +10,8 @@ use reuse_model::{
 
 /// Owners of a holder that are named; of more their number.
 const OWNERS: usize = 4;
+/// The state of a socket that has not what it asked for.
+const REFUSED: &str = "refused";
 /// Characters of a command line that are shown.
 const COMMAND: usize = 72;
 
@@ -20,7 +22,16 @@ pub(super) fn principal(event: &ConflictEvent) -> Option<&HolderReport> {
 
 /// `0.0.0.0:80 listening, web.service: nginx[812] (root), no SO_REUSEADDR, no SO_REUSEPORT: it listens [holder_is_listening]`
 pub(super) fn line(holder: &HolderReport) -> String {
-    let mut text = brief(holder);
+    described(holder, &state(holder))
+}
+
+/// The same of one that was refused what it asked for.
+pub(super) fn line_of_refused(holder: &HolderReport) -> String {
+    described(holder, REFUSED)
+}
+
+fn described(holder: &HolderReport, state: &str) -> String {
+    let mut text = briefly(holder, state);
     for (set, name) in [(holder.reuseaddr, "SO_REUSEADDR"), (holder.reuseport, "SO_REUSEPORT")] {
         let _ = match set {
             Some(true) => write!(text, ", {name}"),
@@ -50,6 +61,15 @@ pub(super) fn line(holder: &HolderReport) -> String {
 
 /// The socket, its state, and who has it.
 pub(super) fn brief(holder: &HolderReport) -> String {
+    briefly(holder, &state(holder))
+}
+
+/// The same of one that was refused what it asked for.
+pub(super) fn brief_of_refused(holder: &HolderReport) -> String {
+    briefly(holder, REFUSED)
+}
+
+fn briefly(holder: &HolderReport, state: &str) -> String {
     let mut text = SocketAddr::new(holder.address, holder.port).to_string();
     if holder.protocol == Protocol::Mptcp {
         text.insert_str(0, "mptcp ");
@@ -57,7 +77,7 @@ pub(super) fn brief(holder: &HolderReport) -> String {
     if let Some(device) = &holder.device {
         let _ = write!(text, " on {device}");
     }
-    let _ = write!(text, " {}, {}", state(holder), who(holder));
+    let _ = write!(text, " {state}, {}", who(holder));
     text
 }
 

@@ -71,10 +71,22 @@ pub(super) fn headline(event: &SignalEvent) -> String {
     text
 }
 
+/// A party in a few words.
+pub(super) fn brief(PartyReport { role, socket, .. }: &PartyReport) -> String {
+    let socket = if has_nothing(role) { holder::brief_of_refused(socket) } else { holder::brief(socket) };
+    format!("{role} {socket}")
+}
+
+/// Whether a party of that role asked in vain: its address is the one that it asked for.
+fn has_nothing(role: &str) -> bool {
+    role == "contender"
+}
+
 /// A party, and what it got of everything that was `selected` since the signal began.
 fn party(party: &PartyReport, selected: u64) -> String {
     let PartyReport { role, selections, socket } = party;
-    let mut text = format!("{role}: {}, inode {}", holder::line(socket), socket.inode);
+    let line = if has_nothing(role) { holder::line_of_refused(socket) } else { holder::line(socket) };
+    let mut text = format!("{role}: {line}, inode {}", socket.inode);
     let mut users: Vec<_> =
         socket.owners.iter().filter(|owner| Some(owner.uid) != socket.socket_uid).collect();
     users.sort_by_key(|owner| owner.uid);

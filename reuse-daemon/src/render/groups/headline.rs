@@ -109,7 +109,13 @@ fn selector_words(selector: &str) -> String {
 
 /// A sentence and its colour; `None` where selections are not counted.
 fn verdict(group: &GroupReport) -> Option<(String, &'static str)> {
-    group.members.iter().find_map(|member| member.selections)?;
+    let selections: Vec<_> = group.members.iter().filter_map(|member| member.selections).collect();
+    if selections.is_empty() {
+        return None;
+    }
+    if selections.iter().all(|count| *count == 0) {
+        return Some(("no traffic seen yet".to_owned(), ""));
+    }
     if group.members.len() < 2 {
         return Some(("one member gets everything".to_owned(), ""));
     }
@@ -145,7 +151,11 @@ fn so_far(group: &GroupReport) -> (String, &'static str) {
 fn evidence(group: &GroupReport) -> String {
     let members = group.members.len() as u64;
     let Some(flows) = group.flows else {
-        return "flows are not counted here, and packets alone say nothing for sure".to_owned();
+        return if group.window_since.is_none() {
+            "the members have just changed, and flows are counted anew".to_owned()
+        } else {
+            "flows are not told apart, and packets alone say nothing for sure".to_owned()
+        };
     };
     let share = group.expected_share.map(|share| format!(", {} each would be even", percent(share)));
     let share = share.unwrap_or_default();

@@ -149,6 +149,32 @@ fn without_counts_there_are_members_and_no_verdict() {
 }
 
 #[test]
+fn a_group_that_got_nothing_has_no_verdict_but_says_so() {
+    let window = "2026-12-01T05:00:00.000000Z";
+    // Flows of datagrams are null before the first: nothing was told apart yet.
+    let idle = json!({"flows": null, "p_value": null, "verdict": null, "window_since": window});
+    for members in [&[0, 0, 0][..], &[0]] {
+        let text = shown(&[group(members, idle.clone())], 80);
+        assert!(text.contains("\n  no traffic seen yet\n"), "{text}");
+    }
+    let steered = json!({"selector": "ebpf", "flows": 0, "p_value": null, "verdict": "uneven_by_selector"});
+    let text = shown(&[group(&[0, 0], steered)], 80);
+    assert!(text.contains("\n  no traffic seen yet\n") && !text.contains("uneven"), "{text}");
+
+    let text = shown(&[group(&[7], idle.clone())], 80);
+    assert!(text.contains("\n  one member gets everything\n"), "{text}");
+    let text = shown(&[group(&[7, 0], idle.clone())], 80);
+    assert!(
+        text.contains("\n  flows are not told apart, and packets alone say nothing for sure\n"),
+        "{text}"
+    );
+    let mut changed = idle;
+    changed["window_since"] = Value::Null;
+    let text = shown(&[group(&[7, 0], changed)], 80);
+    assert!(text.contains("\n  the members have just changed, and flows are counted anew\n"), "{text}");
+}
+
+#[test]
 fn rates_are_of_the_time_between_two_looks() {
     let before = group(&[100, 100], json!({}));
     let after = group(&[400, 200], json!({}));

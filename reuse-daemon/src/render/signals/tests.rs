@@ -57,6 +57,23 @@ fn a_block_says_since_when_who_what_and_what_to_do() {
 }
 
 #[test]
+fn who_was_refused_is_not_called_bound() {
+    let mut joined = record();
+    joined["signal"] = json!("join_refused");
+    joined["parties"][0]["role"] = json!("holder");
+    joined["parties"][1]["role"] = json!("contender");
+    let shown = text(joined.clone(), false);
+    assert!(shown.contains("\n    holder: 0.0.0.0:53 bound, dns.service"), "{shown}");
+    assert!(
+        shown.contains("\n    contender: 0.0.0.0:53 refused, python3[9] (uid 1000), SO_REUSEADDR,"),
+        "{shown}"
+    );
+    let record: SignalRecord = serde_json::from_value(joined).expect("a signal");
+    let brief: Vec<_> = record.event.parties.iter().map(brief).collect();
+    assert_eq!(brief[1], "contender 0.0.0.0:53 refused, python3[9] (uid 1000)");
+}
+
+#[test]
 fn an_end_and_what_was_there_first_are_told() {
     let mut ended = record();
     (ended["until"], ended["found"]) = (json!("2026-11-30T08:13:00.000001Z"), json!(true));
