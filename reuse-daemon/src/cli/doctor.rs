@@ -17,7 +17,7 @@ pub struct DoctorArguments {
     #[arg(long)]
     pub json: bool,
 
-    /// Look as if this kernel had not this capability (repeatable)
+    /// Look as if this kernel had not this capability (repeatable); a wrong name lists the right ones
     #[arg(
         long = "trace.avoid",
         env = "REUSE_TRACE_AVOID",

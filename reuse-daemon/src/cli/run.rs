@@ -156,7 +156,8 @@ pub struct RunArguments {
     )]
     pub trace_sendto: bool,
 
-    /// Trace as if this kernel had not this capability (repeatable): for finding out what it is needed for
+    /// Trace as if this kernel had not this capability (repeatable): for finding out what it is needed for. A wrong name
+    /// lists the right ones
     #[arg(
         long = "trace.avoid",
         env = "REUSE_TRACE_AVOID",
