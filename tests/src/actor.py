@@ -243,8 +243,6 @@ def text(value):
 
 if sys.argv[2:] == ["contained"]:
     contain()
-elif sys.argv[2:] == ["apart"]:
-    part()
 named(sys.argv[1])
 for line in sys.stdin:
     answer = None

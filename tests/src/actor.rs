@@ -58,16 +58,6 @@ impl Actor {
         Self::launch(python, &[comm])
     }
 
-    /// Starts it as the child of a process of its own: no other actor is its sibling.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn start_apart(comm: &str) -> Result<Self> {
-        let mut actor = Self::launch(Command::new("python3"), &[comm, "apart"])?;
-        actor.pid = actor.only_child()?;
-        Ok(actor)
-    }
-
     /// Starts a process in process, mount and network namespaces of its own, as a container has them, with loopback up.
     ///
     /// # Errors
@@ -188,6 +178,16 @@ impl Actor {
             });
             inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// Goes on in a child of this process, which only waits for it: no other actor is its sibling, and it started now.
+    ///
+    /// # Errors
+    /// When it cannot fork.
+    pub fn part(&mut self) -> Result<()> {
+        self.run("part()")?;
+        self.pid = self.only_child()?;
+        Ok(())
     }
 
     /// Ends the process and returns once it is gone with all it had open.

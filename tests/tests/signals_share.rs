@@ -188,15 +188,18 @@ fn another_container_or_unit_joins() -> Result<()> {
 fn two_generations_overlap() -> Result<()> {
     let Some(daemon) = Daemon::shared(&[])? else { return Ok(()) };
     let stage = Stage::new(&daemon, "generation")?;
-    let apart = |comm: &str| -> Result<Actor> {
-        let mut actor = stage.namespace().run(|| Actor::start_apart(comm))?;
+    let prepared = |comm: &str| stage.namespace().run(|| Actor::start(comm));
+    let begin = |actor: &mut Actor| -> Result<()> {
+        actor.part()?;
         actor.run(&format!("os.setresuid({VICTIM}, {VICTIM}, {VICTIM})"))?;
-        Ok(actor)
+        Ok(())
     };
-    let mut old = apart("rt-old")?;
+    let (mut old, mut twin) = (prepared("rt-old")?, prepared("rt-twin")?);
+    let mut new = prepared("rt-new")?;
+    // Started together, as workers are: however long python3 takes to start.
+    begin(&mut old)?;
+    begin(&mut twin)?;
     let started = Instant::now();
-    // Started together, as workers are.
-    let mut twin = apart("rt-twin")?;
     let (tcp, udp) =
         ("t = listening('127.0.0.1', 8001, RP)", "u = bound('127.0.0.1', 8002, RP, kind=SOCK_DGRAM)");
     for actor in [&mut old, &mut twin] {
@@ -211,7 +214,7 @@ fn two_generations_overlap() -> Result<()> {
     deadline::until("two seconds and a tick", Duration::from_secs(4), || {
         Ok((started.elapsed() >= Duration::from_millis(2_050)).then_some(()))
     })?;
-    let mut new = apart("rt-new")?;
+    begin(&mut new)?;
     new.run(tcp)?;
     new.run(udp)?;
     let [of_tcp, of_udp] = ["t", "u"].map(|variable| -> Result<Expected> {
