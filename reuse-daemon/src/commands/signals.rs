@@ -49,7 +49,7 @@ fn run(arguments: &SignalsArguments, text: &dyn Fn(&SignalRecord) -> String) -> 
         return follow(lines, "signals", wanted, (!arguments.json).then_some(text));
     }
     let answer = local_client::ask(&arguments.socket, &request)?;
-    let mut list: SignalList<SignalRecord> =
+    let mut list: SignalList<Vec<SignalRecord>> =
         serde_json::from_slice(&answer).context("the daemon's answer is of another version")?;
     list.signals.retain(wanted);
     if arguments.suggest_policy {

@@ -111,12 +111,12 @@ impl Turns {
         tokio::select! {
             Some(()) = self.hangup.recv() => self.reload().await,
             Some(asked) = self.questions.next() => {
-                self.catch_up().await;
+                self.look().await;
                 let answer = self.tracer.answer(asked.query, &self.telemetry_path);
                 asked.answer(&answer);
             }
             Some(asked) = self.local_questions.next() => {
-                self.catch_up().await;
+                self.look().await;
                 let answer = self.tracer.answer_local(asked.query);
                 asked.answer(&answer);
             }
@@ -132,8 +132,7 @@ impl Turns {
             Some(notice) = self.noticed.recv() => self.notice(notice).await,
             _ = ticks.tick() => self.tick().await,
             _ = looks.tick(), if self.tracer.has_open_attempts() || self.tracer.has_signals_to_judge() => {
-                self.catch_up().await;
-                self.tracer.judge();
+                self.look().await;
             }
             ready = self.ring.ready() => {
                 ready.context("cannot wait for the kernel's events")?;
@@ -160,6 +159,12 @@ impl Turns {
             }
             held = held.saturating_sub(taken);
         }
+    }
+
+    /// Does so, and judges what is due: an answer has it all.
+    async fn look(&mut self) {
+        self.catch_up().await;
+        self.tracer.judge();
     }
 
     /// Puts the policy of the configuration file in force as it is now; one that is wrong changes nothing.

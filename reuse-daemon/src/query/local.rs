@@ -44,7 +44,7 @@ pub enum LocalAnswer {
     /// To [`LocalQuery::Conflicts`]
     Conflicts(Arc<ConflictList<Record>>),
     /// To [`LocalQuery::Signals`]
-    Signals(Arc<SignalList<Record>>),
+    Signals(Arc<SignalList<Vec<Record>>>),
     /// Not yet: why
     Unavailable(String),
 }

@@ -3,12 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use reuse_model::report::{
-    self, ActiveTier, AttachedProgram, GroupList, GroupReport, Loss, Record, SCHEMA, SignalList, SocketList,
+    self, ActiveTier, AttachedProgram, GroupList, GroupReport, Loss, SCHEMA, SignalList, SocketList,
     StatusReport, TestGroupList, TestGroupReport, View,
 };
 use serde::Serialize;
 
-use super::{Tracer, told_signals};
+use super::{
+    Tracer,
+    told_signals::{self, Records},
+};
 use crate::{
     clock::Clock,
     config::TelemetryPath,
@@ -70,7 +73,9 @@ impl Tracer {
                 LocalAnswer::Conflicts(Arc::new(list))
             }
             LocalQuery::Signals { within } => {
-                LocalAnswer::Signals(Arc::new(self.signal_list(within, View::Local)))
+                let SignalList { schema, signals, dropped } = self.signal_list(within, View::Local);
+                let signals = signals.collect();
+                LocalAnswer::Signals(Arc::new(SignalList { schema, signals, dropped }))
             }
         }
     }
@@ -116,9 +121,9 @@ impl Tracer {
         GroupList { schema: SCHEMA, groups: reports.collect() }
     }
 
-    fn signal_list(&mut self, within: Option<Duration>, view: View) -> SignalList<Record> {
+    fn signal_list(&mut self, within: Option<Duration>, view: View) -> SignalList<Records<'_>> {
         self.count_selections();
-        told_signals::list(&self.signals, within, Clock::now(), &self.names, view)
+        told_signals::list(&self.signals, within, Clock::now(), Shown { names: &self.names, view })
     }
 
     fn test_group_list(&self) -> TestGroupList {

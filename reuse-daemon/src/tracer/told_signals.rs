@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use reuse_model::{
     event::Moment,
-    report::{Record, RecordBody, SCHEMA, SignalList, View},
+    report::{Record, RecordBody, SCHEMA, SignalList},
     signal::{Case, Severity, Signals, Told},
 };
+use serde::{Serialize, Serializer};
 
 use super::{
     Outlet,
@@ -33,7 +34,8 @@ impl ToldSignals {
     /// Takes a follower in: what it wants of the past first, then each signal as it begins and ends.
     pub(super) fn follow(&mut self, follower: Follower, signals: &Signals, now: Moment, names: &Names) {
         self.followers.join(follower, now, names, |within, shown| {
-            records(signals.active(), signals.ended_since(before(now, within)), shown)
+            let cases = in_order(signals.active(), signals.ended_since(before(now, within)));
+            cases.into_iter().map(|case| record_of(case, shown)).collect::<Vec<_>>()
         });
     }
 
@@ -44,17 +46,38 @@ impl ToldSignals {
 }
 
 /// The active signals and those that ended in the time `within` before `now`, or all that are kept.
-pub(super) fn list(
-    signals: &Signals,
+pub(super) fn list<'a>(
+    signals: &'a Signals,
     within: Option<Duration>,
     now: Moment,
-    names: &Names,
-    view: View,
-) -> SignalList<Record> {
+    shown: Shown<'a>,
+) -> SignalList<Records<'a>> {
     let from = within.map_or(Moment(0), |within| before(now, within));
-    let shown = Shown { names, view };
-    let records = records(signals.active(), signals.ended_since(from), &shown);
-    SignalList { schema: SCHEMA, signals: records, dropped: signals.dropped() }
+    let cases = in_order(signals.active(), signals.ended_since(from));
+    SignalList { schema: SCHEMA, signals: Records { cases, shown }, dropped: signals.dropped() }
+}
+
+/// A record for each of many signals, made when it is wanted: written one by one, only one is there at a time.
+pub(super) struct Records<'a> {
+    cases: Vec<&'a Case>,
+    shown: Shown<'a>,
+}
+
+impl Records<'_> {
+    /// All at once.
+    pub(super) fn collect(&self) -> Vec<Record> {
+        self.iter().collect()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Record> {
+        self.cases.iter().map(|case| record_of(case, &self.shown))
+    }
+}
+
+impl Serialize for Records<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
 }
 
 /// How many signals of each severity are active, the gravest first.
@@ -64,15 +87,19 @@ pub(super) fn active(signals: &Signals) -> [(Severity, usize); 3] {
     [critical, warning, info]
 }
 
-/// A record for each, in the order in which they began.
-fn records<'a>(
+/// In the order in which they began.
+fn in_order<'a>(
     active: impl Iterator<Item = &'a Case>,
     ended: impl Iterator<Item = &'a Case>,
-    shown: &Shown<'_>,
-) -> Vec<Record> {
+) -> Vec<&'a Case> {
     let mut cases: Vec<_> = ended.chain(active).collect();
     cases.sort_by_key(|case| case.since);
-    cases.into_iter().map(|case| record(case.until.unwrap_or(case.since), case, shown)).collect()
+    cases
+}
+
+/// Its begin or, if it has ended, its end.
+fn record_of(case: &Case, shown: &Shown<'_>) -> Record {
+    record(case.until.unwrap_or(case.since), case, shown)
 }
 
 fn record(at: Moment, case: &Case, shown: &Shown<'_>) -> Record {

@@ -11,13 +11,13 @@ use crate::{
 };
 
 /// Body of `/api/v1/signals`: the active ones and those that ended within the hour, in the order in which they began.
-/// Written with [`super::Record`]s, read with [`SignalRecord`]s.
+/// `L` is written as a sequence of [`super::Record`]s, and read as one of [`SignalRecord`]s.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SignalList<T> {
+pub struct SignalList<L> {
     /// Version of the JSON
     pub schema: u32,
     /// Each signal as its event
-    pub signals: Vec<T>,
+    pub signals: L,
     /// How many that ended are not among them for want of room, since the daemon started
     pub dropped: u64,
 }

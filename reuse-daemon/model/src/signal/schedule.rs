@@ -10,8 +10,8 @@ pub(super) const PATIENCE: u64 = 200_000_000;
 /// Most ports that wait; of more, all ports are looked at.
 const WAITING_MAX: usize = 65_536;
 
-/// Most ports that are looked at before others get a turn: some 20 us each.
-const AT_ONCE: usize = 2048;
+/// Most ports that are looked at before others get a turn, some 5 us each: more than fall due while a full ring is read.
+const AT_ONCE: usize = 16_384;
 
 /// Whether it is too early to judge what happened at `then`.
 pub(super) fn is_young(then: Moment, now: Moment) -> bool {

@@ -115,7 +115,7 @@ impl ShowsProcesses for ConflictList<Record> {
     }
 }
 
-impl ShowsProcesses for SignalList<Record> {
+impl ShowsProcesses for SignalList<Vec<Record>> {
     fn want(&self, wanted: &mut Wanted) {
         self.signals.want(wanted);
     }
