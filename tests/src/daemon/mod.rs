@@ -148,6 +148,14 @@ impl Daemon {
         Ok(parsed.clone())
     }
 
+    /// Checks each event written so far, with its line. None is kept: for those that are too many.
+    ///
+    /// # Errors
+    /// As [`Daemon::events`], or when `check` fails.
+    pub fn check_events(&self, mut check: impl FnMut(&Value, &[u8]) -> Result<()>) -> Result<()> {
+        self.stdout.each_line(|line| check(&parse_event(line)?, line))
+    }
+
     /// The first event that `accept` picks, waiting for it.
     ///
     /// # Errors
@@ -228,15 +236,14 @@ impl Drop for Daemon {
 /// # Errors
 /// When a line is not a JSON object of schema 1.
 pub fn parse_events(lines: &[Vec<u8>]) -> Result<Vec<Value>> {
-    lines
-        .iter()
-        .map(|line| {
-            let event: Value = serde_json::from_slice(line)
-                .with_context(|| format!("standard output: {}", String::from_utf8_lossy(line)))?;
-            if event["schema"] != 1 {
-                bail!("standard output: schema is {}: {event}", event["schema"]);
-            }
-            Ok(event)
-        })
-        .collect()
+    lines.iter().map(|line| parse_event(line)).collect()
+}
+
+fn parse_event(line: &[u8]) -> Result<Value> {
+    let event: Value = serde_json::from_slice(line)
+        .with_context(|| format!("standard output: {}", String::from_utf8_lossy(line)))?;
+    if event["schema"] != 1 {
+        bail!("standard output: schema is {}: {event}", event["schema"]);
+    }
+    Ok(event)
 }

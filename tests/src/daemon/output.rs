@@ -10,6 +10,9 @@ use std::{
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+/// Bytes to read at once of what is not kept.
+const CHUNK: usize = 1 << 20;
+
 /// The lines one stream of a child has written so far, as bytes: whether they are text is for a test to say.
 #[derive(Debug)]
 pub(super) struct Output {
@@ -60,6 +63,27 @@ impl Output {
         Ok(read.lines.get(from..).unwrap_or_default().to_vec())
     }
 
+    /// Hands over each whole line so far. None is kept: there may be gigabytes of them.
+    ///
+    /// # Errors
+    /// Those of `each`, or when the file cannot be read.
+    pub(super) fn each_line(&self, mut each: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let end = self.file.metadata()?.len();
+        let (mut at, mut unread) = (self.before, Vec::new());
+        while at < end {
+            let held = unread.len();
+            unread.resize(held + CHUNK.min(usize::try_from(end - at)?), 0);
+            self.file.read_exact_at(&mut unread[held..], at)?;
+            at += (unread.len() - held) as u64;
+            let whole = unread.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+            for line in unread[..whole].split_inclusive(|byte| *byte == b'\n') {
+                each(&line[..line.len() - 1])?;
+            }
+            unread.drain(..whole);
+        }
+        Ok(())
+    }
+
     /// The lines that were there before.
     pub(super) fn earlier(&self) -> io::Result<Vec<Vec<u8>>> {
         let mut written = self.bytes_from(0)?;
@@ -102,6 +126,24 @@ mod tests {
         child_end.write_all(b"o\n").expect("memory");
         assert_eq!(output.since(1).expect("readable"), [b"two"]);
         assert_eq!(output.text(), "one\ntwo\n");
+    }
+
+    #[test]
+    fn hands_over_lines_of_any_length() {
+        let output = Output::new().expect("a file in memory");
+        let lines = [vec![b'a'; CHUNK - 1], vec![b'b'; 3 * CHUNK], vec![], b"c".to_vec()];
+        let mut child_end = output.file.try_clone().expect("a second descriptor");
+        for line in &lines {
+            child_end.write_all(line).and_then(|()| child_end.write_all(b"\n")).expect("memory");
+        }
+        child_end.write_all(b"begun").expect("memory");
+        let mut seen = Vec::new();
+        let mut note = |line: &[u8]| {
+            seen.push(line.to_vec());
+            Ok(())
+        };
+        output.each_line(&mut note).expect("readable");
+        assert!(seen == lines);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 """A pre-forking HTTP server: `prefork.py inherit|own PORT UID`. Its workers wait on one listener that they inherited, or each
-on one of its own in a SO_REUSEPORT group. A worker serves a number of requests and gives way to the next.
+on one of its own in a SO_REUSEPORT group. A worker serves a number of requests and gives way to the next; one at a time,
+so that somebody listens always.
 
 SIGHUP: other workers. SIGUSR2: the program itself starts anew and goes on with the listener it has (`inherit` alone)."""
 
@@ -13,6 +14,7 @@ MODE, PORT, UID = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 WORKERS = 3
 SERVES = 100
 SIGNALS = {signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR2, signal.SIGTERM}
+STOPPED, FAILED, GAVE_WAY = range(3)
 ANSWER = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -26,19 +28,28 @@ def listening():
     return made
 
 
+def is_my_turn():
+    """Whether no other worker is about to give way."""
+    try:
+        return os.read(TURN, 1) != b""
+    except BlockingIOError:
+        return False
+
+
 def serve(listener):
-    """Until enough is served, or SIGTERM; whoever is in the queue by then is served as well."""
+    """Until enough is served, or SIGTERM; whoever is in the queue by then is served as well. Whether it took the turn."""
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     listener.setblocking(False)
     # Not all at the same time.
-    served, enough = 0, SERVES + os.getpid() % SERVES
+    served, enough, leaves = 0, SERVES + os.getpid() % SERVES, False
     while True:
-        last = stopped or served >= enough
+        leaves = leaves or served >= enough and is_my_turn()
+        last = stopped or leaves
         if not select.select([listener], [], [], 0 if last else 0.05)[0]:
             if last:
-                return
+                return leaves
             continue
         try:
             connection, _ = listener.accept()
@@ -53,7 +64,7 @@ def serve(listener):
         connection.close()
         served += 1
         if last and MODE == "inherit":
-            return
+            return leaves
 
 
 def work(listener):
@@ -65,19 +76,21 @@ def work(listener):
         os.read(ready, 1)
         os.close(ready)
         return worker
-    status = 1
+    status = FAILED
     try:
         os.setuid(UID)
         listener = listener or listening()
         os.close(listens)
-        serve(listener)
-        status = 0
+        status = GAVE_WAY if serve(listener) else STOPPED
     finally:
         os._exit(status)
 
 
 signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 shared, old = None, set()
+TURN, NEXT = os.pipe()
+os.set_blocking(TURN, False)
+os.write(NEXT, b".")
 if MODE == "inherit":
     handed_on = [int(number) for number in os.environ.pop("PREFORKED", "").split()]
     shared = socket.socket(fileno=handed_on[0]) if handed_on else listening()
@@ -89,13 +102,15 @@ while True:
     said = signal.sigwait(SIGNALS)
     if said == signal.SIGCHLD:
         while workers | old:
-            ended, _ = os.waitpid(-1, os.WNOHANG)
+            ended, status = os.waitpid(-1, os.WNOHANG)
             if not ended:
                 break
             old.discard(ended)
             if ended in workers:
                 workers.remove(ended)
                 workers.add(work(shared))
+            if os.waitstatus_to_exitcode(status) == GAVE_WAY:
+                os.write(NEXT, b".")
     elif said == signal.SIGHUP:
         old |= workers
         workers = {work(shared) for _ in range(WORKERS)}
