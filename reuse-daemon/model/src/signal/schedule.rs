@@ -115,3 +115,25 @@ impl Schedule {
         std::mem::take(&mut self.overrun)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{endpoint::Transport, socket::NetNs};
+
+    /// Calls that one ring holds, as many as there can be ports that fall due while the reader is busy with it.
+    const CALLS_OF_A_RING: u16 = 15_000;
+
+    #[test]
+    fn what_a_ring_of_calls_made_due_is_looked_at_at_once() {
+        let mut schedule = Schedule::default();
+        for port in 1..=CALLS_OF_A_RING {
+            let port = PortKey { netns: NetNs(1), transport: Transport::Tcp, port };
+            schedule.happened(port, Moment(u64::from(port.port)), false);
+        }
+        let ports: Vec<_> = schedule.due(Moment(PATIENCE + 9)).iter().map(|due| due.port.port).collect();
+        assert_eq!(ports, Vec::from_iter(1..=9), "whose time has come, the first first");
+        assert_eq!(schedule.due(Moment(u64::MAX)).len(), usize::from(CALLS_OF_A_RING) - 9);
+        assert_eq!(schedule.next(), None);
+    }
+}
